@@ -1,0 +1,296 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	driverlite "modernc.org/sqlite"
+	lite3 "modernc.org/sqlite/lib"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// applicationID marks a SQLite file as ours: "SFCD".
+const applicationID = 0x53464344
+
+// sqlite is what only an open SQLite database has.
+type sqlite struct {
+	path     string
+	lock     *os.File // held as long as the database may be written; nil if it is read-only
+	maxPages atomic.Int64
+}
+
+func (l *sqlite) close() error {
+	if l.lock == nil {
+		return nil
+	}
+	return l.lock.Close() // and with it the lock is gone
+}
+
+func (db *DB) openSQLite(ctx context.Context) error {
+	path, err := filepath.Abs(db.cfg.SQLite)
+	if err != nil {
+		return err
+	}
+	db.lite = &sqlite{path: path}
+	db.d = dialect{name: "sqlite", isUnique: liteUnique, isDown: liteDown, isRace: func(error) bool { return false }}
+	useFdatasync()
+
+	if db.cfg.ReadOnly {
+		if _, err := os.Stat(path); err != nil {
+			return authz.Errorf(authz.ErrInvalid, "%w", err)
+		}
+	} else if err := db.takeFile(path); err != nil {
+		return err
+	}
+	if db.w, err = db.lite.pool(db.writeMode(), 1); err != nil {
+		return err
+	}
+	if err := db.claimFile(ctx); err != nil {
+		return err
+	}
+	if db.cfg.ReadOnly {
+		db.w.SetMaxOpenConns(db.readers(4))
+		db.r = db.w
+		return nil
+	}
+	if err := db.LimitSize(ctx, db.cfg.MaxBytes); err != nil {
+		return err
+	}
+	db.r, err = db.lite.pool(readMode, db.readers(4))
+	return err
+}
+
+func (db *DB) readers(byDefault int) int {
+	if db.cfg.Readers > 0 {
+		return db.cfg.Readers
+	}
+	return byDefault
+}
+
+// takeFile creates what is missing, for the owner alone, and takes the lock.
+func (db *DB) takeFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := lockFile(lock); err != nil {
+		b, _ := os.ReadFile(path + ".lock")
+		lock.Close()
+		if errors.Is(err, errLocked) {
+			by := ""
+			if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+				by = fmt.Sprintf(" (process %d)", pid)
+			}
+			return authz.Errorf(authz.ErrConflict, "%s is in use by another process%s: one data directory, one server", path, by)
+		}
+		return fmt.Errorf("locking %s.lock: %w", path, err)
+	}
+	db.lite.lock = lock
+	lock.Truncate(0) // the number is a help to people; the lock is what counts
+	lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+
+	// SQLite would create it readable by all, and gives -wal and -shm the file's own permissions.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// claimFile makes sure that the file is a database, and ours.
+func (db *DB) claimFile(ctx context.Context) error {
+	var id, tables int64
+	err := db.w.QueryRowContext(ctx, `select (select application_id from pragma_application_id), (select count(*) from sqlite_master)`).Scan(&id, &tables)
+	switch {
+	case liteCode(err) == lite3.SQLITE_NOTADB:
+		return authz.Errorf(authz.ErrInvalid, "%s is not a SQLite database", db.lite.path)
+	case err != nil:
+		return fmt.Errorf("%s: %w", db.lite.path, err)
+	case id == applicationID:
+		return nil
+	case id != 0 || tables > 0 || db.cfg.ReadOnly:
+		return authz.Errorf(authz.ErrInvalid, "%s is a SQLite database, but not one of safeconduct", db.lite.path)
+	}
+	_, err = db.w.ExecContext(ctx, `pragma application_id = `+strconv.Itoa(applicationID))
+	return err
+}
+
+// LimitSize bounds the size of a SQLite database from now on; 0 means no bound. A bound below the
+// present size keeps the database from growing.
+func (db *DB) LimitSize(ctx context.Context, bytes int64) error {
+	if db.lite == nil {
+		return authz.Errorf(authz.ErrInvalid, "only the size of a SQLite database can be bounded")
+	}
+	var pageSize int64
+	if err := db.w.QueryRowContext(ctx, `pragma page_size`).Scan(&pageSize); err != nil {
+		return db.kind(err)
+	}
+	pages := int64(maxPages)
+	if bytes > 0 {
+		pages = max(1, bytes/pageSize)
+	}
+	db.lite.maxPages.Store(pages)
+	_, err := db.w.ExecContext(ctx, limitPages(pages))
+	return db.kind(err)
+}
+
+const maxPages = 1<<32 - 2 // SQLite's own bound
+
+func limitPages(n int64) string { return `pragma max_page_count = ` + strconv.FormatInt(n, 10) }
+
+// Backup writes a copy of the database as it is now to a new file, while it is served. The copy
+// is complete, or is not there. It is for SQLite; PostgreSQL has its own tools.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	if db.lite == nil {
+		return authz.Errorf(authz.ErrInvalid, "back up PostgreSQL with its own tools, such as pg_dump")
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return authz.Errorf(authz.ErrConflict, "%s already exists", path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return authz.Errorf(authz.ErrInvalid, "%w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".partial-*") // 0600
+	if err != nil {
+		return authz.Errorf(authz.ErrInvalid, "%w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := db.r.ExecContext(ctx, `vacuum into $1`, f.Name()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, db.kind(err))
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, db.kind(err))
+	}
+	if err := os.Link(f.Name(), path); err != nil { // unlike a rename, replaces nothing
+		return authz.Errorf(authz.ErrConflict, "%w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be synced there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// What connections of a pool may do.
+const (
+	createMode  = "rw" // write
+	readMode    = "ro"
+	offlineMode = "ro-offline"
+)
+
+func (db *DB) writeMode() string {
+	if db.cfg.ReadOnly {
+		return offlineMode
+	}
+	return createMode
+}
+
+// pool opens connections of one mode to the file, at most n of them.
+func (l *sqlite) pool(mode string, n int) (*sql.DB, error) {
+	q := url.Values{
+		"mode":          {strings.TrimSuffix(mode, "-offline")},
+		"_busy_timeout": {"10000"},
+		"_foreign_keys": {"1"},
+		"_dqs":          {"0"},
+		"_defensive":    {"1"},
+		"_error_rc":     {"1"},
+	}
+	if mode == createMode {
+		q.Set("_txlock", "immediate") // a transaction that begins by reading must not fail at its first write
+		q.Set("_journal_mode", "wal")
+		q.Set("_synchronous", "full")
+		// Flush the disk's own cache too where fsync does not (macOS); nothing elsewhere.
+		q["_pragma"] = []string{
+			"fullfsync(1)", "checkpoint_fullfsync(1)",
+			"journal_size_limit(67108864)",
+			"cache_size(-16000)",
+		}
+	}
+	p := filepath.ToSlash(l.path)
+	if !strings.HasPrefix(p, "/") {
+		p = "/" + p // C:/...
+	}
+	c, err := driverlite.NewConnector((&url.URL{Scheme: "file", Path: p, RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(&liteConnector{Connector: c, l: l, writes: mode == createMode})
+	pool.SetMaxOpenConns(n)
+	pool.SetMaxIdleConns(n)
+	return pool, nil
+}
+
+// A liteConnector sets on every new connection what a connection string cannot change later.
+type liteConnector struct {
+	driver.Connector
+	l      *sqlite
+	writes bool
+}
+
+func (c *liteConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n := c.l.maxPages.Load(); c.writes && n != 0 {
+		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, limitPages(n), nil); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+// useFdatasync spares every commit the write of a timestamp. It is as durable, and set for the
+// process, once.
+var useFdatasync = sync.OnceFunc(func() {
+	driverlite.Fdatasync(true) // not there on macOS and Windows: then it stays fsync
+})
+
+// liteCode returns SQLite's code for err, 0 if it is none of SQLite's.
+func liteCode(err error) int {
+	var e *driverlite.Error
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return 0
+}
+
+func liteUnique(err error) bool {
+	c := liteCode(err)
+	return c == lite3.SQLITE_CONSTRAINT_PRIMARYKEY || c == lite3.SQLITE_CONSTRAINT_UNIQUE || c == lite3.SQLITE_CONSTRAINT_ROWID
+}
+
+func liteDown(err error) bool {
+	switch liteCode(err) & 0xff {
+	case lite3.SQLITE_FULL, lite3.SQLITE_IOERR, lite3.SQLITE_CANTOPEN, lite3.SQLITE_READONLY,
+		lite3.SQLITE_BUSY, lite3.SQLITE_LOCKED, lite3.SQLITE_PROTOCOL, lite3.SQLITE_NOMEM, lite3.SQLITE_PERM,
+		lite3.SQLITE_CORRUPT, lite3.SQLITE_NOTADB, lite3.SQLITE_INTERRUPT:
+		return true
+	}
+	return false
+}
