@@ -1,0 +1,62 @@
+// Package audit is the spine: an append-only log of everything that happens.
+//
+// Callers of [Log.Record] join a batch and wait for its one commit. A batch is one compressed segment
+// in a [Store] and one leaf of an RFC 6962 Merkle tree, whose root is signed in checkpoints that public
+// tools read; docs/log-format.md says how, so exactly that a stranger can verify a log. Everything
+// that reacts to an entry follows the log: a [Follower] applies entries to the state of this process.
+//
+// Two things hold whatever fails. An entry whose number was returned by Record is in the log for
+// good, under that number only. And a log that does not continue what was signed or read before is
+// not written to any more.
+//
+// The package is not a store, and it does not know what the bodies of entries mean, except for the
+// few members of a decision that the search index looks at.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// A Kind says what happened; it selects the type of an entry's body.
+type Kind string
+
+// Kinds of entries. A kind, once released, keeps its meaning.
+const (
+	DecisionMade    Kind = "decision.made"
+	SearchMade      Kind = "search.made"
+	AgentPut        Kind = "agent.put"      // registered or changed: the whole record
+	PolicyPublish   Kind = "policy.publish" // the digests of a stored policy source and catalog; a rollback names older ones
+	AlertPut        Kind = "alert.put"      // raised, changed or cleared: the whole record
+	IndicatorPut    Kind = "indicator.put"  // threat indicator, likewise
+	CallerPut       Kind = "caller.put"     // an API caller's token was created or revoked
+	ServiceStarted  Kind = "service.started"
+	ServiceStopping Kind = "service.stopping"
+	Heartbeat       Kind = "log.heartbeat"
+)
+
+// A Draft is an entry before it has a number.
+type Draft struct {
+	Kind  Kind
+	Actor string          // who did it: agent:ID, pep:NAME, admin:NAME, safeconduct
+	Body  json.RawMessage // one JSON object; its form is the kind's
+}
+
+// An Entry is one thing that happened. Entries are numbered from 1 without gaps.
+type Entry struct {
+	Seq   int64           `json:"seq"`
+	At    time.Time       `json:"at"` // UTC, microseconds; never before the entry that precedes it
+	Kind  Kind            `json:"kind"`
+	Actor string          `json:"actor"`
+	Body  json.RawMessage `json:"body"`
+}
+
+// An Applier brings recorded changes into effect.
+type Applier interface {
+	// Apply is called with every entry, in order, also with those it has no interest in. It must be
+	// deterministic, and idempotent: after a restart it sees some entries again.
+	// authz.ErrInvalid, ErrNotFound, ErrConflict: the entry changes nothing, and whoever recorded it
+	// is told. Any other error: it is called again until it succeeds, and until then decisions refuse.
+	Apply(ctx context.Context, e Entry) error
+}

@@ -1,0 +1,87 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// Follow calls f with every entry after the given number, in order and in slices, as they become
+// durable, until ctx ends or f fails. Entries are shared: f may keep them and must not change them.
+// It waits for a store that cannot be read; a damaged log ends it with a *Fault.
+func (l *Log) Follow(ctx context.Context, after int64, f func(context.Context, []Entry) error) error {
+	if err := l.tail.wait(ctx); err != nil {
+		return err
+	}
+	if after < 0 {
+		return authz.Errorf(authz.ErrInvalid, "following the log after entry %d", after)
+	}
+	wait := backoff(0)
+	for {
+		es, behind, grown := l.tail.after(after)
+		if behind {
+			read, err := l.page(ctx, after)
+			if isFault(err) || ctx.Err() != nil {
+				return err
+			}
+			if err != nil {
+				l.cfg.Logger.WarnContext(ctx, "follower cannot read the log", "after", after, "error", err)
+				wait = wait.next()
+				if err := wait.sleep(ctx); err != nil {
+					return err
+				}
+				continue
+			}
+			es, wait = read, 0
+		}
+		if len(es) > 0 {
+			if err := f(ctx, es); err != nil {
+				return err
+			}
+			after = es[len(es)-1].Seq
+			continue
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// page reads the entries of the next few segments after an entry that is known to have followers.
+func (l *Log) page(ctx context.Context, after int64) ([]Entry, error) {
+	segs, err := l.store.Segments(ctx, after, 8)
+	if err != nil {
+		return nil, fmt.Errorf("reading segments: %w", err)
+	}
+	if len(segs) == 0 {
+		return nil, &Fault{Batch: -1, Seq: after + 1, Err: authz.Errorf(authz.ErrInvalid, "no segment has entry %d", after+1)}
+	}
+	var es []Entry
+	for _, s := range segs {
+		b, err := l.codec.unpack(s, false)
+		if err != nil {
+			return nil, err
+		}
+		rest, err := b.from(after + 1)
+		if err != nil {
+			return nil, err
+		}
+		if es = append(es, rest...); len(es) > 0 {
+			after = es[len(es)-1].Seq
+		}
+	}
+	return es, nil
+}
+
+// from returns b's entries from the one numbered seq, which b must have.
+func (b *block) from(seq int64) ([]Entry, error) {
+	i := seq - b.leaf.First
+	if i < 0 || i >= int64(len(b.entries)) {
+		return nil, &Fault{Batch: b.batch, Seq: seq, Err: authz.Errorf(authz.ErrInvalid,
+			"no segment has entry %d: batch %d has %d to %d", seq, b.batch, b.leaf.First, b.leaf.Last())}
+	}
+	return b.entries[i:], nil
+}
