@@ -1,0 +1,112 @@
+package catalog
+
+import (
+	"slices"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// An Act is what a grant is measured by.
+type Act struct {
+	Action       string          // its name
+	Groups       []string        // the action groups it is in, directly or not
+	Args         authz.Claimed   // its properties
+	Class        authz.DataClass // of the resource
+	Jurisdiction string          // of the resource, "" if unknown
+	Open         []string        // names of the open schedules, sorted
+}
+
+// An amount is the largest value of one argument.
+type amount struct {
+	argument string
+	most     decimal
+	exceeded string // what Grant.Exceeded says
+}
+
+// Grant returns how the agent's capabilities cover an act. A capability covers it if it lists the
+// action or one of its groups; a capability that is not declared covers nothing. Limits of a
+// covering capability that stand in the way are named capability/class, capability/amount.ARGUMENT,
+// capability/region and capability/schedule. One capability within its limits is enough; what
+// stands in the way of others is listed nevertheless.
+//
+// An argument that a limit names and that is missing, negative, or not one plain decimal (a JSON
+// number, or a text of digits) is over the limit, whatever the limit is.
+func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
+	g := authz.Grant{Within: []string{}}
+	if a == nil {
+		return g
+	}
+	gravest := -1
+	for _, id := range a.Capabilities {
+		k := c.capabilities[id]
+		if k == nil || !k.covers(&act) {
+			continue
+		}
+		gravest = max(gravest, k.grave)
+		before := len(g.Exceeded)
+		g.Exceeded = k.exceeded(g.Exceeded, &act)
+		if len(g.Exceeded) == before {
+			g.Within = append(g.Within, k.ID)
+		}
+	}
+	slices.Sort(g.Within)
+	slices.Sort(g.Exceeded)
+	if gravest >= 0 {
+		g.Class = capabilityClasses[gravest]
+	}
+	return g
+}
+
+// covers reports whether the capability lists the action or one of its groups.
+func (k *Capability) covers(act *Act) bool {
+	if _, ok := slices.BinarySearch(k.Actions, act.Action); ok {
+		return true
+	}
+	for _, group := range act.Groups {
+		if _, ok := slices.BinarySearch(k.Actions, group); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// exceeded appends the limits that stand in the way of an act.
+func (k *Capability) exceeded(list []string, act *Act) []string {
+	l := &k.Limits
+	if l.Class != nil && act.Class.Rank() > l.Class.Rank() {
+		list = append(list, k.ID+"/class")
+	}
+	for i := range k.amounts {
+		a := &k.amounts[i]
+		if !a.holds(act.Args) {
+			list = append(list, a.exceeded)
+		}
+	}
+	if l.Regions != nil {
+		if _, ok := slices.BinarySearch(l.Regions, act.Jurisdiction); !ok {
+			list = append(list, k.ID+"/region")
+		}
+	}
+	if l.Schedules != nil && !slices.ContainsFunc(l.Schedules, func(s string) bool {
+		_, ok := slices.BinarySearch(act.Open, s)
+		return ok
+	}) {
+		list = append(list, k.ID+"/schedule")
+	}
+	return list
+}
+
+// holds reports whether the argument is there and not over the limit.
+func (a *amount) holds(args authz.Claimed) bool {
+	v, ok := member(args, a.argument)
+	if !ok {
+		return false
+	}
+	if v[0] == '"' {
+		if v = v[1 : len(v)-1]; len(v) == 0 {
+			return false
+		}
+	}
+	n, ok := parseDecimal(v)
+	return ok && n.compare(&a.most) <= 0
+}

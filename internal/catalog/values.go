@@ -1,0 +1,335 @@
+package catalog
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// Bounds of what stands in a document.
+const (
+	maxName       = 128
+	maxText       = 4096
+	maxProperties = 16 << 10 // of one entity or obligation, as JSON
+	maxParents    = 256
+)
+
+// members that an object may have, by name.
+type fields map[string]func(ast.Node)
+
+// object reads a mapping whose members are known. Unknown ones are problems.
+func (d *document) object(n ast.Node, what string, known fields) {
+	d.each(n, what, func(key string, at, v ast.Node) {
+		read, ok := known[key]
+		if !ok {
+			names := slices.Sorted(maps.Keys(known))
+			if hint := d.suggest(key, names); hint != "" {
+				d.at(at, "%s has no member %q%s", what, key, hint)
+			} else {
+				d.at(at, "%s has no member %q: it may have %s", what, key, strings.Join(names, ", "))
+			}
+			return
+		}
+		read(v)
+	})
+}
+
+// each calls f with every member of a mapping, in the order of the document.
+func (d *document) each(n ast.Node, what string, f func(key string, at, v ast.Node)) {
+	n = d.value(n)
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	default:
+		d.at(n, "%s must be an object with named members, not %s", what, kind(n))
+		return
+	}
+	for _, m := range members(n) {
+		switch k := m.Key.(type) {
+		case *ast.StringNode:
+			f(k.Value, k, m.Value)
+		default:
+			f(m.Key.GetToken().Value, m.Key, m.Value)
+		}
+	}
+}
+
+// list calls f with every element of a list.
+func (d *document) list(n ast.Node, what string, f func(v ast.Node)) {
+	n = d.value(n)
+	s, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.at(n, "%s must be a list, not %s", what, kind(n))
+		return
+	}
+	for _, v := range s.Values {
+		f(v)
+	}
+}
+
+// text reads one piece of text. It is "" if there is a problem.
+func (d *document) text(n ast.Node, what string) string {
+	n = d.value(n)
+	s := ""
+	switch n := n.(type) {
+	case *ast.StringNode:
+		s = n.Value
+	case *ast.LiteralNode:
+		s = n.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		d.at(n, "%s must be text, not %s: write it in quotes", what, kind(n))
+		return ""
+	default:
+		d.at(n, "%s must be text, not %s", what, kind(n))
+		return ""
+	}
+	switch {
+	case strings.TrimSpace(s) == "":
+		d.at(n, "%s must not be empty", what)
+	case len(s) > maxText:
+		d.at(n, "%s is longer than %d bytes", what, maxText)
+	default:
+		return s
+	}
+	return ""
+}
+
+// ident reads an identifier: of a capability, a schedule, a network and so on.
+func (d *document) ident(n ast.Node, what string) string {
+	s := d.text(n, what)
+	if s != "" && !validName(s) {
+		d.at(n, "%s %q is not a name: use letters, digits and . _ : -, beginning with a letter or digit, at most %d of them", what, s, maxName)
+		return ""
+	}
+	return s
+}
+
+// keyName checks an identifier that is the key of a member.
+func (d *document) keyName(s string, at ast.Node, what string) bool {
+	if !validName(s) {
+		d.at(at, "%s %q is not a name: use letters, digits and . _ : -, beginning with a letter or digit, at most %d of them", what, s, maxName)
+		return false
+	}
+	return true
+}
+
+// validName reports whether s is an identifier. A slash is never in one, so that
+// "capability/limit" can be taken apart.
+func validName(s string) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == ':' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// names reads a list of identifiers, sorted and without duplicates. f, if it is not nil, is called
+// with each and the place where it stands.
+func (d *document) names(n ast.Node, what string, f func(s string, at ast.Node)) []string {
+	var all []string
+	seen := map[string]bool{}
+	d.list(n, what, func(v ast.Node) {
+		s := d.ident(v, what)
+		if s == "" {
+			return
+		}
+		if seen[s] {
+			d.at(v, "%s lists %q twice", what, s)
+			return
+		}
+		seen[s] = true
+		all = append(all, s)
+		if f != nil {
+			f(s, v)
+		}
+	})
+	slices.Sort(all)
+	return all
+}
+
+// oneOf reads a word out of a closed list and returns its index, or -1.
+func (d *document) oneOf(n ast.Node, what string, words []string) int {
+	s := d.text(n, what)
+	if s == "" {
+		return -1
+	}
+	i := slices.Index(words, s)
+	if i < 0 {
+		d.at(n, "%s %q is not known%s: one of %s", what, s, d.suggest(s, words), strings.Join(words, ", "))
+	}
+	return i
+}
+
+// class reads a data class.
+func (d *document) class(n ast.Node) *authz.DataClass {
+	s := d.text(n, "class")
+	if s == "" {
+		return nil
+	}
+	c, err := authz.ParseDataClass(s)
+	if err != nil {
+		d.at(n, "%s", err)
+		return nil
+	}
+	return &c
+}
+
+// number reads a whole number from lowest to highest.
+func (d *document) number(n ast.Node, what string, lowest, highest int64) int64 {
+	i, ok := d.value(n).(*ast.IntegerNode)
+	if !ok {
+		d.at(n, "%s must be a whole number, not %s", what, kind(d.value(n)))
+		return lowest
+	}
+	v, err := strconv.ParseInt(i.Token.Value, 10, 64)
+	if err != nil || v < lowest || v > highest {
+		d.at(n, "%s must be a whole number from %d to %d", what, lowest, highest)
+		return lowest
+	}
+	return v
+}
+
+// written returns the text of a scalar as it stands in the document, for numbers that must not pass
+// through a float.
+func (d *document) written(n ast.Node) (string, bool) {
+	switch n := d.value(n).(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.IntegerNode, *ast.FloatNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+// properties reads an object of any members, as JSON.
+func (d *document) properties(n ast.Node, what string) authz.Claimed {
+	n = d.value(n)
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	default:
+		d.at(n, "%s must be an object with named members, not %s", what, kind(n))
+		return nil
+	}
+	b := d.json(nil, n, what)
+	if len(b) > maxProperties {
+		d.at(n, "%s are longer than %d bytes", what, maxProperties)
+		return nil
+	}
+	return authz.Claimed(b)
+}
+
+// json appends the value of n as JSON.
+func (d *document) json(b []byte, n ast.Node, what string) []byte {
+	if len(b) > maxProperties {
+		return b
+	}
+	switch n := d.value(n).(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		b = append(b, '{')
+		for i, m := range members(n) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			name := m.Key.GetToken().Value
+			if s, ok := m.Key.(*ast.StringNode); ok {
+				name = s.Value
+			}
+			b = quote(b, name)
+			b = append(b, ':')
+			b = d.json(b, m.Value, what)
+		}
+		return append(b, '}')
+	case *ast.SequenceNode:
+		b = append(b, '[')
+		for i, v := range n.Values {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = d.json(b, v, what)
+		}
+		return append(b, ']')
+	case *ast.StringNode:
+		if n.Token.Type == token.StringType && looksNumeric(n.Value) {
+			d.at(n, "%s: %s is not a number that can be kept exactly: write it in quotes", what, n.Value)
+		}
+		return quote(b, n.Value)
+	case *ast.LiteralNode:
+		return quote(b, n.Value.Value)
+	case *ast.BoolNode:
+		return strconv.AppendBool(b, n.Value)
+	case *ast.NullNode:
+		return append(b, "null"...)
+	case *ast.IntegerNode:
+		return fmt.Append(b, n.Value)
+	case *ast.FloatNode:
+		if s := n.Token.Value; json.Valid([]byte(s)) {
+			return append(b, s...)
+		}
+		return strconv.AppendFloat(b, n.Value, 'g', -1, 64)
+	default:
+		d.at(n, "%s: %s cannot be kept", what, kind(n))
+		return append(b, "null"...)
+	}
+}
+
+// looksNumeric reports whether text that is not in quotes is a JSON number, which the reader of
+// YAML left as text because it is too large.
+func looksNumeric(s string) bool {
+	return s != "" && (s[0] == '-' || s[0] >= '0' && s[0] <= '9') && json.Valid([]byte(s))
+}
+
+// quote appends s as a JSON string.
+func quote(b []byte, s string) []byte {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\ufffd")
+	}
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
+}
+
+// kind names what a node is, for messages.
+func kind(n ast.Node) string {
+	switch n := n.(type) {
+	case nil:
+		return "nothing"
+	case *ast.NullNode:
+		return "nothing"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "an object"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.StringNode:
+		return fmt.Sprintf("the text %q", shorten(n.Value))
+	case *ast.LiteralNode:
+		return "a text"
+	case *ast.IntegerNode, *ast.FloatNode:
+		return "the number " + shorten(n.GetToken().Value)
+	case *ast.BoolNode:
+		return n.GetToken().Value
+	}
+	return "this"
+}
+
+func shorten(s string) string {
+	if r := []rune(s); len(r) > 32 {
+		return string(r[:32]) + "..."
+	}
+	return s
+}
