@@ -72,7 +72,7 @@ func TestLog(t *testing.T) {
 
 		t.Run("round trip", func(t *testing.T) {
 			db := open(t)
-			big := bytes.Repeat([]byte{0, 1, 0xff, '\''}, 1<<18) // beyond a page, and what text cannot hold
+			big := bytes.Repeat([]byte{0, 1, 0xff, '\''}, 1<<15) // beyond a page, and what text cannot hold
 			want := []audit.Segment{}
 			h := audit.Head{}
 			for _, data := range [][]byte{big, {}, nil, {0}} {

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -115,11 +116,12 @@ func (db *DB) takeFile(path string) error {
 
 // claimFile makes sure that the file is a database, and ours.
 func (db *DB) claimFile(ctx context.Context) error {
+	if err := checkHeader(db.lite.path); err != nil {
+		return err
+	}
 	var id, tables int64
 	err := db.w.QueryRowContext(ctx, `select (select application_id from pragma_application_id), (select count(*) from sqlite_master)`).Scan(&id, &tables)
 	switch {
-	case liteCode(err) == lite3.SQLITE_NOTADB:
-		return authz.Errorf(authz.ErrInvalid, "%s is not a SQLite database", db.lite.path)
 	case err != nil:
 		return fmt.Errorf("%s: %w", db.lite.path, err)
 	case id == applicationID:
@@ -129,6 +131,26 @@ func (db *DB) claimFile(ctx context.Context) error {
 	}
 	_, err = db.w.ExecContext(ctx, `pragma application_id = `+strconv.Itoa(applicationID))
 	return err
+}
+
+// checkHeader refuses what is no SQLite database. SQLite would take a very short file for an empty
+// one, and write over it.
+func checkHeader(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header := make([]byte, 16)
+	switch n, err := io.ReadFull(f, header); {
+	case err == io.EOF:
+		return nil // empty
+	case err != nil && err != io.ErrUnexpectedEOF:
+		return err
+	case string(header[:n]) != "SQLite format 3\x00":
+		return authz.Errorf(authz.ErrInvalid, "%s is not a SQLite database", path)
+	}
+	return nil
 }
 
 // LimitSize bounds the size of a SQLite database from now on; 0 means no bound. A bound below the

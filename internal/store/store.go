@@ -116,8 +116,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		err = db.migrate(ctx)
 	}
 	if err != nil {
+		err = fmt.Errorf("opening database: %w", db.kind(err))
 		db.Close()
-		return nil, fmt.Errorf("opening database: %w", db.kind(err))
+		return nil, err
 	}
 	db.wStmts.db, db.rStmts.db = db.w, db.r
 	return db, nil
