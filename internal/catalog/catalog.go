@@ -51,8 +51,8 @@ func Parse(name string, text []byte) (*Catalog, error) { return Options{}.Parse(
 // Parse is like the function of that name, with options.
 func (o Options) Parse(name string, text []byte) (*Catalog, error) {
 	d := parse(name, text)
-	if err := d.err(); err != nil {
-		return nil, err
+	if d.root == nil {
+		return nil, d.err()
 	}
 	c := read(d)
 	if err := d.err(); err != nil {

@@ -61,7 +61,10 @@ func examples(page string) (all []string) {
 	}
 }
 
-func parse(t testing.TB, text string) *catalog.Catalog {
+func parse(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, text string) *catalog.Catalog {
 	t.Helper()
 	c, err := catalog.Parse("catalog.yaml", []byte(text))
 	if err != nil {

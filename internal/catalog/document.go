@@ -33,6 +33,7 @@ type document struct {
 	problems []Problem
 	more     bool
 	aliased  int
+	twice    int // how many of the problems are members written twice, which need not stop a reader
 }
 
 // An anchor is a part of the document that has a name. It can be referred to only after its end, so
@@ -42,8 +43,8 @@ type anchor struct {
 	size, depth int
 }
 
-// parse reads text as one YAML document and checks its form. If it finds problems, root is not to
-// be used.
+// parse reads text as one YAML document and checks its form. If it finds problems that forbid to
+// read on, root stays nil.
 func parse(name string, text []byte) *document {
 	d := &document{name: name, anchors: map[string]anchor{}}
 	if len(text) > maxSize {
@@ -66,8 +67,10 @@ func parse(name string, text []byte) *document {
 		d.add(0, 0, "the document is empty")
 		return d
 	}
-	d.root = body
 	d.check(body, 1)
+	if len(d.problems) == d.twice {
+		d.root = body
+	}
 	return d
 }
 
@@ -172,7 +175,9 @@ func (d *document) check(n ast.Node, level int) (size, depth int) {
 		for _, v := range members(n) {
 			if k, ok := d.key(v); ok {
 				if line, twice := seen[k]; twice {
-					d.at(v.Key, "%q is written twice; first in line %d", k, line)
+					if d.at(v.Key, "%q is written twice; first in line %d", k, line) {
+						d.twice++
+					}
 				} else {
 					seen[k] = v.Key.GetToken().Position.Line
 				}
@@ -262,13 +267,13 @@ func (d *document) value(n ast.Node) ast.Node {
 	return resolved(n)
 }
 
-// at notes a problem at a node.
-func (d *document) at(n ast.Node, format string, args ...any) {
+// at notes a problem at a node, and reports whether there was room for it.
+func (d *document) at(n ast.Node, format string, args ...any) bool {
 	line, column := 0, 0
 	if t := first(n); t != nil {
 		line, column = t.Position.Line, t.Position.Column
 	}
-	d.add(line, column, format, args...)
+	return d.add(line, column, format, args...)
 }
 
 // first returns the first token of a node.
@@ -286,16 +291,17 @@ func first(n ast.Node) *token.Token {
 	return n.GetToken()
 }
 
-func (d *document) add(line, column int, format string, args ...any) {
+func (d *document) add(line, column int, format string, args ...any) bool {
 	if len(d.problems) == maxProblems {
 		d.more = true
-		return
+		return false
 	}
 	p := Problem{Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 	if line >= 1 && line <= len(d.lines) {
 		p.Text = d.lines[line-1]
 	}
 	d.problems = append(d.problems, p)
+	return true
 }
 
 // err returns the problems as an error, or nil if there are none.

@@ -10,10 +10,10 @@ import (
 type Act struct {
 	Action       string          // its name
 	Groups       []string        // the action groups it is in, directly or not
-	Args         authz.Claimed   // its properties
+	Arguments    authz.Claimed   // its properties
 	Class        authz.DataClass // of the resource
 	Jurisdiction string          // of the resource, "" if unknown
-	Open         []string        // names of the open schedules, sorted
+	Schedules    []string        // names of the open ones, sorted
 }
 
 // An amount is the largest value of one argument.
@@ -78,7 +78,7 @@ func (k *Capability) exceeded(list []string, act *Act) []string {
 	}
 	for i := range k.amounts {
 		a := &k.amounts[i]
-		if !a.holds(act.Args) {
+		if !a.holds(act.Arguments) {
 			list = append(list, a.exceeded)
 		}
 	}
@@ -88,7 +88,7 @@ func (k *Capability) exceeded(list []string, act *Act) []string {
 		}
 	}
 	if l.Schedules != nil && !slices.ContainsFunc(l.Schedules, func(s string) bool {
-		_, ok := slices.BinarySearch(act.Open, s)
+		_, ok := slices.BinarySearch(act.Schedules, s)
 		return ok
 	}) {
 		list = append(list, k.ID+"/schedule")

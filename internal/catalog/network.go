@@ -48,10 +48,13 @@ func (n *networks) set(names []string, all []prefix) {
 // ISO 3166-1 alpha-2, or "" if that is not known. The slice is shared: do not modify it.
 func (c *Catalog) Zones(a netip.Addr) (zones []string, country string) {
 	if !a.IsValid() {
-		return nil, ""
+		return []string{}, ""
 	}
 	a = a.Unmap().WithZone("")
-	zones, _ = c.networks.table.Lookup(a)
+	zones, ok := c.networks.table.Lookup(a)
+	if !ok {
+		zones = []string{}
+	}
 	return zones, c.networks.geoip.Country(a)
 }
 

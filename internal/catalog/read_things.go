@@ -172,7 +172,7 @@ func (r *reader) window(n ast.Node) window {
 	})
 	if from != to {
 		r.at(n, "a window has both from and to, or neither, which is the whole day")
-	} else if w.from == w.to {
+	} else if w.from == w.to && w.from >= 0 {
 		r.at(n, "the window opens and closes at the same minute: for the whole day leave out both")
 	}
 	if w.first > w.last {
@@ -204,11 +204,11 @@ func (r *reader) days(n ast.Node, days *[7]bool) {
 	}
 }
 
-// clock reads HH:MM, up to the given minute of the day.
+// clock reads HH:MM, up to the given minute of the day. It returns -1 if there is a problem.
 func (r *reader) clock(n ast.Node, what string, most int) int {
 	s := r.text(n, what)
 	if s == "" {
-		return 0
+		return -1
 	}
 	if len(s) == 5 && s[2] == ':' {
 		digits, ok := 0, true
@@ -221,7 +221,7 @@ func (r *reader) clock(n ast.Node, what string, most int) int {
 		}
 	}
 	r.at(n, "%s %q is not a time of day: write it as \"09:30\", the end of the day as \"24:00\"", what, s)
-	return 0
+	return -1
 }
 
 // date reads a day of the calendar.
