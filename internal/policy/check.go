@@ -42,7 +42,7 @@ func (s *Severity) UnmarshalText(b []byte) error {
 }
 
 // A Problem is one thing that is wrong, or looks wrong, with a policy set. Line and Column count
-// from 1 and are 0 if the place is not known; columns count bytes, as Cedar's own positions do.
+// from 1 and are 0 if the place is not known; columns count characters, as Cedar does.
 type Problem struct {
 	File     string   `json:"file,omitempty"`
 	Line     int      `json:"line,omitempty"`

@@ -1,0 +1,151 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+)
+
+// caseMoment is when a case happens that does not say: a Monday, noon in UTC.
+var caseMoment = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
+
+// facts reads what is known of a case into f, and what the edge saw into req. What the case does not
+// state is what the catalog says of it: the schedules that are open, the zones of the address, the
+// class of the resource, the grant of the agent. Risk is low and trust neutral.
+func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *Set, cat *catalog.Catalog) authz.Facts {
+	f := authz.Facts{
+		At: caseMoment, Zone: cat.Zone(), Agent: agent, Trust: authz.NeutralTrust,
+		Risk: authz.Risk{Level: "low", Alerts: []string{}, Indicators: []string{}},
+	}
+	stated := make(map[string]bool)
+	state := func(key string, read func(*branch)) func(*branch) {
+		return func(v *branch) { stated[key] = true; read(v) }
+	}
+	observed := &req.Observed
+	r.members(b, "facts", map[string]func(*branch){
+		"time":                  func(v *branch) { f.At = r.time(v, "time") },
+		"ip":                    func(v *branch) { observed.Address = r.address(v, "ip") },
+		"session":               func(v *branch) { observed.Session = r.text(v, "session") },
+		"pep":                   func(v *branch) { observed.PEP = r.text(v, "pep") },
+		"supported_obligations": func(v *branch) { observed.Obligations = r.set(v, "supported_obligations") },
+		"provenance":            func(v *branch) { observed.Provenance = r.provenance(v) },
+		"schedules":             state("schedules", func(v *branch) { f.Schedules = r.set(v, "schedules") }),
+		"zones":                 state("zones", func(v *branch) { f.Zones = r.set(v, "zones") }),
+		"country":               state("country", func(v *branch) { f.Country = r.text(v, "country") }),
+		"labels":                state("labels", func(v *branch) { f.Labels = r.set(v, "labels") }),
+		"region":                state("region", func(v *branch) { f.Region = r.text(v, "region") }),
+		"class": state("class", func(v *branch) {
+			f.Class, _ = authz.ParseDataClass(r.oneOf(v, "class", "public", "internal", "confidential", "restricted"))
+		}),
+		"grant":   state("grant", func(v *branch) { f.Grant = r.grant(v) }),
+		"trust":   func(v *branch) { f.Trust = r.trust(v) },
+		"risk":    func(v *branch) { f.Risk = r.risk(v) },
+		"missing": func(v *branch) { f.Missing = r.set(v, "missing") },
+	})
+
+	zones, country := []string{}, ""
+	if observed.Address.IsValid() {
+		zones, country = cat.Zones(observed.Address)
+	}
+	class, labels, region := cat.Classify(&req.Resource)
+	for key, fill := range map[string]func(){
+		"schedules": func() { f.Schedules = cat.Open(f.At) },
+		"zones":     func() { f.Zones = zones },
+		"country":   func() { f.Country = country },
+		"class":     func() { f.Class = class },
+		"labels":    func() { f.Labels = labels },
+		"region":    func() { f.Region = region },
+	} {
+		if !stated[key] {
+			fill()
+		}
+	}
+	if agent != nil && !stated["grant"] {
+		f.Grant = cat.Grant(agent, catalog.Act{
+			Action:       req.Action.Name,
+			Groups:       set.ActionGroups(req.Action.Name),
+			Arguments:    req.Action.Properties,
+			Class:        f.Class,
+			Jurisdiction: f.Region,
+			Schedules:    f.Schedules,
+		})
+	}
+	return f
+}
+
+func (r *reader) provenance(b *branch) *authz.Provenance {
+	if b.kind == nullBranch {
+		return nil
+	}
+	p := new(authz.Provenance)
+	r.members(b, "provenance", map[string]func(*branch){
+		"prompt":    func(v *branch) { p.Prompt = r.set(v, "prompt") },
+		"operator":  func(v *branch) { p.Operator = r.set(v, "operator") },
+		"untrusted": func(v *branch) { p.Untrusted = r.set(v, "untrusted") },
+		"unknown":   func(v *branch) { p.Unknown = r.set(v, "unknown") },
+	})
+	return p
+}
+
+func (r *reader) grant(b *branch) authz.Grant {
+	g := authz.Grant{Within: []string{}}
+	r.members(b, "grant", map[string]func(*branch){
+		"within":   func(v *branch) { g.Within = r.set(v, "within") },
+		"exceeded": func(v *branch) { g.Exceeded = r.set(v, "exceeded") },
+		"class": func(v *branch) {
+			g.Class = r.oneOf(v, "grant.class", "", "read", "write", "egress", "money", "admin")
+		},
+	})
+	return g
+}
+
+// trust reads a level, or a level with its score.
+func (r *reader) trust(b *branch) authz.Trust {
+	levels := []string{"none", "low", "medium", "high"}
+	scores := map[string]float64{"none": 0, "low": 0.25, "medium": 0.5, "high": 0.9}
+	t := authz.NeutralTrust
+	if b.kind == stringBranch {
+		t.Level = r.oneOf(b, "trust", levels...)
+		t.Score = scores[t.Level]
+		return t
+	}
+	r.members(b, "trust", map[string]func(*branch){
+		"level": func(v *branch) { t.Level = r.oneOf(v, "trust.level", levels...) },
+		"score": func(v *branch) { t.Score = r.number(v, "trust.score") },
+	})
+	if b.field("score") == nil {
+		t.Score = scores[t.Level]
+	}
+	if t.Score < 0 || t.Score > 1 {
+		r.fail(b.errorf("trust.score is not between 0 and 1"))
+	}
+	return t
+}
+
+// risk reads a level, or a level with score, alerts and indicators.
+func (r *reader) risk(b *branch) authz.Risk {
+	levels := []string{"low", "elevated", "high", "critical"}
+	scores := map[string]int64{"low": 0, "elevated": 40, "high": 70, "critical": 90}
+	k := authz.Risk{Level: "low", Alerts: []string{}, Indicators: []string{}}
+	if b.kind == stringBranch {
+		k.Level = r.oneOf(b, "risk", levels...)
+		k.Score = scores[k.Level]
+		return k
+	}
+	r.members(b, "risk", map[string]func(*branch){
+		"level": func(v *branch) { k.Level = r.oneOf(v, "risk.level", levels...) },
+		"score": func(v *branch) {
+			n := r.number(v, "risk.score")
+			if k.Score = int64(n); n < 0 || n > 100 || float64(k.Score) != n {
+				r.fail(v.errorf("risk.score is no whole number from 0 to 100"))
+			}
+		},
+		"alerts":     func(v *branch) { k.Alerts = r.set(v, "risk.alerts") },
+		"indicators": func(v *branch) { k.Indicators = r.set(v, "risk.indicators") },
+	})
+	if b.field("score") == nil {
+		k.Score = scores[k.Level]
+	}
+	return k
+}

@@ -1,0 +1,337 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+)
+
+// checkRules looks for what is wrong with rules that could be parsed and annotated: ids given
+// twice, what the schema refuses, and what can never have an effect.
+func checkRules(files []File, rules []*rule, s *schema, now time.Time, ps *Problems) {
+	c := checker{files: files, ps: ps, now: now}
+	c.ids(rules)
+	if s != nil {
+		c.schema = s.resolved
+		c.strict = validate.New(s.resolved, validate.WithStrict())
+		c.learn()
+		for _, r := range rules {
+			c.types(r)
+		}
+	}
+	for _, r := range rules {
+		c.lint(r)
+	}
+}
+
+type checker struct {
+	files  []File
+	ps     *Problems
+	now    time.Time
+	schema *resolved.Schema
+	strict *validate.Validator
+
+	attributes, entityTypes, actions []string // every name of the schema, for hints
+}
+
+// at returns a problem of r whose place is t.
+func (c *checker) at(r *rule, t token, sev Severity, hint, format string, args ...any) {
+	c.ps.add(Problem{
+		File: c.files[r.file].Name, Line: t.line, Column: t.column, Policy: r.id,
+		Severity: sev, Message: fmt.Sprintf(format, args...), Hint: hint,
+	})
+}
+
+// annotation returns the place of an annotation's key, or that of the policy.
+func (r *rule) annotation(key string) token {
+	for _, t := range r.statement.annotations {
+		if t.text == key {
+			return t
+		}
+	}
+	return r.statement.head()
+}
+
+// head returns the place of the policy's effect.
+func (s statement) head() token {
+	for i, t := range s.tokens {
+		if (t.text == "permit" || t.text == "forbid") && (i == 0 || s.tokens[i-1].text != "@") {
+			return t
+		}
+	}
+	return s.tokens[0]
+}
+
+func (c *checker) ids(rules []*rule) {
+	first := make(map[string]*rule, len(rules))
+	for _, r := range rules {
+		o, taken := first[r.id]
+		if !taken {
+			first[r.id] = r
+			continue
+		}
+		t := r.annotation("id")
+		c.at(r, t, SeverityError, "ids name policies in the record, so that each must be given once",
+			"policy id %q is already taken at %s:%d", r.id, c.files[o.file].Name, o.annotation("id").line)
+	}
+}
+
+// lint warns of what compiles and is probably not meant.
+func (c *checker) lint(r *rule) {
+	if r.mode == disabled {
+		return
+	}
+	if !r.expires.IsZero() && !c.now.Before(r.expires) {
+		c.at(r, r.annotation("expires"), SeverityWarning, "remove the policy or move the date",
+			"the policy expired at %s", r.expires.Format(time.RFC3339))
+	}
+	if r.forbid && r.reason == "" {
+		c.at(r, r.statement.head(), SeverityWarning, `add @reason("...") with a reason of the catalog, so that the refused learn why`,
+			"forbid without @reason")
+	}
+}
+
+// types reports what the schema refuses in r, each error at the narrowest place that is known.
+func (c *checker) types(r *rule) {
+	bare := *r.ast
+	bare.Conditions = nil
+	seen := make(map[string]bool)
+	scopeFailed := false
+	for _, err := range validatePolicy(c.strict, &bare) {
+		seen[err.Error()], scopeFailed = true, true
+	}
+	for _, msg := range slices.Sorted(maps.Keys(seen)) {
+		if strings.HasPrefix(msg, cannotApply) && len(seen) > 1 {
+			continue // it follows from the other
+		}
+		c.typeError(r, msg, r.statement.scope)
+	}
+	errs := validatePolicy(c.strict, r.ast)
+	if len(errs) > len(seen) {
+		for u, n := range c.units(r) {
+			for _, err := range validatePolicy(c.strict, n) {
+				if msg := err.Error(); !seen[msg] {
+					seen[msg] = true
+					c.typeError(r, msg, u.tokens)
+				}
+			}
+		}
+		for _, err := range errs { // whatever the parts did not show
+			if msg := err.Error(); !seen[msg] {
+				seen[msg] = true
+				c.typeError(r, msg, nil)
+			}
+		}
+		return
+	}
+	if !scopeFailed && len(r.ast.Conditions) > 0 && c.neverHolds(r.ast) {
+		c.at(r, r.statement.clauses[0].tokens[0], SeverityWarning, "", "these conditions can never hold: the policy never fires")
+	}
+}
+
+// neverHolds reports whether the validator knows the conditions to be false for every request: it
+// does not look at what stands behind such a one, even if that has the wrong type.
+func (c *checker) neverHolds(p *cedarast.Policy) bool {
+	q := *p
+	q.Conditions = append(slices.Clone(p.Conditions), cedarast.ConditionType{
+		Condition: cedarast.ConditionWhen,
+		Body:      cedarast.NodeValue{Value: types.String("")},
+	})
+	return len(validatePolicy(c.strict, &q)) == 0
+}
+
+// A unit is a part of a policy that can be judged by itself: a clause, or one of the conditions that
+// a when clause joins by &&.
+type unit struct{ tokens []token }
+
+// units yields the parts of r's conditions in order, each with the policy that ends with it.
+func (c *checker) units(r *rule) func(yield func(unit, *cedarast.Policy) bool) {
+	return func(yield func(unit, *cedarast.Policy) bool) {
+		p := *r.ast
+		p.Conditions = nil
+		for i, cl := range r.statement.clauses {
+			if i >= len(r.ast.Conditions) {
+				return
+			}
+			cond := r.ast.Conditions[i]
+			parts := conjuncts(cl)
+			if cond.Condition == cedarast.ConditionUnless || len(parts) < 2 || len(parts) > 64 {
+				parts = [][]token{cl.tokens}
+			}
+			for _, toks := range parts {
+				body := cond.Body
+				if len(parts) > 1 {
+					n, ok := parseExpression(textOf(c.files[r.file].Text, toks))
+					if !ok {
+						break
+					}
+					body = n
+				}
+				p.Conditions = append(p.Conditions[:len(p.Conditions):len(p.Conditions)], cedarast.ConditionType{Condition: cond.Condition, Body: body})
+				q := p
+				if !yield(unit{toks}, &q) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// conjuncts cuts a clause at the && of its outermost level, or returns nothing if something that
+// binds more loosely stands there too.
+func conjuncts(cl clause) [][]token {
+	var out [][]token
+	depth, from := 0, 2
+	for i, t := range cl.tokens {
+		switch t.text {
+		case "(", "[", "{":
+			depth++
+		case ")", "]", "}":
+			depth--
+		case "||", "if":
+			if depth == 1 {
+				return nil
+			}
+		case "&&":
+			if depth == 1 {
+				out = append(out, cl.tokens[from:i])
+				from = i + 1
+			}
+		}
+	}
+	if len(cl.tokens) < from+1 {
+		return nil
+	}
+	out = append(out, cl.tokens[from:len(cl.tokens)-1])
+	for _, part := range out {
+		if len(part) == 0 {
+			return nil
+		}
+	}
+	return out
+}
+
+func textOf(src string, toks []token) string {
+	return src[toks[0].offset:toks[len(toks)-1].end()]
+}
+
+func parseExpression(text string) (cedarast.IsNode, bool) {
+	var p cedar.Policy
+	if err := p.UnmarshalCedar([]byte("permit(principal, action, resource) when {" + text + "\n};")); err != nil {
+		return nil, false
+	}
+	conds := (*cedarast.Policy)(p.AST()).Conditions
+	if len(conds) != 1 {
+		return nil, false
+	}
+	return conds[0].Body, true
+}
+
+const cannotApply = "unable to find an applicable action"
+
+var (
+	quoted   = regexp.MustCompile("`([^`]*)`")
+	lastName = regexp.MustCompile(`[^.\]\["]+"?\]?$`)
+)
+
+// typeError reports the validator's msg at the token of toks that it speaks of.
+func (c *checker) typeError(r *rule, msg string, toks []token) {
+	place := r.statement.head()
+	if len(toks) > 0 {
+		place = toks[0]
+	}
+	var name string
+	if m := quoted.FindStringSubmatch(msg); m != nil {
+		name = m[1]
+	}
+	hint := ""
+	switch {
+	case strings.HasPrefix(msg, cannotApply):
+		msg = "no action applies to such a principal and resource: the policy can never fire"
+		hint = "compare the scope with appliesTo of the actions in the schema"
+		place = r.statement.head()
+	case strings.HasPrefix(msg, "unrecognized action"):
+		id := name[strings.LastIndex(name, "::")+2:]
+		place = findToken(toks, place, id)
+		hint = suggest(strings.Trim(id, `"`), c.actions)
+	case strings.HasPrefix(msg, "unrecognized entity type"):
+		place = findToken(toks, place, name[strings.LastIndex(name, ":")+1:])
+		hint = suggest(name, c.entityTypes)
+	case strings.HasPrefix(msg, "unable to guarantee safety of access to optional attribute"):
+		attr := attributeName(name)
+		place = findToken(toks, place, attr)
+		hint = fmt.Sprintf("the attribute may be absent: ask `... has %s &&` before reading it", attr)
+	case strings.HasPrefix(msg, "unable to guarantee safety of access to tag"):
+		hint = "the tag may be absent: ask `.hasTag(...) &&` before reading it"
+		place = findToken(toks, place, "getTag")
+	case strings.HasPrefix(msg, "attribute"):
+		attr := attributeName(name)
+		place = findToken(toks, place, attr)
+		hint = suggest(attr, c.attributes)
+	case strings.HasPrefix(msg, "unexpected type: expected decimal but saw Long"):
+		hint = `write decimals as decimal("0.5") and compare them with lessThan and greaterThan`
+	case strings.HasPrefix(msg, "unexpected type: expected datetime, or duration, or Long but saw decimal"),
+		strings.Contains(msg, "but saw decimal"):
+		hint = "compare decimals with lessThan, lessThanOrEqual, greaterThan and greaterThanOrEqual"
+	case strings.HasPrefix(msg, "error during extension function argument validation"):
+		if i := strings.LastIndex(msg, "`\""); i >= 0 {
+			place = findToken(toks, place, strings.Trim(msg[i:], "`"))
+		}
+	}
+	c.at(r, place, SeverityError, hint, "%s", msg)
+}
+
+// attributeName returns the last name of an attribute path as the validator writes it.
+func attributeName(path string) string {
+	return strings.Trim(lastName.FindString(path), `"]`)
+}
+
+// findToken returns the first of toks whose text is word, bare or quoted, else otherwise.
+func findToken(toks []token, otherwise token, word string) token {
+	for _, t := range toks {
+		if t.text == word || strings.Trim(t.text, `"`) == word && word != "" {
+			return t
+		}
+	}
+	return otherwise
+}
+
+// learn collects the names of the schema.
+func (c *checker) learn() {
+	attrs := make(map[string]bool)
+	var walk func(t resolved.IsType)
+	walk = func(t resolved.IsType) {
+		switch t := t.(type) {
+		case resolved.SetType:
+			walk(t.Element)
+		case resolved.RecordType:
+			for name, a := range t {
+				attrs[string(name)] = true
+				walk(a.Type)
+			}
+		}
+	}
+	for name, e := range c.schema.Entities {
+		c.entityTypes = append(c.entityTypes, string(name))
+		walk(e.Shape)
+	}
+	for name := range c.schema.Enums {
+		c.entityTypes = append(c.entityTypes, string(name))
+	}
+	for uid, a := range c.schema.Actions {
+		c.actions = append(c.actions, string(uid.ID))
+		if a.AppliesTo != nil {
+			walk(a.AppliesTo.Context)
+		}
+	}
+	c.attributes = slices.Collect(maps.Keys(attrs))
+}
