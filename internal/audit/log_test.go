@@ -342,3 +342,6 @@ func TestBodiesSurvive(t *testing.T) {
 		}
 	})
 }
+
+// newRand is a source of chance that is always the same.
+func newRand(n byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{n}) }
