@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/safeconduct/safeconduct/internal/catalog"
+)
+
+// Bounds of a policy set.
+const (
+	maxPolicies    = 100_000
+	maxText        = 8 << 20 // bytes of all files together
+	maxFiles       = 10_000
+	maxPolicyText  = 64 << 10 // bytes of one policy
+	maxTokens      = 8192     // of one policy
+	maxSchema      = 1 << 20  // bytes of the operator's schema
+	maxSchemaDepth = 32
+	maxExpansion   = 400_000 // attributes of a schema once its types are written out
+)
+
+// compile checks src and compiles it as far as it can, so that every problem is found at once.
+// The set can be used only if no problem is an error.
+func compile(src Source, cat *catalog.Catalog) (*Set, *Problems) {
+	ps := new(Problems)
+	if !withinBounds(src, ps) {
+		return nil, ps
+	}
+	s := &Set{
+		source: Source{Schema: src.Schema, Files: slices.Clone(src.Files)},
+		cat:    cat,
+		memo:   newMemo(),
+		agents: newAgents(),
+	}
+	s.schema = newSchema(src.Schema, ps)
+	rules := parsePolicies(src.Files, ps)
+	for _, r := range rules {
+		annotate(r, src.Files[r.file].Name, cat, ps)
+	}
+	checkRules(src.Files, rules, s.schema, time.Time{}, ps)
+	if s.schema != nil {
+		s.stored = newStored(s.schema, cat, ps)
+	}
+	if !ps.HasErrors() {
+		s.arrange(rules)
+	}
+	names := []string{schemaFile, catalogFile}
+	for _, f := range src.Files {
+		names = append(names, f.Name)
+	}
+	ps.sort(names)
+	return s, ps
+}
+
+// arrange puts the rules in the order in which they are judged and indexes them.
+func (s *Set) arrange(rules []*rule) {
+	s.rules = slices.Clone(rules)
+	slices.SortStableFunc(s.rules, func(a, b *rule) int { return int(a.class()) - int(b.class()) })
+	for c := range s.starts {
+		s.starts[c], _ = slices.BinarySearchFunc(s.rules, class(c), func(r *rule, c class) int { return int(r.class()) - int(c) })
+	}
+	s.shape = new(shape)
+	for _, r := range s.rules {
+		r.key = cedar.PolicyID(r.id)
+		if r.mode == disabled {
+			continue
+		}
+		for _, c := range r.ast.Conditions {
+			s.shape.read(c.Body)
+		}
+	}
+	s.index = newIndex(s.rules[:s.starts[disabledRules]])
+	for _, a := range s.schema.actions {
+		a.marks = s.index.marks(nil, a.uid.Type, a.groups)
+	}
+	for _, e := range s.stored.entities {
+		e.marks = s.index.marks(nil, e.entity.UID.Type, e.ancestors)
+	}
+}
+
+func withinBounds(src Source, ps *Problems) bool {
+	problem := func(file, format string, args ...any) {
+		ps.add(Problem{File: file, Message: fmt.Sprintf(format, args...)})
+	}
+	if len(src.Files) > maxFiles {
+		problem("", "more than %d files", maxFiles)
+		return false
+	}
+	total, policies := 0, 0
+	seen := make(map[string]bool, len(src.Files))
+	for _, f := range src.Files {
+		switch {
+		case f.Name == "" || len(f.Name) > maxName:
+			problem(f.Name, "the name of a file must have 1 to %d characters", maxName)
+		case f.Name == schemaFile || f.Name == catalogFile || seen[f.Name]:
+			problem(f.Name, "the name of the file is already taken")
+		}
+		seen[f.Name] = true
+		if total += len(f.Text); total > maxText {
+			problem("", "policies larger than %d bytes together", maxText)
+			return false
+		}
+		if msg := badText(f.Text); msg != "" {
+			problem(f.Name, "%s", msg)
+			continue
+		}
+		for _, c := range []byte(f.Text) {
+			if c == ';' { // one in a string counts too: it is a bound
+				policies++
+			}
+		}
+	}
+	if policies > maxPolicies {
+		problem("", "more than %d policies", maxPolicies)
+	}
+	return !ps.HasErrors()
+}
+
+// badText says what makes a text unfit to be parsed, or nothing.
+func badText(text string) string {
+	if !utf8.ValidString(text) {
+		return "not valid UTF-8"
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] == 0 {
+			return "contains a NUL character"
+		}
+	}
+	return ""
+}
+
+// tooDeep reports whether Cedar's parser, validator and evaluator, all of which recurse, may be
+// given the tokens: it returns false and the first token that is too much. A chain of operators
+// nests as brackets do, and so do the steps of a path.
+func tooDeep(tokens []token, depth, limit int) (token, bool) {
+	open, chain := 0, 0
+	for i, t := range tokens {
+		switch t.text {
+		case "(", "[", "{":
+			open++
+		case ")", "]", "}":
+			open--
+		case ";":
+			open, chain = 0, 0
+		case "if", "!", "-", "+", "*", "&&", "||", ".", "==", "!=", "<", "<=", ">", ">=", "in", "has", "like", "is":
+			chain++
+		}
+		if open > depth || chain > maxChain || i >= limit {
+			return t, false
+		}
+	}
+	return token{}, true
+}
+
+// maxChain bounds the operators of one policy.
+const maxChain = 2048

@@ -1,0 +1,231 @@
+package policy
+
+import (
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// Evaluate judges req by the facts. It never asks anybody and touches memory only.
+// Effect, Code, Reasons, Obligations, Remedies, Fired, Detail, At and the versions of the Decision
+// are set; Changes are not.
+//
+// In this order:
+//
+//  1. A request whose action or types the schema does not know, or whose properties have not the
+//     declared types, is denied (CodeTypeUnknown, CodeInvalid). So is one for which a required
+//     signal is missing, in f.Missing or among the attributes that the schema requires
+//     (CodeSignalMissing).
+//  2. A forbid that cannot be evaluated denies (CodePolicyError).
+//  3. A forbid that fires and carries no @remedy denies (CodeForbidden).
+//  4. If no permit is satisfied, the request is denied (CodeNoPermit). A permit that cannot be
+//     evaluated permits nothing.
+//  5. If an obligation of a satisfied permit is one that the enforcement point says it cannot meet,
+//     the request is denied (CodeObligation).
+//  6. If forbids fire that carry a @remedy, the answer is RequireApproval or StepUp, the stricter
+//     if both are needed. By then it is certain that with all remedies the request would be allowed.
+//  7. Else it is allowed, with the union of the obligations of all satisfied permits.
+func (s *Set) Evaluate(req *authz.Request, f *authz.Facts) authz.Decision {
+	return s.evaluate(req, f, noRemedy)
+}
+
+// evaluate is Evaluate when some remedies have been applied: a forbid that a remedy lifts no longer
+// counts, although it is recorded.
+func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy) authz.Decision {
+	d := authz.Decision{At: f.At, PolicySet: s.version, Catalog: s.version}
+	q, flt := s.query(req, f, s.shape)
+	if flt != nil {
+		s.refuse(&d, flt)
+		return d
+	}
+	s.judge(&d, q, req, f, applied)
+	return d
+}
+
+// judge decides a query, which has no fault, into d.
+func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Facts, applied remedy) {
+	w := walks.Get().(*walk)
+	defer w.free()
+	w.principal = s.marks(w.principal[:0], &q.entities.principal)
+	w.resource = s.marks(w.resource[:0], &q.entities.resource)
+	w.list = s.index.candidates(w.list[:0], w.principal, q.action.marks, w.resource)
+	w.split(s, f)
+
+	if shadows := w.of(shadowForbids); len(shadows) > 0 {
+		w.run(s, q, shadows, d)
+	}
+	if shadows := w.of(shadowPermits); len(shadows) > 0 {
+		w.run(s, q, shadows, d)
+	}
+	w.run(s, q, w.of(forbids), d)
+	if w.failed != nil {
+		d.Effect, d.Code = authz.Deny, authz.CodePolicyError
+		d.Detail = "policy " + w.failed.id + ": " + w.failure
+		d.Reasons = s.reasons(d.Code, w.failed)
+		return
+	}
+	var needed remedy
+	for _, r := range w.satisfied {
+		if r.remedy == noRemedy {
+			d.Effect, d.Code = authz.Deny, authz.CodeForbidden
+			d.Reasons = s.reasons(d.Code, only(w.satisfied, noRemedy)...)
+			return
+		}
+		needed |= r.remedy &^ applied
+	}
+	lifted := slices.Clone(w.satisfied) // forbids that fired
+	w.run(s, q, w.of(permits), d)
+	if len(w.satisfied) == 0 {
+		d.Effect, d.Code = authz.Deny, authz.CodeNoPermit
+		d.Reasons = s.reasons(d.Code)
+		return
+	}
+	obligations := union(w.satisfied)
+	if lacks := unmet(obligations, req.Observed.Obligations); len(lacks) > 0 {
+		d.Effect, d.Code = authz.Deny, authz.CodeObligation
+		d.Detail = "the enforcement point cannot meet " + strings.Join(lacks, ", ")
+		d.Reasons = s.reasons(d.Code)
+		return
+	}
+	switch {
+	case needed&approval != 0:
+		d.Effect, d.Code = authz.RequireApproval, authz.CodeApprovalRequired
+	case needed&stepUp != 0:
+		d.Effect, d.Code = authz.StepUp, authz.CodeStepUpRequired
+	default:
+		d.Effect, d.Code, d.Obligations = authz.Allow, authz.CodeAllowed, obligations
+		return
+	}
+	d.Remedies = needed.names()
+	d.Reasons = s.reasons(d.Code, slices.DeleteFunc(lifted, func(r *rule) bool { return r.remedy&needed == 0 })...)
+}
+
+// only returns the rules of that remedy.
+func only(rules []*rule, is remedy) []*rule {
+	var out []*rule
+	for _, r := range rules {
+		if r.remedy == is {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// union returns the obligations of the rules, each once, in the order of the rules.
+func union(rules []*rule) []authz.Obligation {
+	var out []authz.Obligation
+	for _, r := range rules {
+		for _, o := range r.obligations {
+			if !slices.ContainsFunc(out, func(have authz.Obligation) bool { return have.ID == o.ID }) {
+				out = append(out, o)
+			}
+		}
+	}
+	return out
+}
+
+// unmet returns the ids of the obligations that are not among those that the enforcement point says
+// it can meet. If it said nothing, it is trusted to meet all.
+func unmet(list []authz.Obligation, can []string) []string {
+	if can == nil {
+		return nil
+	}
+	var out []string
+	for _, o := range list {
+		if !slices.Contains(can, o.ID) {
+			out = append(out, o.ID)
+		}
+	}
+	return out
+}
+
+// A walk is the scratch space of one judgement.
+type walk struct {
+	principal, resource []mark
+
+	list      []int32
+	ends      [disabledRules]int // where each class ends in list
+	satisfied []*rule
+	failed    *rule // the first that could not be evaluated
+	failure   string
+}
+
+var walks = sync.Pool{New: func() any { return &walk{list: make([]int32, 0, 64)} }}
+
+func (w *walk) free() {
+	clear(w.satisfied)
+	w.satisfied, w.failed = w.satisfied[:0], nil
+	walks.Put(w)
+}
+
+// split cuts the candidates into classes, and drops those whose dates do not hold.
+func (w *walk) split(s *Set, f *authz.Facts) {
+	w.list = slices.DeleteFunc(w.list, func(n int32) bool {
+		r := s.rules[n]
+		return r.dated && !r.inForce(f.At)
+	})
+	end := 0
+	for c := range w.ends {
+		for end < len(w.list) && int(w.list[end]) < s.starts[c+1] {
+			end++
+		}
+		w.ends[c] = end
+	}
+}
+
+// of returns the candidates of one class.
+func (w *walk) of(c class) []int32 {
+	if c == 0 {
+		return w.list[:w.ends[0]]
+	}
+	return w.list[w.ends[c-1]:w.ends[c]]
+}
+
+// run evaluates the rules of the given numbers, notes which are satisfied and which is the first
+// that failed, and records both in d.
+func (w *walk) run(s *Set, q *query, numbers []int32, d *authz.Decision) {
+	clear(w.satisfied)
+	w.satisfied, w.failed, w.failure = w.satisfied[:0], nil, ""
+	if len(numbers) == 0 {
+		return
+	}
+	c := candidates{s.rules, numbers}
+	_, diag := cedar.Authorize(&c, &q.entities, q.request)
+	reasons, errs := diag.Reasons, diag.Errors
+	for _, n := range numbers {
+		switch r := s.rules[n]; {
+		case len(reasons) > 0 && reasons[0].PolicyID == r.key:
+			reasons = reasons[1:]
+			w.satisfied = append(w.satisfied, r)
+			d.Fired = append(d.Fired, r.fired(""))
+		case len(errs) > 0 && errs[0].PolicyID == r.key:
+			if w.failed == nil {
+				w.failed, w.failure = r, errs[0].Message
+			}
+			d.Fired = append(d.Fired, r.fired(errs[0].Message))
+			errs = errs[1:]
+		}
+	}
+}
+
+// candidates are the rules that one call of Cedar looks at; all are forbids, or all are permits.
+type candidates struct {
+	rules   []*rule
+	numbers []int32
+}
+
+// All implements cedar.PolicyIterator.
+func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for _, n := range c.numbers {
+			if r := c.rules[n]; !yield(r.key, r.policy) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package policy
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// memoSlots bounds how many records a memo keeps; a power of two.
+const memoSlots = 1024
+
+// A memo keeps records that were built lately, by a key that says everything they hold. It has a
+// fixed number of places; a record displaces the one in its place. Building a Cedar record sorts
+// and hashes it, which costs more than all policies of an ordinary set.
+type memo struct {
+	seed  maphash.Seed
+	slots [memoSlots]atomic.Pointer[memoEntry]
+}
+
+type memoEntry struct {
+	key    string
+	record types.Record
+}
+
+func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
+
+// slot returns the place of a key.
+func (m *memo) slot(key []byte) *atomic.Pointer[memoEntry] {
+	return &m.slots[maphash.Bytes(m.seed, key)&(memoSlots-1)]
+}
+
+// record returns the record of the key, if it is kept.
+func (m *memo) record(key []byte) (types.Record, bool) {
+	if e := m.slot(key).Load(); e != nil && e.key == string(key) {
+		return e.record, true
+	}
+	return types.Record{}, false
+}
+
+// keep keeps r under the key.
+func (m *memo) keep(key []byte, r types.Record) {
+	m.slot(key).Store(&memoEntry{key: string(key), record: r})
+}
+
+// appendText adds s to a key so that no other sequence of texts gives the same key.
+func appendText(key []byte, s string) []byte {
+	return append(binary.AppendUvarint(key, uint64(len(s))), s...)
+}
+
+func appendTexts(key []byte, list []string) []byte {
+	key = binary.AppendUvarint(key, uint64(len(list)))
+	for _, s := range list {
+		key = appendText(key, s)
+	}
+	return key
+}
+
+// maxAgents bounds how many agents' entities are kept.
+const maxAgents = 8192
+
+// agents keeps the entities of agents, whose values are immutable once shared: the pointer is the
+// key. When full it forgets all and begins again.
+type agents struct {
+	mu  sync.RWMutex
+	ent map[*authz.Agent]*types.Entity
+}
+
+func newAgents() *agents { return &agents{ent: make(map[*authz.Agent]*types.Entity)} }
+
+func (c *agents) entity(a *authz.Agent) *types.Entity {
+	c.mu.RLock()
+	e := c.ent[a]
+	c.mu.RUnlock()
+	if e != nil {
+		return e
+	}
+	e = agentOf(a)
+	c.mu.Lock()
+	if len(c.ent) >= maxAgents {
+		clear(c.ent)
+	}
+	c.ent[a] = e
+	c.mu.Unlock()
+	return e
+}
