@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
+	cedarast "github.com/cedar-policy/cedar-go/ast"
 
 	"github.com/safeconduct/safeconduct/internal/catalog"
 )
@@ -65,20 +66,21 @@ func (s *Set) arrange(rules []*rule) {
 	}
 	s.shape = new(shape)
 	for _, r := range s.rules {
-		r.key = cedar.PolicyID(r.id)
 		if r.mode == disabled {
 			continue
 		}
+		r.key = cedar.PolicyID(r.id)
+		r.body = cedar.NewPolicyFromAST((*cedarast.Policy)(scopeless(r.ast)))
 		for _, c := range r.ast.Conditions {
 			s.shape.read(c.Body)
 		}
 	}
 	s.index = newIndex(s.rules[:s.starts[disabledRules]])
 	for _, a := range s.schema.actions {
-		a.marks = s.index.marks(nil, a.uid.Type, a.groups)
+		a.marks = s.index.marks(nil, a.groups)
 	}
 	for _, e := range s.stored.entities {
-		e.marks = s.index.marks(nil, e.entity.UID.Type, e.ancestors)
+		e.marks = s.index.marks(nil, e.ancestors)
 	}
 }
 

@@ -69,7 +69,7 @@ func (b *Bench) Judge(req cedar.Request) (allowed bool, forbidding, permitting, 
 	}
 	groups, _ := s.stored.closure(req.Action)
 	q := &query{
-		action:   &action{uid: req.Action, groups: groups, marks: s.index.marks(nil, req.Action.Type, groups)},
+		action:   &action{uid: req.Action, groups: groups, marks: s.index.marks(nil, groups)},
 		request:  req,
 		entities: entities{stored: s.stored, principal: entity(req.Principal), resource: entity(req.Resource)},
 	}

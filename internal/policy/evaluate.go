@@ -223,7 +223,7 @@ type candidates struct {
 func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
 		for _, n := range c.numbers {
-			if r := c.rules[n]; !yield(r.key, r.policy) {
+			if r := c.rules[n]; !yield(r.key, r.body) {
 				return
 			}
 		}

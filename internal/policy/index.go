@@ -1,30 +1,47 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// An index finds the rules whose scope can match a request: by resource, then action, then
-// principal. It may return a rule that does not match and never leaves out one that does: a rule
-// that is not a candidate would have evaluated to false without an error.
+// An index finds the rules whose scope matches a request: by resource, then action, then principal.
 //
-// In a rule's scope, a resource is a mark: that of an entity, for `==` and `in`, that of a type, for
-// `is`, or the mark anything; likewise a principal and an action. A request bears many marks:
-// anything, its type's, its entity's, and those of the entity's ancestors. Only what some rule names
-// has a mark, so that most entities bear two.
+// In a rule's scope, a resource is a mark: that of being an entity, for `==`, of being in one, for
+// `in`, of a type, for `is`, or the mark anything; likewise a principal and an action. A request's
+// resource bears several marks: anything, its type's, its own, and those of all it is in, itself
+// included. Only what some rule names has a mark, so that most entities bear two.
+//
+// The index is exact, so that rules are evaluated without their scopes. The one exception is
+// `is T in e`, which stands at being in e; such rules keep their scope (see scopeless).
 type index struct {
-	entities map[types.EntityUID]mark
-	types    map[types.EntityType]mark
-	places   map[spot]*bucket
+	exact  map[types.EntityUID]mark
+	inside map[types.EntityUID]mark
+	types  map[types.EntityType]mark
+	last   mark
+	places map[spot]*bucket
 }
 
-// A mark numbers an entity or a type that some rule's scope names.
+// A mark numbers what some rule's scope asks for.
 type mark int32
 
 const anything mark = 0
+
+// scopeless returns the policy without what the index has settled before it is evaluated.
+func scopeless(p *ast.Policy) *ast.Policy {
+	q := *p
+	q.Action = ast.ScopeTypeAll{}
+	if _, ok := p.Principal.(ast.ScopeTypeIsIn); !ok {
+		q.Principal = ast.ScopeTypeAll{}
+	}
+	if _, ok := p.Resource.(ast.ScopeTypeIsIn); !ok {
+		q.Resource = ast.ScopeTypeAll{}
+	}
+	return &q
+}
 
 type spot struct{ resource, action mark }
 
@@ -37,9 +54,10 @@ type bucket struct {
 // newIndex indexes the rules by their numbers.
 func newIndex(rules []*rule) *index {
 	x := &index{
-		entities: make(map[types.EntityUID]mark),
-		types:    make(map[types.EntityType]mark),
-		places:   make(map[spot]*bucket),
+		exact:  make(map[types.EntityUID]mark),
+		inside: make(map[types.EntityUID]mark),
+		types:  make(map[types.EntityType]mark),
+		places: make(map[spot]*bucket),
 	}
 	for n, r := range rules {
 		resource, principal := x.scope(r.ast.Resource), x.scope(r.ast.Principal)
@@ -62,41 +80,38 @@ func newIndex(rules []*rule) *index {
 	return x
 }
 
-func (x *index) entity(uid types.EntityUID) mark {
-	m, ok := x.entities[uid]
+// number returns the mark of a key, a new one if it has none.
+func number[K comparable](x *index, m map[K]mark, key K) mark {
+	n, ok := m[key]
 	if !ok {
-		m = mark(len(x.entities) + len(x.types) + 1)
-		x.entities[uid] = m
+		x.last++
+		n = x.last
+		m[key] = n
 	}
-	return m
+	return n
 }
 
 func (x *index) scope(s ast.IsScopeNode) mark {
 	switch s := s.(type) {
+	case ast.ScopeTypeEq:
+		return number(x, x.exact, s.Entity)
+	case ast.ScopeTypeIn:
+		return number(x, x.inside, s.Entity)
+	case ast.ScopeTypeIsIn:
+		return number(x, x.inside, s.Entity)
+	case ast.ScopeTypeIs:
+		return number(x, x.types, s.Type)
 	case ast.ScopeTypeAll:
 		return anything
-	case ast.ScopeTypeEq:
-		return x.entity(s.Entity)
-	case ast.ScopeTypeIn:
-		return x.entity(s.Entity)
-	case ast.ScopeTypeIsIn:
-		return x.entity(s.Entity)
-	case ast.ScopeTypeIs:
-		m, ok := x.types[s.Type]
-		if !ok {
-			m = mark(len(x.entities) + len(x.types) + 1)
-			x.types[s.Type] = m
-		}
-		return m
 	}
-	return anything // not known: every request looks there
+	panic(fmt.Sprintf("unknown scope %T", s))
 }
 
 func (x *index) actions(s ast.IsScopeNode) []mark {
 	if s, ok := s.(ast.ScopeTypeInSet); ok {
 		marks := make([]mark, 0, len(s.Entities))
 		for _, uid := range s.Entities {
-			marks = append(marks, x.entity(uid))
+			marks = append(marks, number(x, x.inside, uid))
 		}
 		slices.Sort(marks)
 		return slices.Compact(marks)
@@ -104,22 +119,28 @@ func (x *index) actions(s ast.IsScopeNode) []mark {
 	return []mark{x.scope(s)}
 }
 
-// marks returns the marks that an entity of that type with those ancestors, itself included, bears.
-func (x *index) marks(list []mark, typ types.EntityType, ancestors []types.EntityUID) []mark {
+// marks appends the marks of an entity that is in the given ones, the first of which is itself.
+func (x *index) marks(list []mark, in []types.EntityUID) []mark {
 	list = append(list, anything)
-	if m, ok := x.types[typ]; ok {
+	if m, ok := x.types[in[0].Type]; ok {
 		list = append(list, m)
 	}
-	for _, uid := range ancestors {
-		if m, ok := x.entities[uid]; ok {
+	if m, ok := x.exact[in[0]]; ok {
+		list = append(list, m)
+	}
+	return x.in(list, in)
+}
+
+func (x *index) in(list []mark, in []types.EntityUID) []mark {
+	for _, uid := range in {
+		if m, ok := x.inside[uid]; ok {
 			list = append(list, m)
 		}
 	}
 	return list
 }
 
-// candidates appends to list the numbers of the rules whose scope could match the marks, sorted,
-// each once.
+// candidates appends to list the numbers of the rules at the marks, sorted, each once.
 func (x *index) candidates(list []int32, principal, action, resource []mark) []int32 {
 	for _, r := range resource {
 		for _, a := range action {
@@ -140,21 +161,19 @@ func (x *index) candidates(list []int32, principal, action, resource []mark) []i
 	return slices.Compact(list)
 }
 
-// marks returns the marks of an entity of a request.
+// marks appends the marks of an entity of a request.
 func (s *Set) marks(list []mark, e *types.Entity) []mark {
 	if known := s.stored.entities[e.UID]; known != nil {
 		return append(list, known.marks...)
 	}
-	list = s.index.marks(list, e.UID.Type, nil)
-	if m, ok := s.index.entities[e.UID]; ok {
-		list = append(list, m)
-	}
+	own := [...]types.EntityUID{e.UID}
+	list = s.index.marks(list, own[:])
 	for parent := range e.Parents.All() { // of agents: their purpose
 		if known := s.stored.entities[parent]; known != nil {
-			list = append(list, known.marks[1:]...)
-		}
-		if m, ok := s.index.entities[parent]; ok {
-			list = append(list, m)
+			list = s.index.in(list, known.ancestors)
+		} else {
+			own[0] = parent
+			list = s.index.in(list, own[:])
 		}
 	}
 	return list
