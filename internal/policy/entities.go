@@ -102,7 +102,8 @@ func (st *stored) addType(s *schema, cat *catalog.Catalog, name string, problem 
 		e := &storedEntity{entity: types.Entity{UID: uid}}
 		st.entities[uid] = e
 		if kind.shape != nil {
-			m, missing, f := s.decode(name, kind.shape, c.Properties, nil)
+			m := make(types.RecordMap)
+			missing, f := s.decode(m, name, kind.shape, c.Properties, nil, nil)
 			if f != nil {
 				problem("", "%s: %s", c.Ref, f.detail)
 				continue
@@ -199,7 +200,8 @@ func (s *Set) entity(root string, kind *entityKind, e *authz.Entity) (out types.
 		}
 		return out, missing, nil
 	}
-	said, missing, f := s.schema.decode(root, kind.shape, e.Properties, allowed)
+	said := make(types.RecordMap)
+	missing, f = s.schema.decode(said, root, kind.shape, e.Properties, allowed, nil)
 	if f != nil {
 		return out, nil, f
 	}

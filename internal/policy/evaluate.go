@@ -38,8 +38,9 @@ func (s *Set) Evaluate(req *authz.Request, f *authz.Facts) authz.Decision {
 // counts, although it is recorded.
 func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy) authz.Decision {
 	d := authz.Decision{At: f.At, PolicySet: s.version, Catalog: s.version}
-	q, flt := s.query(req, f, s.shape)
-	if flt != nil {
+	q := queries.Get().(*query)
+	defer q.free()
+	if flt := s.fill(q, req, f, s.shape); flt != nil {
 		s.refuse(&d, flt)
 		return d
 	}
@@ -62,7 +63,9 @@ func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Fa
 	if shadows := w.of(shadowPermits); len(shadows) > 0 {
 		w.run(s, q, shadows, d)
 	}
-	w.run(s, q, w.of(forbids), d)
+	// Both sets at once: if a forbid fires, Cedar tells of the forbids, else of the permits, and of
+	// errors in either case.
+	w.run(s, q, w.list[:w.ends[permits]], d)
 	if w.failed != nil {
 		d.Effect, d.Code = authz.Deny, authz.CodePolicyError
 		d.Detail = "policy " + w.failed.id + ": " + w.failure
@@ -70,16 +73,20 @@ func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Fa
 		return
 	}
 	var needed remedy
-	for _, r := range w.satisfied {
-		if r.remedy == noRemedy {
+	var lifted []*rule // forbids that fire and that a remedy lifts
+	if len(w.satisfied) > 0 && w.satisfied[0].forbid {
+		if bars := only(w.satisfied, noRemedy); bars != nil {
 			d.Effect, d.Code = authz.Deny, authz.CodeForbidden
-			d.Reasons = s.reasons(d.Code, only(w.satisfied, noRemedy)...)
+			d.Reasons = s.reasons(d.Code, bars...)
 			return
 		}
-		needed |= r.remedy &^ applied
+		for _, r := range w.satisfied {
+			needed |= r.remedy &^ applied
+		}
+		lifted = slices.Clone(w.satisfied)
+		d.Fired = slices.DeleteFunc(d.Fired, func(f authz.Fired) bool { return f.Effect == "permit" && !f.Shadow })
+		w.run(s, q, w.of(permits), d)
 	}
-	lifted := slices.Clone(w.satisfied) // forbids that fired
-	w.run(s, q, w.of(permits), d)
 	if len(w.satisfied) == 0 {
 		d.Effect, d.Code = authz.Deny, authz.CodeNoPermit
 		d.Reasons = s.reasons(d.Code)
@@ -186,8 +193,8 @@ func (w *walk) of(c class) []int32 {
 	return w.list[w.ends[c-1]:w.ends[c]]
 }
 
-// run evaluates the rules of the given numbers, notes which are satisfied and which is the first
-// that failed, and records both in d.
+// run evaluates the rules of the given numbers, notes those that Cedar says are satisfied and the
+// first forbid that failed, and records all that took part in d.
 func (w *walk) run(s *Set, q *query, numbers []int32, d *authz.Decision) {
 	clear(w.satisfied)
 	w.satisfied, w.failed, w.failure = w.satisfied[:0], nil, ""
@@ -204,7 +211,7 @@ func (w *walk) run(s *Set, q *query, numbers []int32, d *authz.Decision) {
 			w.satisfied = append(w.satisfied, r)
 			d.Fired = append(d.Fired, r.fired(""))
 		case len(errs) > 0 && errs[0].PolicyID == r.key:
-			if w.failed == nil {
+			if r.forbid && w.failed == nil {
 				w.failed, w.failure = r, errs[0].Message
 			}
 			d.Fired = append(d.Fired, r.fired(errs[0].Message))
@@ -213,7 +220,7 @@ func (w *walk) run(s *Set, q *query, numbers []int32, d *authz.Decision) {
 	}
 }
 
-// candidates are the rules that one call of Cedar looks at; all are forbids, or all are permits.
+// candidates are the rules that one call of Cedar looks at.
 type candidates struct {
 	rules   []*rule
 	numbers []int32

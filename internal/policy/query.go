@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -17,32 +18,53 @@ type query struct {
 	resource  *entityKind
 	request   cedar.Request
 	entities  entities
+
+	context, words types.RecordMap // for building the request
 }
 
 // query turns a request and its facts into Cedar's terms, with as much of the context as want says,
 // or says what is wrong with it. Nothing of what the caller says reaches observed values.
 func (s *Set) query(req *authz.Request, f *authz.Facts, want *shape) (*query, *fault) {
+	q := new(query)
+	if flt := s.fill(q, req, f, want); flt != nil {
+		return nil, flt
+	}
+	return q, nil
+}
+
+// queries are used again: a judgement leaves nothing behind in them.
+var queries = sync.Pool{New: func() any { return new(query) }}
+
+func (q *query) free() {
+	clear(q.context)
+	clear(q.words)
+	*q = query{context: q.context, words: q.words}
+	queries.Put(q)
+}
+
+// fill is query into a q that is empty.
+func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *fault {
 	a := s.schema.actions[req.Action.Name]
 	if a == nil {
-		return nil, &fault{code: authz.CodeTypeUnknown, detail: "unknown action"}
+		return &fault{code: authz.CodeTypeUnknown, detail: "unknown action"}
 	}
 	pk, rk := s.schema.kinds[req.Subject.Type], s.schema.kinds[req.Resource.Type]
 	switch {
 	case pk == nil:
-		return nil, &fault{code: authz.CodeTypeUnknown, detail: "unknown subject type"}
+		return &fault{code: authz.CodeTypeUnknown, detail: "unknown subject type"}
 	case rk == nil:
-		return nil, &fault{code: authz.CodeTypeUnknown, detail: "unknown resource type"}
+		return &fault{code: authz.CodeTypeUnknown, detail: "unknown resource type"}
 	case !a.actsOn(pk.typ, rk.typ):
-		return nil, &fault{code: authz.CodeTypeUnknown, detail: "the action does not go with the types of subject and resource"}
+		return &fault{code: authz.CodeTypeUnknown, detail: "the action does not go with the types of subject and resource"}
 	case strings.IndexByte(req.Subject.ID, 0) >= 0:
-		return nil, invalid("subject.id", "contains a NUL character")
+		return invalid("subject.id", "contains a NUL character")
 	case strings.IndexByte(req.Resource.ID, 0) >= 0:
-		return nil, invalid("resource.id", "contains a NUL character")
+		return invalid("resource.id", "contains a NUL character")
 	}
 	if f.At.IsZero() {
-		return nil, &fault{code: authz.CodeSignalMissing, missing: []string{"time"}}
+		return &fault{code: authz.CodeSignalMissing, missing: []string{"time"}}
 	}
-	q := &query{action: a, principal: pk, resource: rk, entities: entities{stored: s.stored}}
+	q.action, q.principal, q.resource, q.entities.stored = a, pk, rk, s.stored
 	missing := f.Missing
 	add := func(more []string) {
 		if len(more) > 0 {
@@ -54,13 +76,13 @@ func (s *Set) query(req *authz.Request, f *authz.Facts, want *shape) (*query, *f
 	}
 	if pk.typ == agentEntity {
 		if f.Agent == nil || string(f.Agent.ID) != req.Subject.ID {
-			return nil, &fault{code: authz.CodeAgentUnknown, detail: "the acting agent is not registered"}
+			return &fault{code: authz.CodeAgentUnknown, detail: "the acting agent is not registered"}
 		}
 		q.entities.principal = *q.entities.agent
 	} else {
 		e, more, flt := s.entity("subject", pk, &req.Subject)
 		if flt != nil {
-			return nil, flt
+			return flt
 		}
 		add(more)
 		q.entities.principal = e
@@ -74,46 +96,64 @@ func (s *Set) query(req *authz.Request, f *authz.Facts, want *shape) (*query, *f
 	} else {
 		e, more, flt := s.entity("resource", rk, &req.Resource)
 		if flt != nil {
-			return nil, flt
+			return flt
 		}
 		add(more)
 		q.entities.resource = e
 	}
-	context := make(types.RecordMap, 3)
-	context["observed"] = s.observed(req, f, want.part("observed"))
-	more, flt := s.said(context, "claimed", "claimed", a.claimed, a.claimedOpt, req.Context)
+	if q.context == nil {
+		q.context, q.words = make(types.RecordMap, 3), make(types.RecordMap, 8)
+	}
+	if w := want.part("observed"); w != nil {
+		q.context["observed"] = s.observed(req, f, w)
+	}
+	more, flt := s.said(q, "claimed", "claimed", a.claimed, a.claimedOpt, req.Context, want)
 	if flt != nil {
-		return nil, flt
+		return flt
 	}
 	add(more)
-	more, flt = s.said(context, "args", "action", a.args, a.argsOpt, req.Action.Properties)
+	more, flt = s.said(q, "args", "action", a.args, a.argsOpt, req.Action.Properties, want)
 	if flt != nil {
-		return nil, flt
+		return flt
 	}
 	add(more)
 	if len(missing) > 0 {
-		return nil, &fault{code: authz.CodeSignalMissing, missing: missing}
+		return &fault{code: authz.CodeSignalMissing, missing: missing}
 	}
 	q.request = cedar.Request{
 		Principal: q.entities.principal.UID,
 		Action:    a.uid,
 		Resource:  q.entities.resource.UID,
-		Context:   types.NewRecord(context),
+		Context:   types.NewRecord(q.context),
 	}
-	return q, nil
+	return nil
 }
 
 // said adds what the caller says to the context under the given name, if the schema knows of it.
-func (s *Set) said(context types.RecordMap, name types.String, root string, t *valueType, optional bool, text authz.Claimed) ([]string, *fault) {
+// All of it is checked, also what nobody wants.
+func (s *Set) said(q *query, name types.String, root string, t *valueType, optional bool, text authz.Claimed, want *shape) ([]string, *fault) {
 	if t == nil || optional && len(text) == 0 {
 		return nil, nil
 	}
-	m, missing, f := s.schema.decode(root, t, text, nil)
+	clear(q.words)
+	w := want.part(name)
+	if w == nil {
+		w = new(shape) // checked, and no more
+	}
+	missing, f := s.schema.decode(q.words, root, t, text, nil, w)
 	if f != nil {
 		return nil, f
 	}
-	context[name] = types.NewRecord(m)
-	return t.missing(missing, root, m), nil
+	missing = t.missing(missing, root, q.words)
+	if w.all || w.parts != nil {
+		for word := range q.words {
+			if !w.has(word) {
+				delete(q.words, word)
+			}
+		}
+		q.context[name] = types.NewRecord(q.words) // which copies
+	}
+	return missing, nil
 }
 
 func compareUID(a, b types.EntityUID) int {

@@ -51,11 +51,11 @@ var valueNames = [...]string{
 
 // A valueType is a type of the schema, laid out for decoding JSON.
 type valueType struct {
-	kind   valueKind
-	entity types.EntityType // of an entity
-	elem   *valueType       // of a set
-	attrs  map[string]attribute
-	names  []types.String // of the required attributes, sorted
+	kind     valueKind
+	entity   types.EntityType // of an entity
+	elem     *valueType       // of a set
+	attrs    map[string]attribute
+	required []types.String // names of the required attributes, sorted
 }
 
 type attribute struct {
@@ -95,10 +95,10 @@ func newValueType(t resolved.IsType) *valueType {
 		for name, a := range t {
 			v.attrs[string(name)] = attribute{name, newValueType(a.Type)}
 			if !a.Optional {
-				v.names = append(v.names, name)
+				v.required = append(v.required, name)
 			}
 		}
-		slices.Sort(v.names)
+		slices.Sort(v.required)
 		return v
 	}
 	panic(fmt.Sprintf("unknown type %T", t))
@@ -130,6 +130,8 @@ type decoder struct {
 	path  []string
 	count int
 	miss  []string
+	want  *shape                      // of the outermost record
+	idle  bool                        // nobody wants the value being read
 	names map[string]types.EntityType // entity types by AuthZEN name, for references
 }
 
@@ -137,13 +139,14 @@ var decoders = sync.Pool{New: func() any {
 	return &decoder{dec: jsontext.NewDecoder(bytes.NewReader(nil))}
 }}
 
-// decode reads the JSON object of text as a record of type t, whose path in messages is root. Only
-// names in keep are read, all if it is nil. Required attributes that are missing from records within
-// are returned by their paths; those missing from the record itself are the caller's to find, for
-// what is stored may have them.
-func (s *schema) decode(root string, t *valueType, text authz.Claimed, keep map[string]bool) (types.RecordMap, []string, *fault) {
+// decode reads the JSON object of text into m as a record of type t, whose path in messages is root.
+// Only names in keep are read, all if it is nil; of those that want lacks, if it is not nil, the
+// type is checked and the value may be another. Required attributes that are missing from records
+// within are returned by their paths; those missing from the record itself are the caller's to find,
+// for what is stored may have them.
+func (s *schema) decode(m types.RecordMap, root string, t *valueType, text authz.Claimed, keep map[string]bool, want *shape) ([]string, *fault) {
 	if len(text) > maxObject {
-		return nil, nil, invalid(root, "larger than %d bytes", maxObject)
+		return nil, invalid(root, "larger than %d bytes", maxObject)
 	}
 	if len(text) == 0 {
 		text = authz.Claimed("{}")
@@ -153,8 +156,8 @@ func (s *schema) decode(root string, t *valueType, text authz.Claimed, keep map[
 	d.src.Reset(text)
 	d.dec.Reset(&d.src)
 	d.path = append(d.path[:0], root)
-	d.count, d.miss, d.names = 0, nil, s.entityTypes
-	m, err := d.object(t, keep)
+	d.count, d.miss, d.names, d.want, d.idle = 0, nil, s.entityTypes, want, false
+	err := d.object(m, t, keep)
 	if err == nil {
 		if _, e := d.dec.ReadToken(); e != io.EOF {
 			err = d.malformed(e)
@@ -164,11 +167,11 @@ func (s *schema) decode(root string, t *valueType, text authz.Claimed, keep map[
 	if err != nil {
 		var f *fault
 		if errors.As(err, &f) {
-			return nil, nil, f
+			return nil, f
 		}
-		return nil, nil, invalid(root, "%v", err)
+		return nil, invalid(root, "%v", err)
 	}
-	return m, d.miss, nil
+	return d.miss, nil
 }
 
 func (d *decoder) at() string { return strings.Join(d.path, ".") }
@@ -185,33 +188,35 @@ func (d *decoder) wrong(t *valueType) error {
 }
 
 // object reads an object as the attributes of t.
-func (d *decoder) object(t *valueType, keep map[string]bool) (types.RecordMap, error) {
+func (d *decoder) object(m types.RecordMap, t *valueType, keep map[string]bool) error {
 	if d.dec.PeekKind() != '{' {
-		return nil, invalid(d.at(), "must be an object")
+		return invalid(d.at(), "must be an object")
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
-		return nil, d.malformed(err)
+		return d.malformed(err)
 	}
-	m := make(types.RecordMap, len(t.attrs))
 	for d.dec.PeekKind() != '}' {
 		if d.count++; d.count > maxElements {
-			return nil, invalid(d.at(), "more than %d elements", maxElements)
+			return invalid(d.at(), "more than %d elements", maxElements)
 		}
 		raw, err := d.dec.ReadValue()
 		if err != nil {
-			return nil, d.malformed(err)
+			return d.malformed(err)
 		}
 		a, ok := t.attribute(raw)
 		if !ok || keep != nil && !keep[string(a.name)] {
 			if err := d.skip(); err != nil {
-				return nil, err
+				return err
 			}
 			continue
 		}
 		d.path = append(d.path, string(a.name))
+		if len(d.path) == 2 {
+			d.idle = d.want != nil && !d.want.has(a.name)
+		}
 		v, err := d.value(a.typ)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		d.path = d.path[:len(d.path)-1]
 		if v != nil {
@@ -219,17 +224,17 @@ func (d *decoder) object(t *valueType, keep map[string]bool) (types.RecordMap, e
 		}
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
-		return nil, d.malformed(err)
+		return d.malformed(err)
 	}
 	if len(d.path) > 1 {
 		d.miss = t.missing(d.miss, d.at(), m)
 	}
-	return m, nil
+	return nil
 }
 
 // missing adds to list the paths of the required attributes that m lacks.
 func (t *valueType) missing(list []string, path string, m types.RecordMap) []string {
-	for _, name := range t.names {
+	for _, name := range t.required {
 		if _, ok := m[name]; !ok && len(list) < maxMissing {
 			list = append(list, path+"."+string(name))
 		}
@@ -294,8 +299,8 @@ func (d *decoder) value(t *valueType) (types.Value, error) {
 	case '{':
 		switch t.kind {
 		case recordValue:
-			m, err := d.object(t, nil)
-			if err != nil {
+			m := make(types.RecordMap, len(t.attrs))
+			if err := d.object(m, t, nil); err != nil {
 				return nil, err
 			}
 			return types.NewRecord(m), nil
@@ -323,6 +328,20 @@ func (d *decoder) value(t *valueType) (types.Value, error) {
 		}
 		return d.number(t, raw)
 	case '"':
+		if d.idle && t.kind == stringValue {
+			raw, err := d.dec.ReadValue()
+			if err != nil {
+				return nil, d.malformed(err)
+			}
+			if bytes.Contains(raw, []byte(`\u0000`)) {
+				s, err := jsontext.AppendUnquote(nil, raw)
+				if err != nil {
+					return nil, d.malformed(err)
+				}
+				return d.text(t, string(s))
+			}
+			return idleText, nil
+		}
 		tok, err := d.dec.ReadToken()
 		if err != nil {
 			return nil, d.malformed(err)
@@ -332,6 +351,9 @@ func (d *decoder) value(t *valueType) (types.Value, error) {
 	_, err := d.dec.ReadToken()
 	return nil, d.malformed(err)
 }
+
+// idleText stands for a text that nobody wants.
+var idleText types.Value = types.String("")
 
 func (d *decoder) number(t *valueType, raw []byte) (types.Value, error) {
 	switch t.kind {
