@@ -160,6 +160,8 @@ func (l *Log) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	if cp.Note, err = note.Sign(&note.Note{Text: text}, l.cfg.Key.signer); err != nil {
 		return nil, fmt.Errorf("signing the checkpoint: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Patience)
+	defer cancel()
 	if err := l.store.PutCheckpoint(ctx, cp.Size, cp.Note); err != nil {
 		return nil, fmt.Errorf("storing the checkpoint: %w", err)
 	}

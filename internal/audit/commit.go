@@ -87,18 +87,23 @@ type pace struct {
 
 func (p *pace) note(callers int, took time.Duration) { p.callers, p.took = callers, took }
 
-// gather waits until as many callers as last time have joined, at most a quarter of what a commit
-// costs.
+// gather lets other goroutines run until as many callers as last time have joined, or nobody new
+// comes, at most for a quarter of what a commit costs.
 func (p *pace) gather(q *queue) {
 	if p.callers < 2 {
 		return
 	}
 	limit := min(p.took/4, time.Millisecond)
-	for start := time.Now(); ; runtime.Gosched() {
+	start, last := time.Now(), 0
+	for idle := 0; idle < 64; idle++ {
 		n, full := q.waiting()
 		if n == 0 || n >= p.callers || full || time.Since(start) >= limit {
 			return
 		}
+		if n != last {
+			last, idle = n, 0
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -118,8 +123,8 @@ func (l *Log) commit(ctx context.Context, b *batch) (fault error) {
 		err  error
 	)
 	for wait := backoff(0); ; wait = wait.next() {
-		if e := l.tail.end(); blk == nil || e.head != base.head {
-			base = e
+		if blk == nil {
+			base = l.tail.end()
 			if seg, blk, err = l.build(b, base); err != nil {
 				break
 			}
@@ -135,6 +140,9 @@ func (l *Log) commit(ctx context.Context, b *batch) (fault error) {
 			return nil
 		}
 		ours, moved, rerr := l.resolve(ctx, base.head, seg)
+		if moved && !ours {
+			blk = nil // only now: what the tail has seen meanwhile may be this very batch
+		}
 		switch {
 		case ours:
 			l.accept(b, seg.First)
@@ -172,9 +180,9 @@ func (l *Log) accept(b *batch, first int64) {
 // resolve finds out whether seg, which was built for head, is in the log, and if the head has
 // moved reads the log up to the new one.
 func (l *Log) resolve(ctx context.Context, head Head, seg Segment) (ours, moved bool, err error) {
-	segs, err := l.store.Segments(ctx, head.Entries, 1)
+	segs, err := l.segments(ctx, head.Entries, 1)
 	if err != nil {
-		return false, false, fmt.Errorf("reading the log: %w", err)
+		return false, false, err
 	}
 	if len(segs) == 0 {
 		return false, false, nil

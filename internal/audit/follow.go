@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -52,9 +51,9 @@ func (l *Log) Follow(ctx context.Context, after int64, f func(context.Context, [
 
 // page reads the entries of the next few segments after an entry that is known to have followers.
 func (l *Log) page(ctx context.Context, after int64) ([]Entry, error) {
-	segs, err := l.store.Segments(ctx, after, 8)
+	segs, err := l.segments(ctx, after, 8)
 	if err != nil {
-		return nil, fmt.Errorf("reading segments: %w", err)
+		return nil, err
 	}
 	if len(segs) == 0 {
 		return nil, &Fault{Batch: -1, Seq: after + 1, Err: authz.Errorf(authz.ErrInvalid, "no segment has entry %d", after+1)}

@@ -42,7 +42,8 @@ type Config struct {
 	// for room. 16384 and 32 MiB by default.
 	QueueEntries, QueueBytes int
 	// Patience is how long a batch is retried after the store has failed before its callers are
-	// refused; 2 s by default. While the store keeps failing, later batches are tried once.
+	// refused, and how long any one answer of the store is waited for; 2 s by default. While the
+	// store keeps failing, later batches are tried once.
 	Patience time.Duration
 	// Poll is how often the store is asked whether other replicas have written; 250 ms by default.
 	Poll time.Duration
@@ -169,7 +170,7 @@ func (l *Log) Run(ctx context.Context) error {
 func (l *Log) open(ctx context.Context) error {
 	for wait := backoff(0); ; wait = wait.next() {
 		err := l.load(ctx)
-		if err == nil || isFault(err) || errors.Is(err, authz.ErrInvalid) {
+		if err == nil || ctx.Err() != nil || isFault(err) || errors.Is(err, authz.ErrInvalid) {
 			return err
 		}
 		l.cfg.Logger.WarnContext(ctx, "log not readable yet", "error", err)
@@ -181,21 +182,23 @@ func (l *Log) open(ctx context.Context) error {
 
 // load reads the end of the log and checks that it continues what was signed last.
 func (l *Log) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*l.cfg.Patience)
+	defer cancel()
 	// The checkpoint first: the log may grow meanwhile, but only beyond it.
 	cp, err := l.storedCheckpoint(ctx)
 	if err != nil {
 		return err
 	}
 	seen := time.Now()
-	head, err := l.store.Head(ctx)
+	head, err := l.head(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the head: %w", err)
+		return err
 	}
 	var at time.Time
 	if head.Entries > 0 {
-		segs, err := l.store.Segments(ctx, head.Entries-1, 1)
+		segs, err := l.segments(ctx, head.Entries-1, 1)
 		if err != nil {
-			return fmt.Errorf("reading the last segment: %w", err)
+			return err
 		}
 		if len(segs) != 1 || segs[0].Batch != head.Batches-1 {
 			return &Fault{Batch: -1, Seq: head.Entries, Err: authz.Errorf(authz.ErrInvalid, "the last segment is missing")}
@@ -273,9 +276,9 @@ func (l *Log) catchUp(ctx context.Context) error {
 	for {
 		before := l.tail.end().head
 		seen := time.Now()
-		head, err := l.store.Head(ctx)
+		head, err := l.head(ctx)
 		if err != nil {
-			return fmt.Errorf("reading the head: %w", err)
+			return err
 		}
 		if head.Batches < before.Batches {
 			return &Fault{Batch: head.Batches, Seq: head.Entries + 1, Err: authz.Errorf(authz.ErrInvalid,
@@ -286,9 +289,9 @@ func (l *Log) catchUp(ctx context.Context) error {
 			l.tail.confirm(seen)
 			return nil
 		}
-		segs, err := l.store.Segments(ctx, known.Entries, 16)
+		segs, err := l.segments(ctx, known.Entries, 16)
 		if err != nil {
-			return fmt.Errorf("reading segments: %w", err)
+			return err
 		}
 		if len(segs) == 0 {
 			return &Fault{Batch: known.Batches, Seq: known.Entries + 1, Err: authz.Errorf(authz.ErrInvalid, "segment is missing: the log has %d batches", head.Batches)}
@@ -303,6 +306,28 @@ func (l *Log) catchUp(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// head asks the store, not for longer than is to be waited for it.
+func (l *Log) head(ctx context.Context) (Head, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Patience)
+	defer cancel()
+	head, err := l.store.Head(ctx)
+	if err != nil {
+		return Head{}, fmt.Errorf("reading the head: %w", err)
+	}
+	return head, nil
+}
+
+// segments asks the store, not for longer than is to be waited for it.
+func (l *Log) segments(ctx context.Context, after int64, limit int) ([]Segment, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Patience)
+	defer cancel()
+	segs, err := l.store.Segments(ctx, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading segments after entry %d: %w", after, err)
+	}
+	return segs, nil
 }
 
 // A backoff is a wait that doubles, from 5 ms to 1 s.

@@ -77,7 +77,15 @@ func TestEntryProofs(t *testing.T) {
 			"batch proof": func(p *audit.EntryProof) { p.BatchProof = append(p.BatchProof, tlog.Hash{}) },
 			"log proof":   func(p *audit.EntryProof) { p.LogProof = append(p.LogProof, tlog.Hash{}) },
 			"leaf":        func(p *audit.EntryProof) { p.Leaf = p.Leaf[:20] + "9" + p.Leaf[20:] },
-			"checkpoint":  func(p *audit.EntryProof) { p.Checkpoint = p.Checkpoint[:len(p.Checkpoint)-4] + "AA=\n" },
+			"checkpoint":  func(p *audit.EntryProof) {
+				c := []byte(p.Checkpoint)
+				if i := len(c) - 20; c[i] == 'A' {
+					c[i] = 'B'
+				} else {
+					c[i] = 'A'
+				}
+				p.Checkpoint = string(c)
+			},
 		} {
 			p, err := l.Prove(context.Background(), seq)
 			if err != nil {

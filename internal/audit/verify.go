@@ -60,7 +60,7 @@ type Silence struct {
 	After int64     `json:"after"` // number of the last entry before it
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to"`
-	// Announced is whether the entry before it says that the service stops.
+	// Announced is whether the last entry before it, heartbeats aside, says that a service stops.
 	Announced bool `json:"announced"`
 }
 
@@ -117,7 +117,8 @@ type verification struct {
 	stored  []tlog.Hash // computed and not yet compared
 	from    int64       // index of the first of stored
 	next    int64       // number of the entry that should come next
-	last    Entry       // without its body
+	last    Entry       // only its number and time
+	word    Kind        // of the last entry that is not a heartbeat
 	writers map[string]int64
 }
 
@@ -354,10 +355,13 @@ func (v *verification) entry(batch int64, e *Entry) {
 		v.r.Longest = max(v.r.Longest, span)
 		if span > v.opts.Silence && len(v.r.Silences) < maxSilences {
 			v.r.Silences = append(v.r.Silences, Silence{After: v.last.Seq, From: v.last.At, To: e.At,
-				Announced: v.last.Kind == ServiceStopping})
+				Announced: v.word == ServiceStopping})
 		}
 	}
-	v.last = Entry{Seq: e.Seq, At: e.At, Kind: e.Kind}
+	v.last = Entry{Seq: e.Seq, At: e.At}
+	if e.Kind != Heartbeat {
+		v.word = e.Kind
+	}
 	v.r.Last = e.At
 }
 
