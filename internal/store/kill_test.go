@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,6 +31,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	}
+	if child := os.Getenv(recordVar); child != "" {
+		fmt.Fprintln(os.Stderr, recordForever(child))
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -103,9 +108,27 @@ func runAndKill(t *testing.T, cfg store.Config, wait time.Duration) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	last := int64(-1)
+	runChild(t, childVar+"="+string(b), wait, func(lines *bufio.Scanner, first func()) {
+		for lines.Scan() {
+			n, err := strconv.ParseInt(lines.Text(), 10, 64)
+			if err != nil || n < last {
+				continue // torn by the kill
+			}
+			last = n
+			first()
+		}
+	})
+	return last
+}
+
+// runChild runs this binary again and lets read read its output. It kills it some time after read
+// has called first, so that a slow start does not matter, or amid the start if there is no time.
+func runChild(t *testing.T, env string, wait time.Duration, read func(lines *bufio.Scanner, first func())) {
+	t.Helper()
 	var stderr bytes.Buffer
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVar+"="+string(b))
+	cmd.Env = append(os.Environ(), env)
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -114,29 +137,17 @@ func runAndKill(t *testing.T, cfg store.Config, wait time.Duration) int64 {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	last := int64(-1)
 	killed := make(chan struct{})
-	kill := time.AfterFunc(time.Hour, func() { cmd.Process.Kill(); close(killed) })
+	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill(); close(killed) })
 	if wait == 0 {
 		kill.Reset(20 * time.Millisecond)
 	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		n, err := strconv.ParseInt(lines.Text(), 10, 64)
-		if err != nil {
-			break // a torn line: the kill came between the two
-		}
-		if last < 0 {
-			kill.Reset(wait) // from the first on, so that a slow start does not matter
-		}
-		last = n
-	}
+	read(bufio.NewScanner(out), sync.OnceFunc(func() { kill.Reset(wait) }))
 	cmd.Wait()
 	if kill.Stop() {
 		t.Fatalf("the child ended by itself: %s", &stderr)
 	}
 	<-killed
-	return last
 }
 
 func checkKilled(t *testing.T, cfg store.Config, acked int64) {
