@@ -22,9 +22,10 @@ func checkRules(files []File, rules []*rule, s *schema, now time.Time, ps *Probl
 	c.ids(rules)
 	if s != nil {
 		c.schema = s.resolved
-		c.strict = validate.New(s.resolved, validate.WithStrict())
+		narrow := newNarrower(s)
 		c.learn()
 		for _, r := range rules {
+			c.strict = narrow.validator(r.ast)
 			c.types(r)
 		}
 	}
