@@ -125,6 +125,15 @@ func (c DataClass) String() string {
 	return classNames[Restricted]
 }
 
+// MarshalText returns the class's name.
+func (c DataClass) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText accepts the name of a class.
+func (c *DataClass) UnmarshalText(b []byte) (err error) {
+	*c, err = ParseDataClass(string(b))
+	return err
+}
+
 // Rank is 0 for public and 3 for restricted, so that policies can compare with <=.
 func (c DataClass) Rank() int64 {
 	if c > Public {

@@ -1,0 +1,250 @@
+// Package pdp decides. A request goes through four steps, who asks, what is known of the moment,
+// what the policies say, must a person be asked, and its answer is recorded before it leaves.
+//
+// An answer that cannot be recorded is a refusal. The decision path touches memory only, but for
+// the one shared write of the record.
+package pdp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/policy"
+)
+
+// A PDP is a policy decision point. All fields are needed.
+type PDP struct {
+	Agents interface { // *agent.Registry
+		Agent(id authz.AgentID) (*authz.Agent, error)
+		After(id authz.AgentID, limit int) []*authz.Agent
+	}
+	Policies interface { // *policy.Library
+		Active() *policy.Set
+	}
+	Risks interface { // *risk.Book
+		Assess(req *authz.Request, f *authz.Facts) authz.Risk
+	}
+	Log interface { // *audit.Log
+		Record(ctx context.Context, drafts ...audit.Draft) (int64, error)
+	}
+	// Fresh returns authz.ErrUnavailable if what this process knows is too old to decide by.
+	Fresh func() error
+	Now   func() time.Time
+}
+
+// DecisionID returns the identifier of the decision that the log entry of that number records.
+func DecisionID(seq int64) string { return "d" + strconv.FormatInt(seq, 10) }
+
+// ParseDecisionID returns the number of the log entry that a decision identifier names.
+func ParseDecisionID(id string) (int64, error) {
+	if len(id) >= 2 && len(id) <= 20 && id[0] == 'd' && id[1] >= '1' && id[1] <= '9' {
+		if n, err := strconv.ParseInt(id[1:], 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	return 0, authz.Errorf(authz.ErrInvalid, "%.32q is no decision id: it looks like d123", id)
+}
+
+// Decide answers req and records the answer. The Decision can always be used: if Decide also
+// returns an error, the Decision refuses.
+func (p *PDP) Decide(ctx context.Context, req authz.Request) (authz.Decision, error) {
+	rec := Record{Request: req}
+	if err := p.answer(&rec); err != nil {
+		return rec.Decision, err
+	}
+	seq, err := p.Log.Record(ctx, rec.draft())
+	if err != nil {
+		rec.Decision.Refuse(authz.CodeUnavailable, "The decision could not be recorded, so it is refused. Try again later.")
+		return rec.Decision, fmt.Errorf("recording the decision: %w", err)
+	}
+	rec.Decision.Seq = seq
+	return rec.Decision, nil
+}
+
+// An Item is one request of a batch. If Err is not nil the request could not be understood: its
+// answer refuses, and it is not recorded as a decision.
+type Item struct {
+	Request authz.Request
+	Err     error
+}
+
+// Semantics says when a batch ends before its last item (AuthZEN 1.0, section 7.1.2.1).
+type Semantics string
+
+const (
+	ExecuteAll          Semantics = "execute_all"
+	DenyOnFirstDeny     Semantics = "deny_on_first_deny"
+	PermitOnFirstPermit Semantics = "permit_on_first_permit"
+)
+
+// DecideAll answers items in order until the semantics end the batch, and records the answers
+// together. There are as many Decisions as items answered. If it returns an error, all of them refuse.
+func (p *PDP) DecideAll(ctx context.Context, items []Item, sem Semantics) ([]authz.Decision, error) {
+	decisions := make([]authz.Decision, 0, len(items))
+	var drafts []audit.Draft
+	var recorded []int // indexes of the decisions that drafts record
+	refuse := func(err error) ([]authz.Decision, error) {
+		for i := range decisions {
+			decisions[i].Refuse(authz.CodeUnavailable, "The decision could not be recorded, so it is refused. Try again later.")
+		}
+		return decisions, err
+	}
+	for _, it := range items {
+		rec := Record{Request: it.Request}
+		if it.Err != nil {
+			rec.Decision = authz.Decision{At: p.Now()}
+			rec.Decision.Refuse(authz.CodeInvalid, it.Err.Error())
+		} else if err := p.answer(&rec); err != nil {
+			decisions = append(decisions, rec.Decision)
+			return refuse(err)
+		} else {
+			recorded = append(recorded, len(decisions))
+			drafts = append(drafts, rec.draft())
+		}
+		decisions = append(decisions, rec.Decision)
+		if allowed := rec.Decision.Allowed(); sem == DenyOnFirstDeny && !allowed || sem == PermitOnFirstPermit && allowed {
+			break
+		}
+	}
+	if len(drafts) == 0 {
+		return decisions, nil
+	}
+	first, err := p.Log.Record(ctx, drafts...)
+	if err != nil {
+		return refuse(fmt.Errorf("recording the decisions: %w", err))
+	}
+	for i, at := range recorded {
+		decisions[at].Seq = first + int64(i)
+	}
+	return decisions, nil
+}
+
+// answer fills in rec's facts and decision. An error means that nothing could be decided at all;
+// the decision then refuses.
+func (p *PDP) answer(rec *Record) error {
+	d := &rec.Decision
+	d.At = p.Now().UTC().Truncate(time.Microsecond)
+	set, err := p.ready()
+	if err != nil {
+		d.Refuse(authz.CodeUnavailable, "No decision can be made at present. Try again later.")
+		d.Detail = err.Error()
+		return err
+	}
+
+	// 1. Who asks?
+	var who *authz.Agent
+	if id := rec.Request.Agent(); id != "" {
+		if who, err = p.Agents.Agent(id); errors.Is(err, authz.ErrNotFound) {
+			d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
+		} else if err != nil {
+			d.Refuse(authz.CodeUnavailable, "No decision can be made at present. Try again later.")
+			return fmt.Errorf("finding agent %q: %w", id, err)
+		} else if who.State != authz.AgentActive {
+			d.Refuse(authz.CodeAgentInactive, "This agent is "+string(who.State)+". Its owner or an administrator can restore it.")
+		}
+	}
+
+	// 2. What is known of the moment?
+	rec.Facts = p.facts(set, &rec.Request, who, d.At)
+	if d.Code != "" { // refused in step 1
+		d.PolicySet, d.Catalog = set.Version(), set.Version()
+		return nil
+	}
+
+	// 3. What do the policies say, of the agent and of everybody it acts for?
+	*d = set.EvaluateAll(&rec.Request, &rec.Facts)
+
+	// What would change a refusal?
+	if d.Effect != authz.Allow {
+		d.Changes = set.Explain(&rec.Request, &rec.Facts, d)
+	}
+	return nil
+}
+
+// ready returns the active policies, or authz.ErrUnavailable and what an operator should do.
+func (p *PDP) ready() (*policy.Set, error) {
+	if err := p.Fresh(); err != nil {
+		return nil, err
+	}
+	set := p.Policies.Active()
+	if set == nil {
+		return nil, authz.Errorf(authz.ErrUnavailable, "no policy is loaded: publish one with `safeconduct policy publish`, or start the service with a --config that names an organisation")
+	}
+	return set, nil
+}
+
+// facts assembles what is known of a request. It reads memory only.
+func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at time.Time) authz.Facts {
+	cat := set.Catalog()
+	f := authz.Facts{
+		At:        at,
+		Zone:      cat.Zone(),
+		Schedules: cat.Open(at),
+		Agent:     who,
+		Trust:     authz.NeutralTrust,
+	}
+	if req.Observed.Address.IsValid() {
+		f.Zones, f.Country = cat.Zones(req.Observed.Address)
+	}
+	f.Class, f.Labels, f.Region = cat.Classify(&req.Resource)
+	if who != nil {
+		f.Grant = cat.Grant(who, catalog.Act{
+			Action:       req.Action.Name,
+			Groups:       set.ActionGroups(req.Action.Name),
+			Arguments:    req.Action.Properties,
+			Class:        f.Class,
+			Jurisdiction: f.Region,
+			Schedules:    f.Schedules,
+		})
+	}
+	f.Risk = p.Risks.Assess(req, &f)
+	f.Missing = missing(cat.RequiredSignals(req.Action.Name), req, &f)
+	return f
+}
+
+// missing returns those of the required signals that are not known.
+func missing(required []string, req *authz.Request, f *authz.Facts) []string {
+	var out []string
+	for _, s := range required {
+		if !known(s, req, f) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// known reports whether a signal of that name is there. A signal it does not know is not there.
+func known(signal string, req *authz.Request, f *authz.Facts) bool {
+	switch signal {
+	case "network.ip":
+		return req.Observed.Address.IsValid()
+	case "network.country":
+		return f.Country != ""
+	case "provenance":
+		return req.Observed.Provenance != nil
+	case "session":
+		return req.Observed.Session != ""
+	case "data.jurisdiction":
+		return f.Region != ""
+	case "confidence":
+		return statesNumber(req.Context, "confidence")
+	}
+	return false
+}
+
+// statesNumber reports whether a caller's object has a number as the member of that name.
+func statesNumber(c authz.Claimed, member string) bool {
+	var stated map[string]json.RawMessage
+	if len(c) == 0 || json.Unmarshal(c, &stated) != nil {
+		return false
+	}
+	_, err := strconv.ParseFloat(string(stated[member]), 64)
+	return err == nil
+}

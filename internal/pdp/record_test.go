@@ -1,0 +1,153 @@
+package pdp_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/pdp"
+)
+
+// equalRecords compares what a record means: a list or object that holds nothing is one that is not there.
+var equalRecords = cmp.Options{
+	cmp.FilterPath(func(p cmp.Path) bool {
+		switch p.Last().Type() {
+		case reflect.TypeFor[authz.Claimed](), reflect.TypeFor[json.RawMessage]():
+			return false
+		}
+		return true
+	}, cmpopts.EquateEmpty()),
+	cmpopts.EquateComparable(netip.Addr{}),
+	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
+	cmpopts.IgnoreFields(authz.Facts{}, "Zone"),
+	cmpopts.IgnoreFields(authz.Decision{}, "Seq"),
+	cmp.Comparer(func(a, b authz.Claimed) bool { return sameJSON(a, b) }),
+	cmp.Comparer(func(a, b json.RawMessage) bool { return sameJSON(a, b) }),
+}
+
+func sameJSON(a, b []byte) bool {
+	decode := func(text []byte) (v any) {
+		if len(text) > 0 {
+			_ = json.Unmarshal(text, &v)
+		}
+		if m, ok := v.(map[string]any); ok && len(m) == 0 {
+			return nil
+		}
+		return v
+	}
+	return reflect.DeepEqual(decode(a), decode(b))
+}
+
+// The hand-written form of a record and the one encoding/json reads are the same.
+func TestRecordForm(t *testing.T) {
+	text := rapid.StringMatching(`[ -~äöü€"\\\n\t]{0,12}`)
+	list := rapid.SliceOfN(text, 0, 3)
+	moment := rapid.Custom(func(t *rapid.T) time.Time {
+		return time.UnixMicro(rapid.Int64Range(0, 4e15).Draw(t, "at")).UTC()
+	})
+	claimed := rapid.Custom(func(t *rapid.T) authz.Claimed {
+		m := rapid.MapOfN(text, rapid.OneOf(text.AsAny(), rapid.Int32().AsAny(), list.AsAny()), 0, 3).Draw(t, "claimed")
+		if len(m) == 0 {
+			return nil
+		}
+		b, err := json.MarshalIndent(m, "", rapid.SampledFrom([]string{"", " "}).Draw(t, "indent"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
+	ref := rapid.Custom(func(t *rapid.T) authz.Ref {
+		return authz.Ref{Type: text.Draw(t, "type"), ID: text.Draw(t, "id")}
+	})
+	entity := rapid.Custom(func(t *rapid.T) authz.Entity {
+		return authz.Entity{Ref: ref.Draw(t, "ref"), Properties: claimed.Draw(t, "properties")}
+	})
+	maybe := rapid.Bool()
+
+	rapid.Check(t, func(t *rapid.T) {
+		want := pdp.Record{
+			Request: authz.Request{
+				Subject: entity.Draw(t, "subject"), Resource: entity.Draw(t, "resource"),
+				OnBehalf: rapid.SliceOfN(ref, 0, 2).Draw(t, "behalf"),
+				Action:   authz.Action{Name: text.Draw(t, "action"), Properties: claimed.Draw(t, "args")},
+				Context:  claimed.Draw(t, "context"),
+				Observed: authz.Observed{Session: text.Draw(t, "session"), PEP: text.Draw(t, "pep"), RequestID: text.Draw(t, "request id")},
+			},
+			Facts: authz.Facts{
+				At: moment.Draw(t, "at"), Schedules: list.Draw(t, "schedules"), Zones: list.Draw(t, "zones"),
+				Country: text.Draw(t, "country"), Class: authz.DataClass(rapid.IntRange(0, 3).Draw(t, "class")),
+				Labels: list.Draw(t, "labels"), Region: text.Draw(t, "region"),
+				Grant: authz.Grant{Within: list.Draw(t, "within"), Exceeded: list.Draw(t, "exceeded"), Class: text.Draw(t, "grant class")},
+				Trust: authz.Trust{Level: text.Draw(t, "level"), Score: rapid.Float64Range(0, 1).Draw(t, "score")},
+				Risk: authz.Risk{Level: text.Draw(t, "risk"), Score: rapid.Int64().Draw(t, "points"), Alerts: list.Draw(t, "alerts"),
+					Indicators: list.Draw(t, "indicators")},
+				Missing: list.Draw(t, "missing"),
+			},
+			Decision: authz.Decision{
+				At: moment.Draw(t, "decided"), Effect: authz.Effect(rapid.IntRange(0, 3).Draw(t, "effect")), Code: text.Draw(t, "code"),
+				Remedies: list.Draw(t, "remedies"), Detail: text.Draw(t, "detail"), PolicySet: rapid.Int64().Draw(t, "set"), Catalog: 7,
+			},
+		}
+		if maybe.Draw(t, "address") {
+			want.Request.Observed.Address = netip.MustParseAddr("2001:db8::1")
+		}
+		if maybe.Draw(t, "provenance") {
+			want.Request.Observed.Provenance = &authz.Provenance{Prompt: list.Draw(t, "prompt"), Operator: list.Draw(t, "operator"),
+				Untrusted: list.Draw(t, "untrusted"), Unknown: list.Draw(t, "unknown")}
+		}
+		if maybe.Draw(t, "agent") {
+			want.Facts.Agent = &authz.Agent{ID: "a", Owner: text.Draw(t, "owner"), Purpose: text.Draw(t, "purpose"), Version: "1",
+				Creator: text.Draw(t, "creator"), State: authz.AgentActive, StateReason: text.Draw(t, "why"), Capabilities: list.Draw(t, "capabilities"),
+				Labels: rapid.MapOfN(text, text, 0, 2).Draw(t, "agent labels"), CreatedAt: moment.Draw(t, "created"), UpdatedAt: moment.Draw(t, "updated"),
+				Revision: 3, AsOf: 9}
+		}
+		if maybe.Draw(t, "more") {
+			want.Facts.Risk.Contributions = []authz.Contribution{{Source: text.Draw(t, "source"), Points: 3}, {Source: "b", Points: -1}}
+			want.Decision.Reasons = []authz.Reason{{Code: "c", Message: text.Draw(t, "message"), Party: "person"}}
+			want.Decision.Changes = []authz.Change{{Who: "agent", Kind: "raise", Target: "claimed.confidence", To: json.RawMessage("0.9"), Hint: text.Draw(t, "hint")}}
+			want.Decision.Obligations = []authz.Obligation{{ID: "log", Type: "log", Properties: json.RawMessage(`{"level": "full"}`)}}
+			want.Decision.Fired = []authz.Fired{{Policy: text.Draw(t, "policy"), Effect: "forbid", Reason: text.Draw(t, "reason"), Remedy: "approval",
+				Error: text.Draw(t, "error"), Shadow: true, Party: "agent"}, {Policy: "p", Effect: "permit"}}
+		}
+
+		body := pdp.AppendRecord(nil, &want)
+		got, err := pdp.ParseRecord(body)
+		if err != nil {
+			t.Fatalf("ParseRecord(%s): %v", body, err)
+		}
+		if diff := cmp.Diff(&want, got, equalRecords); diff != "" {
+			t.Fatalf("ParseRecord(append(r)) differs (-want +got):\n%s\n%s", diff, body)
+		}
+		slow, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err = pdp.ParseRecord(slow); err != nil {
+			t.Fatalf("ParseRecord(%s): %v", slow, err)
+		}
+		if diff := cmp.Diff(&want, got, equalRecords); diff != "" {
+			t.Fatalf("ParseRecord(json.Marshal(r)) differs (-want +got):\n%s\n%s", diff, slow)
+		}
+	})
+}
+
+func TestDecisionID(t *testing.T) {
+	if id := pdp.DecisionID(123); id != "d123" {
+		t.Errorf("DecisionID(123) = %q, want d123", id)
+	}
+	if n, err := pdp.ParseDecisionID("d123"); n != 123 || err != nil {
+		t.Errorf("ParseDecisionID(d123) = %d, %v, want 123", n, err)
+	}
+	for _, id := range []string{"", "d", "d0", "d01", "d-1", "123", "d1x", "d99999999999999999999", "D1", " d1"} {
+		if n, err := pdp.ParseDecisionID(id); err == nil {
+			t.Errorf("ParseDecisionID(%q) = %d, want an error", id, n)
+		}
+	}
+}
