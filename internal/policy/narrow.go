@@ -67,9 +67,12 @@ func (n *narrower) validator(p *ast.Policy) *validate.Validator {
 			n.add(&s, uid)
 		}
 		for _, uid := range actions {
-			n.add(&s, uid)
 			a := n.full.Actions[uid]
-			if a.AppliesTo != nil && meets(a.AppliesTo.Principals, principals) && meets(a.AppliesTo.Resources, resources) {
+			fits := a.AppliesTo != nil && meets(a.AppliesTo.Principals, principals) && meets(a.AppliesTo.Resources, resources)
+			if fits || !all {
+				n.add(&s, uid)
+			}
+			if fits {
 				s.Actions[uid] = a
 			}
 		}
