@@ -226,45 +226,14 @@ func parties(req authz.Request) []authz.Request {
 	return out
 }
 
-// judgeAll judges a request for all its parties and returns the strictest answer, with what fired
-// for anybody. An inactive agent is refused, as the decision service refuses it.
+// judgeAll judges a request for all its parties. An inactive agent is refused, as the decision
+// service refuses it.
 func (s *Set) judgeAll(req authz.Request, f *authz.Facts) authz.Decision {
 	if f.Agent != nil && f.Agent.State != authz.AgentActive {
 		d := authz.Decision{At: f.At}
 		d.Refuse(authz.CodeAgentInactive, "The agent is "+string(f.Agent.State)+".")
 		return d
 	}
-	var out authz.Decision
-	var fired []authz.Fired
-	var reasons []authz.Reason
-	var obligations []authz.Obligation
-	var remedies []string
-	for i, p := range parties(req) {
-		d := s.Evaluate(&p, f)
-		if i == 0 || d.Effect < out.Effect {
-			out = d
-		}
-		fired = append(fired, d.Fired...)
-		if d.Effect != authz.Allow {
-			reasons = append(reasons, d.Reasons...)
-		}
-		for _, o := range d.Obligations {
-			if !slices.ContainsFunc(obligations, func(have authz.Obligation) bool { return have.ID == o.ID }) {
-				obligations = append(obligations, o)
-			}
-		}
-		remedies = append(remedies, d.Remedies...)
-	}
-	out.Fired, out.Obligations, out.Remedies = fired, nil, nil
-	switch out.Effect {
-	case authz.Allow:
-		out.Obligations = obligations
-	case authz.Deny:
-		out.Reasons = reasons
-	default:
-		out.Reasons = reasons
-		slices.Sort(remedies)
-		out.Remedies = slices.Compact(remedies)
-	}
-	return out
+	d := s.EvaluateAll(&req, f)
+	return d
 }

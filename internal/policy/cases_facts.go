@@ -12,7 +12,7 @@ var caseMoment = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
 
 // facts reads what is known of a case into f, and what the edge saw into req. What the case does not
 // state is what the catalog says of it: the schedules that are open, the zones of the address, the
-// class of the resource, the grant of the agent. Risk is low and trust neutral.
+// class of the resource, the grant of the agent, the signals that are missing. Risk is low and trust neutral.
 func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *Set, cat *catalog.Catalog) authz.Facts {
 	f := authz.Facts{
 		At: caseMoment, Zone: cat.Zone(), Agent: agent, Trust: authz.NeutralTrust,
@@ -41,7 +41,7 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *S
 		"grant":   state("grant", func(v *branch) { f.Grant = r.grant(v) }),
 		"trust":   func(v *branch) { f.Trust = r.trust(v) },
 		"risk":    func(v *branch) { f.Risk = r.risk(v) },
-		"missing": func(v *branch) { f.Missing = r.set(v, "missing") },
+		"missing": state("missing", func(v *branch) { f.Missing = r.set(v, "missing") }),
 	})
 
 	zones, country := []string{}, ""
@@ -70,6 +70,9 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *S
 			Jurisdiction: f.Region,
 			Schedules:    f.Schedules,
 		})
+	}
+	if !stated["missing"] {
+		f.Missing = cat.Missing(req, &f)
 	}
 	return f
 }

@@ -166,7 +166,7 @@ func (r *reader) policyFiles(fsys fs.FS, dir string, b *branch) []File {
 	var out []File
 	for n, item := range list {
 		text := r.text(item, "policies")
-		if strings.ContainsAny(text, "\n;{") {
+		if strings.ContainsAny(text, "\n;{(") {
 			out = append(out, File{Name: fmt.Sprintf("policies-%d.cedar", n+1), Text: text})
 			continue
 		}

@@ -8,7 +8,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -51,23 +53,55 @@ type field struct {
 }
 
 // readTree reads one YAML document.
-func readTree(text []byte) (*branch, error) {
+func readTree(text []byte) (b *branch, err error) {
 	if len(text) > maxCaseFile {
-		return nil, authz.Errorf(authz.ErrInvalid, "larger than %d bytes", maxCaseFile)
+		return nil, caseError(1, 1, "larger than %d bytes", maxCaseFile)
 	}
-	file, err := parser.ParseBytes(text, 0)
+	defer func() { // the parser panics on some malformed texts
+		if r := recover(); r != nil {
+			b, err = nil, caseError(1, 1, "this cannot be read as YAML")
+		}
+	}()
+	tokens := lexer.Tokenize(string(text))
+	if err := shallow(tokens); err != nil {
+		return nil, err
+	}
+	file, err := parser.Parse(tokens, 0)
 	if err != nil {
 		var e yaml.Error
 		if errors.As(err, &e) && e.GetToken() != nil {
 			p := e.GetToken().Position
 			return nil, caseError(p.Line, p.Column, "%s", e.GetMessage())
 		}
-		return nil, authz.Errorf(authz.ErrInvalid, "%w", err)
+		return nil, caseError(1, 1, "%v", err)
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, authz.Errorf(authz.ErrInvalid, "want one YAML document")
+		return nil, caseError(1, 1, "want one YAML document")
 	}
 	return grow(file.Docs[0].Body, 0)
+}
+
+// shallow returns an error if the tokens nest so deeply, in brackets or in list dashes of one line,
+// that the parser should not be made to follow.
+func shallow(tokens token.Tokens) error {
+	open, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			line, dashes = t.Position.Line, 0
+		}
+		switch t.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			open++
+		case token.MappingEndType, token.SequenceEndType:
+			open--
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+			dashes++
+		}
+		if open > maxCaseDepth || dashes > maxCaseDepth {
+			return caseError(t.Position.Line, t.Position.Column, "nested too deeply")
+		}
+	}
+	return nil
 }
 
 // A caseFault is an error at a place of a file of cases.
