@@ -77,7 +77,7 @@ func TestEntryProofs(t *testing.T) {
 			"batch proof": func(p *audit.EntryProof) { p.BatchProof = append(p.BatchProof, tlog.Hash{}) },
 			"log proof":   func(p *audit.EntryProof) { p.LogProof = append(p.LogProof, tlog.Hash{}) },
 			"leaf":        func(p *audit.EntryProof) { p.Leaf = p.Leaf[:20] + "9" + p.Leaf[20:] },
-			"checkpoint":  func(p *audit.EntryProof) {
+			"checkpoint": func(p *audit.EntryProof) {
 				c := []byte(p.Checkpoint)
 				if i := len(c) - 20; c[i] == 'A' {
 					c[i] = 'B'

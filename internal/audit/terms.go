@@ -1,0 +1,282 @@
+package audit
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// What a term of the search index is about. Released tags keep their meaning; changing what terms an
+// entry has means building the index again, under a new version of its blocks.
+const (
+	tagKind     = 'k'
+	tagActor    = 'a'
+	tagAgent    = 'g'
+	tagAction   = 'c'
+	tagResource = 'r'
+	tagOutcome  = 'o'
+	tagCode     = 'd'
+	tagWord     = 'w'
+)
+
+// Bounds of what is indexed of one entry; what is beyond them is found by its other terms only.
+const (
+	maxWords     = 64
+	maxWord      = 64
+	maxDepth     = 16
+	maxTermBytes = 1024
+)
+
+// A term is the hash of one thing that can be searched for. Two may collide: what the index finds is
+// looked at again.
+type term uint64
+
+// termOf hashes a value under its tag: FNV-1a, and a last stir because chunks keep its upper bits.
+func termOf[S string | []byte](tag byte, value S) term {
+	h := (uint64(14695981039346656037) ^ uint64(tag)) * 1099511628211
+	for i := range min(len(value), maxTermBytes) {
+		h = (h ^ uint64(value[i])) * 1099511628211
+	}
+	h ^= h >> 32
+	return term(h * 0x9e3779b97f4a7c15)
+}
+
+// A termReader reads the terms of entries. It is not safe for concurrent use.
+type termReader struct {
+	dec   jsontext.Decoder
+	src   bytes.Buffer
+	terms []term
+	words int
+	buf   []byte
+	buf2  []byte
+}
+
+// read returns the terms of e, some perhaps twice. They are good until the next call. A body that is not
+// what its kind says has fewer terms; that is never an error.
+func (r *termReader) read(e *Entry) []term {
+	r.terms, r.words = r.terms[:0], 0
+	r.add(tagKind, e.Kind)
+	r.terms = append(r.terms, termOf(tagActor, e.Actor))
+	if id, ok := strings.CutPrefix(e.Actor, "agent:"); ok {
+		r.terms = append(r.terms, termOf(tagAgent, id))
+	}
+	if e.Kind == Heartbeat {
+		return r.terms
+	}
+	r.src.Reset()
+	r.src.Write(e.Body)
+	r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if e.Kind == DecisionMade {
+		r.decision()
+	} else {
+		r.wordsOf([]byte(e.Actor))
+		r.everything(strings.HasPrefix(string(e.Kind), "agent."))
+	}
+	return r.terms
+}
+
+func (r *termReader) add(tag byte, kind Kind) { r.terms = append(r.terms, termOf(tag, string(kind))) }
+
+// members calls f with the name of each member of the object that comes next; f reads the value. It
+// returns false when there is nothing more to be read.
+func (r *termReader) members(f func(name []byte) bool) bool {
+	if r.dec.PeekKind() != '{' {
+		return r.dec.SkipValue() == nil
+	}
+	if _, err := r.dec.ReadToken(); err != nil {
+		return false
+	}
+	for r.dec.PeekKind() == '"' {
+		v, err := r.dec.ReadValue()
+		if err != nil || len(v) > 64 {
+			return false
+		}
+		r.buf = append(r.buf[:0], v[1:len(v)-1]...) // names that are escaped are not ours
+		if !f(r.buf) {
+			return false
+		}
+	}
+	t, err := r.dec.ReadToken()
+	return err == nil && t.Kind() == '}'
+}
+
+// text reads a string; anything else is "".
+func (r *termReader) text(into []byte) (_ []byte, ok bool) {
+	if r.dec.PeekKind() != '"' {
+		return into[:0], r.dec.SkipValue() == nil
+	}
+	v, err := r.dec.ReadValue()
+	if err != nil {
+		return into[:0], false
+	}
+	into, err = jsontext.AppendUnquote(into[:0], v)
+	return into, err == nil
+}
+
+// decision reads {"request":{"subject":{"type","id"},"action":{"name"},"resource":{"type","id"}},
+// "decision":{"effect","code"}} and skips the rest.
+func (r *termReader) decision() {
+	left := 2
+	r.members(func(name []byte) bool {
+		switch string(name) {
+		case "request":
+			left--
+			if !r.request() {
+				return false
+			}
+		case "decision":
+			left--
+			if !r.outcome() {
+				return false
+			}
+		default:
+			return r.dec.SkipValue() == nil
+		}
+		return left > 0
+	})
+}
+
+func (r *termReader) request() bool {
+	return r.members(func(name []byte) bool {
+		switch string(name) {
+		case "subject":
+			typ, id, ok := r.ref()
+			if string(typ) == "agent" && len(id) > 0 {
+				r.terms = append(r.terms, termOf(tagAgent, id))
+			}
+			r.wordsOf(id)
+			return ok
+		case "resource":
+			typ, id, ok := r.ref()
+			r.wordsOf(id)
+			typ = append(append(typ, ':'), id...)
+			r.terms = append(r.terms, termOf(tagResource, typ))
+			return ok
+		case "action":
+			return r.members(func(name []byte) bool {
+				if string(name) != "name" {
+					return r.dec.SkipValue() == nil
+				}
+				var ok bool
+				r.buf2, ok = r.text(r.buf2)
+				r.terms = append(r.terms, termOf(tagAction, r.buf2))
+				r.wordsOf(r.buf2)
+				return ok
+			})
+		}
+		return r.dec.SkipValue() == nil
+	})
+}
+
+// ref reads {"type","id"}.
+func (r *termReader) ref() (typ, id []byte, ok bool) {
+	ok = r.members(func(name []byte) bool {
+		var ok bool
+		switch string(name) {
+		case "type":
+			typ, ok = r.text(typ)
+		case "id":
+			id, ok = r.text(id)
+		default:
+			ok = r.dec.SkipValue() == nil
+		}
+		return ok
+	})
+	return typ, id, ok
+}
+
+func (r *termReader) outcome() bool {
+	left := 2
+	return r.members(func(name []byte) bool {
+		tag := byte(tagOutcome)
+		switch string(name) {
+		case "code":
+			tag = tagCode
+		case "effect":
+		default:
+			return r.dec.SkipValue() == nil
+		}
+		var ok bool
+		r.buf2, ok = r.text(r.buf2)
+		r.terms = append(r.terms, termOf(tag, r.buf2))
+		left--
+		return ok && left > 0
+	})
+}
+
+// everything reads the words of all strings of a body, and the id of an agent's record.
+func (r *termReader) everything(agent bool) {
+	id := false
+	for r.words < maxWords && r.dec.StackDepth() <= maxDepth {
+		name := false
+		if kind, n := r.dec.StackIndex(r.dec.StackDepth()); kind == '{' {
+			name = n%2 == 0
+		}
+		switch r.dec.PeekKind() {
+		case '"':
+			var ok bool
+			if r.buf2, ok = r.text(r.buf2); !ok {
+				return
+			}
+			if name {
+				id = agent && string(r.buf2) == "id" && r.dec.StackDepth() <= 2
+				continue
+			}
+			if id {
+				r.terms = append(r.terms, termOf(tagAgent, r.buf2))
+			}
+			r.wordsOf(r.buf2)
+		default:
+			if _, err := r.dec.ReadToken(); err != nil {
+				return
+			}
+		}
+		id = false
+	}
+}
+
+// wordsOf adds the words of a text: runs of letters and digits, in lower case.
+func (r *termReader) wordsOf(text []byte) {
+	eachWord(text, func(w []byte) bool {
+		r.terms = append(r.terms, termOf(tagWord, w))
+		r.words++
+		return r.words < maxWords
+	})
+}
+
+// eachWord calls f with each word of a text until f returns false.
+func eachWord(text []byte, f func([]byte) bool) {
+	var word [maxWord]byte
+	n := 0
+	for i := 0; i <= len(text); {
+		c, size := rune(-1), 1
+		if i < len(text) {
+			if c, size = rune(text[i]), 1; c >= utf8.RuneSelf {
+				c, size = utf8.DecodeRune(text[i:])
+			}
+		}
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+		case c >= utf8.RuneSelf && (unicode.IsLetter(c) || unicode.IsDigit(c)):
+			c = unicode.ToLower(c)
+		default:
+			c = -1
+		}
+		if c >= 0 {
+			if n+utf8.UTFMax <= len(word) { // the rest of a longer word does not count
+				n += utf8.EncodeRune(word[n:], c)
+			}
+		} else if n > 0 {
+			if !f(word[:n]) {
+				return
+			}
+			n = 0
+		}
+		i += size
+	}
+}
