@@ -1,0 +1,233 @@
+// Package client asks a Safeconduct service for decisions and administers it.
+//
+//	c, err := client.New("https://pdp.example.com", token)
+//	d, err := c.Decide(ctx, authz.Request{
+//		Subject:  authz.Entity{Ref: authz.Ref{Type: "agent", ID: "invoice-bot"}},
+//		Action:   authz.Action{Name: "pay", Properties: authz.Claimed(`{"amount": "120.00"}`)},
+//		Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: "2026-114"}},
+//	})
+//	if !d.Allowed() { ... d.Code, d.Reasons, d.Changes say why and what would help ... }
+//
+// A Decision can always be used: if there is an error as well, the Decision refuses. Answers are
+// bounded, every request has a deadline, and only what is unavailable is tried again; a refusal
+// never is. Errors are of the kinds of package authz and carry what the service said ([Error]).
+//
+// The client speaks the AuthZEN Authorization API 1.0, so Decide, DecideAll and the searches work
+// against other decision points too, as far as they go.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// A Client talks to one service. It is safe for concurrent use; its fields are set before.
+type Client struct {
+	// HTTP does the requests. Its default keeps connections to the one service open, follows no
+	// redirect, and gives a request 10 seconds.
+	HTTP *http.Client
+
+	// Attempts is how often at most a question is asked while the service is unavailable: 3 by
+	// default. Changes are sent once: what failed half-way may have happened.
+	Attempts int
+
+	// Obligations lists the types of obligation that this enforcement point can meet. It is sent
+	// with every question, unless the question says something else; nil says nothing.
+	Obligations []string
+
+	base  string
+	token string
+}
+
+const (
+	maxAnswer = 64 << 20 // bytes of any answer
+	userAgent = "safeconduct-go"
+)
+
+// New returns a client of the service at the URL, calling with the bearer token.
+func New(baseURL, token string) (*Client, error) {
+	u, err := url.Parse(baseURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, authz.Errorf(authz.ErrInvalid, "%q is no http or https URL of a service", baseURL)
+	}
+	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return nil, authz.Errorf(authz.ErrInvalid, "the token has characters that no token has")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 64
+	return &Client{
+		HTTP: &http.Client{
+			Transport:     transport,
+			Timeout:       10 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		Attempts: 3,
+		base:     strings.TrimRight(u.String(), "/"),
+		token:    token,
+	}, nil
+}
+
+// URL returns the service's URL.
+func (c *Client) URL() string { return c.base }
+
+// An Error is what the service said when it could not, or would not, do what was asked. It wraps one
+// of the kinds of package authz.
+type Error struct {
+	Status    int    // of HTTP
+	Code      string // stable
+	Message   string
+	RequestID string
+	Problems  []Problem // of policies or a catalog
+
+	kind error
+}
+
+// Error returns the message.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("the service answered with status %d", e.Status)
+	}
+	return e.Message
+}
+
+// Unwrap returns the kind.
+func (e *Error) Unwrap() error { return e.kind }
+
+// A Problem is one thing wrong with policies, a schema or a catalog.
+type Problem struct {
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Severity string `json:"severity"`
+	Policy   string `json:"policy,omitempty"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+// Do sends one request of the administration API and decodes its answer into out, unless out is nil.
+// The typed methods of Client are made of it. Only GET is tried again.
+func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return authz.Errorf(authz.ErrInvalid, "encoding the request: %w", err)
+		}
+	}
+	answer, err := c.send(ctx, method, path, body, method == http.MethodGet)
+	if err != nil {
+		return err
+	}
+	if out == nil {
+		return nil
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = answer
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return authz.Errorf(authz.ErrUnavailable, "the service's answer is not what was expected: %w", err)
+	}
+	return nil
+}
+
+// send does one request, again while the service is unavailable if it may be repeated.
+func (c *Client) send(ctx context.Context, method, path string, body []byte, repeat bool) ([]byte, error) {
+	for attempt := 1; ; attempt++ {
+		answer, err := c.once(ctx, method, path, body)
+		if err == nil || !repeat || attempt >= c.Attempts || !errors.Is(err, authz.ErrUnavailable) || ctx.Err() != nil {
+			return answer, err
+		}
+		wait := time.NewTimer(time.Duration(attempt)*50*time.Millisecond + rand.N(50*time.Millisecond))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, authz.Errorf(authz.ErrInvalid, "making the request: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, authz.Errorf(authz.ErrUnavailable, "asking the service: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, authz.Errorf(authz.ErrUnavailable, "reading the service's answer: %w", err)
+	}
+	if len(answer) > maxAnswer {
+		return nil, authz.Errorf(authz.ErrUnavailable, "the service's answer has more than %d bytes", maxAnswer)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, refusal(resp.StatusCode, answer)
+	}
+	return answer, nil
+}
+
+// refusal returns the *Error of an answer that is not 200.
+func refusal(status int, answer []byte) error {
+	e := &Error{Status: status, kind: kindOf(status)}
+	var body struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &body); err == nil && len(body.Error) > 0 {
+		var detail struct {
+			Code      string    `json:"code"`
+			Message   string    `json:"message"`
+			RequestID string    `json:"request_id"`
+			Problems  []Problem `json:"problems"`
+		}
+		if json.Unmarshal(body.Error, &detail) == nil {
+			e.Code, e.Message, e.RequestID, e.Problems = detail.Code, detail.Message, detail.RequestID, detail.Problems
+		}
+	}
+	return e
+}
+
+// kindOf returns the kind of error that a status stands for.
+func kindOf(status int) error {
+	switch status {
+	case http.StatusUnauthorized:
+		return authz.ErrUnauthenticated
+	case http.StatusForbidden:
+		return authz.ErrForbidden
+	case http.StatusNotFound:
+		return authz.ErrNotFound
+	case http.StatusConflict:
+		return authz.ErrConflict
+	case http.StatusTooManyRequests:
+		return authz.ErrUnavailable
+	}
+	if status >= 400 && status < 500 {
+		return authz.ErrInvalid
+	}
+	return authz.ErrUnavailable
+}

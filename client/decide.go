@@ -1,0 +1,267 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// Semantics say when a batch ends before its last request.
+const (
+	ExecuteAll          = "execute_all"
+	DenyOnFirstDeny     = "deny_on_first_deny"
+	PermitOnFirstPermit = "permit_on_first_permit"
+)
+
+// wireDecision is a decision as AuthZEN writes it, with the context that Safeconduct adds.
+type wireDecision struct {
+	Decision bool `json:"decision"`
+	Context  struct {
+		EvaluationID string             `json:"evaluation_id"`
+		Code         string             `json:"code"`
+		Reasons      []authz.Reason     `json:"reasons"`
+		Changes      []authz.Change     `json:"changes"`
+		Remedies     []string           `json:"remedies"`
+		Obligations  []authz.Obligation `json:"obligations"`
+		Error        json.RawMessage    `json:"error"`
+	} `json:"context"`
+}
+
+// decision returns w as a Decision. Of what it cannot know (policies, facts) the record tells.
+func (w *wireDecision) decision() authz.Decision {
+	x := &w.Context
+	d := authz.Decision{Code: x.Code, Reasons: x.Reasons, Changes: x.Changes, Remedies: x.Remedies, Obligations: x.Obligations}
+	if id, ok := strings.CutPrefix(x.EvaluationID, "d"); ok {
+		if n, err := strconv.ParseInt(id, 10, 64); err == nil {
+			d.Seq = n
+		}
+	}
+	switch {
+	case w.Decision:
+		d.Effect, d.Code = authz.Allow, authz.CodeAllowed
+	case x.Code == authz.CodeApprovalRequired:
+		d.Effect = authz.RequireApproval
+	case x.Code == authz.CodeStepUpRequired:
+		d.Effect = authz.StepUp
+	case x.Code == "":
+		d.Code = authz.CodeNoPermit
+	}
+	return d
+}
+
+// Decide asks whether req may happen. The Decision can always be used: with an error it refuses.
+func (c *Client) Decide(ctx context.Context, req authz.Request) (authz.Decision, error) {
+	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", c.appendRequest(nil, &req), true)
+	if err != nil {
+		return refused(err), err
+	}
+	var w wireDecision
+	if err := json.Unmarshal(answer, &w); err != nil {
+		err = authz.Errorf(authz.ErrUnavailable, "the service's answer is no decision: %w", err)
+		return refused(err), err
+	}
+	return w.decision(), nil
+}
+
+// DecideAll asks for several decisions at once, until the semantics ("" is ExecuteAll) end the batch;
+// there are as many Decisions as were made. With an error there is one refusal for each request.
+func (c *Client) DecideAll(ctx context.Context, reqs []authz.Request, semantics string) ([]authz.Decision, error) {
+	if len(reqs) == 0 {
+		return nil, nil
+	}
+	if semantics == "" {
+		semantics = ExecuteAll
+	}
+	body := []byte(`{"options":{"evaluations_semantic":`)
+	body = appendJSON(body, semantics)
+	body = append(body, `},"evaluations":[`...)
+	for i := range reqs {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = c.appendRequest(body, &reqs[i])
+	}
+	body = append(body, `]}`...)
+	answer, err := c.send(ctx, "POST", "/access/v1/evaluations", body, true)
+	var w struct {
+		Evaluations []wireDecision `json:"evaluations"`
+	}
+	if err == nil {
+		if err = json.Unmarshal(answer, &w); err == nil && (len(w.Evaluations) == 0 || len(w.Evaluations) > len(reqs) || semantics == ExecuteAll && len(w.Evaluations) < len(reqs)) {
+			err = fmt.Errorf("%d decisions for %d requests", len(w.Evaluations), len(reqs))
+		}
+		if err != nil {
+			err = authz.Errorf(authz.ErrUnavailable, "the service's answer is no batch of decisions: %w", err)
+		}
+	}
+	if err != nil {
+		out := make([]authz.Decision, len(reqs))
+		for i := range out {
+			out[i] = refused(err)
+		}
+		return out, err
+	}
+	out := make([]authz.Decision, len(w.Evaluations))
+	for i := range out {
+		out[i] = w.Evaluations[i].decision()
+	}
+	return out, nil
+}
+
+// refused returns the refusal that stands for an error.
+func refused(err error) (d authz.Decision) {
+	code, message := authz.CodeUnavailable, "No decision could be had."
+	if errors.Is(err, authz.ErrInvalid) {
+		code, message = authz.CodeInvalid, err.Error()
+	}
+	d.Refuse(code, message)
+	return d
+}
+
+// appendRequest appends req as AuthZEN writes it, what was observed in the context.
+func (c *Client) appendRequest(b []byte, req *authz.Request) []byte {
+	b = append(b, `{"subject":`...)
+	b = appendEntity(b, &req.Subject)
+	if req.Action.Name != "" {
+		b = append(b, `,"action":{"name":`...)
+		b = appendJSON(b, req.Action.Name)
+		b = appendClaimed(b, `,"properties":`, req.Action.Properties)
+		b = append(b, '}')
+	}
+	b = append(b, `,"resource":`...)
+	b = appendEntity(b, &req.Resource)
+
+	seen := make(map[string]any)
+	o := req.Observed
+	if o.Obligations == nil {
+		o.Obligations = c.Obligations
+	}
+	o.PEP, o.RequestID = "", "" // the service knows them better
+	if o.Address.IsValid() || o.Session != "" || o.Provenance != nil || o.Obligations != nil {
+		observed := map[string]any{}
+		if o.Address.IsValid() {
+			observed["ip"] = o.Address
+		}
+		if o.Session != "" {
+			observed["session"] = o.Session
+		}
+		if o.Provenance != nil {
+			observed["provenance"] = o.Provenance
+		}
+		if o.Obligations != nil {
+			observed["supported_obligations"] = o.Obligations
+		}
+		seen["observed"] = observed
+	}
+	if len(req.OnBehalf) > 0 {
+		seen["on_behalf_of"] = req.OnBehalf
+	}
+	claimed := strings.TrimSpace(string(req.Context))
+	if len(seen) == 0 {
+		b = appendClaimed(b, `,"context":`, authz.Claimed(claimed))
+		return append(b, '}')
+	}
+	b = append(b, `,"context":`...)
+	extra, err := json.Marshal(seen)
+	if err != nil { // strings and addresses always encode
+		extra = []byte(`{}`)
+	}
+	if inner, ok := strings.CutPrefix(claimed, "{"); ok && strings.TrimSpace(strings.TrimSuffix(inner, "}")) != "" {
+		b = append(b, extra[:len(extra)-1]...)
+		b = append(b, ',')
+		b = append(b, inner...)
+	} else {
+		b = append(b, extra...)
+	}
+	return append(b, '}')
+}
+
+func appendEntity(b []byte, e *authz.Entity) []byte {
+	b = append(b, `{"type":`...)
+	b = appendJSON(b, e.Type)
+	if e.ID != "" {
+		b = append(b, `,"id":`...)
+		b = appendJSON(b, e.ID)
+	}
+	b = appendClaimed(b, `,"properties":`, e.Properties)
+	return append(b, '}')
+}
+
+func appendClaimed(b []byte, member string, c authz.Claimed) []byte {
+	if len(c) == 0 {
+		return b
+	}
+	return append(append(b, member...), c...)
+}
+
+func appendJSON(b []byte, s string) []byte {
+	text, err := json.Marshal(s)
+	if err != nil { // a string always encodes
+		return append(b, `""`...)
+	}
+	return append(b, text...)
+}
+
+// A Page says which part of a search's results is wanted: Token is the one that the previous page
+// gave, Limit bounds the results; both may be left out.
+type Page struct {
+	Token string `json:"token,omitempty"`
+	Limit int    `json:"limit,omitempty"`
+}
+
+// SearchSubjects returns subjects of req.Subject's type that may do req's action on req's resource,
+// and the token of the next page, "" if there is none.
+func (c *Client) SearchSubjects(ctx context.Context, req authz.Request, page Page) ([]authz.Ref, string, error) {
+	req.Subject.ID = ""
+	return search[authz.Ref](ctx, c, "subject", &req, page)
+}
+
+// SearchResources returns resources of req.Resource's type on which req's subject may do req's action.
+func (c *Client) SearchResources(ctx context.Context, req authz.Request, page Page) ([]authz.Ref, string, error) {
+	req.Resource.ID = ""
+	return search[authz.Ref](ctx, c, "resource", &req, page)
+}
+
+// SearchActions returns the names of the actions that req's subject may do on req's resource.
+func (c *Client) SearchActions(ctx context.Context, req authz.Request, page Page) ([]string, string, error) {
+	req.Action = authz.Action{}
+	found, next, err := search[struct {
+		Name string `json:"name"`
+	}](ctx, c, "action", &req, page)
+	names := make([]string, len(found))
+	for i := range found {
+		names[i] = found[i].Name
+	}
+	return names, next, err
+}
+
+func search[T any](ctx context.Context, c *Client, target string, req *authz.Request, page Page) ([]T, string, error) {
+	body := c.appendRequest(nil, req)
+	if page != (Page{}) {
+		text, err := json.Marshal(page)
+		if err != nil {
+			return nil, "", authz.Errorf(authz.ErrInvalid, "encoding the page: %w", err)
+		}
+		body = append(append(body[:len(body)-1], `,"page":`...), text...)
+		body = append(body, '}')
+	}
+	answer, err := c.send(ctx, "POST", "/access/v1/search/"+target, body, true)
+	if err != nil {
+		return nil, "", err
+	}
+	var found struct {
+		Page struct {
+			NextToken string `json:"next_token"`
+		} `json:"page"`
+		Results []T `json:"results"`
+	}
+	if err := json.Unmarshal(answer, &found); err != nil {
+		return nil, "", authz.Errorf(authz.ErrUnavailable, "the service's answer is no search result: %w", err)
+	}
+	return found.Results, found.Page.NextToken, nil
+}
