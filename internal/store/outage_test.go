@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/store"
@@ -96,5 +98,42 @@ func TestPostgresSessionsEnd(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatalf("round %d: the listener has not come back", i)
 		}
+	}
+}
+
+// A statement that takes too long is given up: by the server, or because its caller no longer waits.
+func TestPostgresSlow(t *testing.T) {
+	ctx := context.Background()
+	cfg := storetest.Postgres(t)
+	db := storetest.OpenConfig(t, cfg)
+	h := fill(t, db, 1, 1)
+	cfg.StatementTimeout = 50 * time.Millisecond
+	hasty := storetest.OpenConfig(t, cfg)
+	s, err := segment(ctx, db, h, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	conn, err := pgx.Connect(ctx, cfg.Postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, `begin; lock table log_segment`); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, "Append with a timeout", hasty.Append(ctx, h, s), authz.ErrUnavailable)
+	soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	wantKind(t, "Append with a deadline", db.Append(soon, h, s), context.DeadlineExceeded)
+	if _, err := conn.Exec(ctx, `commit`); err != nil {
+		t.Fatal(err)
+	}
+	// What was given up may have happened all the same.
+	if err := db.Append(ctx, h, s); err != nil {
+		wantKind(t, "Append afterwards", err, authz.ErrConflict)
+	}
+	if got := mustHead(t, db); got.Batches != 2 {
+		t.Errorf("afterwards, Head() = %+v, want 2 batches", got)
 	}
 }

@@ -58,6 +58,9 @@ func (db *DB) openPostgres(ctx context.Context) error {
 			conf.RuntimeParams[name] = value
 		}
 	}
+	if db.cfg.ReadOnly {
+		conf.RuntimeParams["default_transaction_read_only"] = "on"
+	}
 	if conf.ValidateConnect == nil && !db.cfg.ReadOnly {
 		conf.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby is no use
 	}

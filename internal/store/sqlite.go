@@ -56,10 +56,14 @@ func (db *DB) openSQLite(ctx context.Context) error {
 	} else if err := db.takeFile(path); err != nil {
 		return err
 	}
-	if db.w, err = db.lite.pool(db.writeMode(), 1); err != nil {
+	if db.w, err = db.lite.pool(db.mode(), 1); err != nil {
 		return err
 	}
-	if err := db.claimFile(ctx); err != nil {
+	err = db.claimFile(ctx)
+	if db.cfg.ReadOnly && liteCode(err)&0xff == lite3.SQLITE_CANTOPEN {
+		err = db.openFrozen(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if db.cfg.ReadOnly {
@@ -112,6 +116,21 @@ func (db *DB) takeFile(path string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// openFrozen opens a database in a directory that we may not write to, where SQLite cannot put the
+// files by which readers and a writer agree. Without a write-ahead log there is no writer: one that
+// runs has it open, and one that was killed has left it behind.
+func (db *DB) openFrozen(ctx context.Context) error {
+	if st, err := os.Stat(db.lite.path + "-wal"); err == nil && st.Size() > 0 {
+		return authz.Errorf(authz.ErrInvalid, "%s has a write-ahead log and lies where nothing can be written: copy both files, while no server runs, to where they can be read", db.lite.path)
+	}
+	db.w.Close()
+	var err error
+	if db.w, err = db.lite.pool(frozenMode, 1); err != nil {
+		return err
+	}
+	return db.claimFile(ctx)
 }
 
 // claimFile makes sure that the file is a database, and ours.
@@ -219,29 +238,33 @@ func syncDir(dir string) error {
 
 // What connections of a pool may do.
 const (
-	createMode  = "rw" // write
-	readMode    = "ro"
-	offlineMode = "ro-offline"
+	writeMode  = "rw"
+	readMode   = "ro"
+	frozenMode = "frozen" // read a file that nobody writes
 )
 
-func (db *DB) writeMode() string {
+func (db *DB) mode() string {
 	if db.cfg.ReadOnly {
-		return offlineMode
+		return readMode
 	}
-	return createMode
+	return writeMode
 }
 
 // pool opens connections of one mode to the file, at most n of them.
 func (l *sqlite) pool(mode string, n int) (*sql.DB, error) {
 	q := url.Values{
-		"mode":          {strings.TrimSuffix(mode, "-offline")},
-		"_busy_timeout": {"10000"},
+		"mode":          {mode},
+		"_busy_timeout": {"2000"}, // nobody else writes, unless somebody repairs something by hand
 		"_foreign_keys": {"1"},
 		"_dqs":          {"0"},
 		"_defensive":    {"1"},
 		"_error_rc":     {"1"},
 	}
-	if mode == createMode {
+	if mode == frozenMode {
+		q.Set("mode", readMode)
+		q.Set("immutable", "1")
+	}
+	if mode == writeMode {
 		q.Set("_txlock", "immediate") // a transaction that begins by reading must not fail at its first write
 		q.Set("_journal_mode", "wal")
 		q.Set("_synchronous", "full")
@@ -260,7 +283,7 @@ func (l *sqlite) pool(mode string, n int) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(&liteConnector{Connector: c, l: l, writes: mode == createMode})
+	pool := sql.OpenDB(&liteConnector{Connector: c, l: l, writes: mode == writeMode})
 	pool.SetMaxOpenConns(n)
 	pool.SetMaxIdleConns(n)
 	return pool, nil
