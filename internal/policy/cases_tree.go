@@ -10,7 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	yamltoken "github.com/goccy/go-yaml/token"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -83,18 +83,18 @@ func readTree(text []byte) (b *branch, err error) {
 
 // shallow returns an error if the tokens nest so deeply, in brackets or in list dashes of one line,
 // that the parser should not be made to follow.
-func shallow(tokens token.Tokens) error {
+func shallow(tokens yamltoken.Tokens) error {
 	open, dashes, line := 0, 0, 0
 	for _, t := range tokens {
 		if t.Position.Line != line {
 			line, dashes = t.Position.Line, 0
 		}
 		switch t.Type {
-		case token.MappingStartType, token.SequenceStartType:
+		case yamltoken.MappingStartType, yamltoken.SequenceStartType:
 			open++
-		case token.MappingEndType, token.SequenceEndType:
+		case yamltoken.MappingEndType, yamltoken.SequenceEndType:
 			open--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+		case yamltoken.SequenceEntryType, yamltoken.MappingKeyType, yamltoken.TagType, yamltoken.AnchorType:
 			dashes++
 		}
 		if open > maxCaseDepth || dashes > maxCaseDepth {
