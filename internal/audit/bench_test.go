@@ -52,3 +52,75 @@ func BenchmarkRecord(b *testing.B) {
 		}
 	}
 }
+
+// discard is an IndexStore that keeps nothing.
+type discard struct {
+	audit.IndexStore
+	done   chan struct{}
+	last   int64
+	blocks int
+	bytes  int
+}
+
+func (d *discard) IndexCursor(context.Context) (int64, error) { return 0, nil }
+
+func (d *discard) AppendIndex(_ context.Context, _, new int64, bs []audit.IndexBlock) error {
+	d.blocks += len(bs)
+	for _, b := range bs {
+		d.bytes += len(b.Data)
+	}
+	if new == d.last {
+		close(d.done)
+	}
+	return nil
+}
+
+// recorded returns a log with n entries of about 600 bytes, in batches of 512.
+func recorded(b *testing.B, n int) (*audittest.Memory, *audit.Log) {
+	store := &audittest.Memory{}
+	l, _ := start(b, store, audit.Config{})
+	ds := make([]audit.Draft, 0, 512)
+	for i := range n {
+		ds = append(ds, audit.Draft{Kind: audit.DecisionMade, Actor: "pep:gateway", Body: decisionBody(i, 600)})
+		if len(ds) == cap(ds) || i == n-1 {
+			if _, err := l.Record(context.Background(), ds...); err != nil {
+				b.Fatal(err)
+			}
+			ds = ds[:0]
+		}
+	}
+	return store, l
+}
+
+// BenchmarkIndex reads the log and makes the search index of it; one operation is one entry.
+func BenchmarkIndex(b *testing.B) {
+	n := max(b.N/audit.IndexChunk, 1) * audit.IndexChunk
+	_, l := recorded(b, n)
+	d := &discard{done: make(chan struct{}), last: int64(n)}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	b.ReportAllocs()
+	b.ResetTimer()
+	go func() { _ = audit.NewIndex(l, d).Run(ctx) }()
+	<-d.done
+	b.StopTimer()
+	b.ReportMetric(float64(d.bytes)/float64(n), "index-bytes/entry")
+	b.ReportMetric(float64(d.blocks)/float64(n/audit.IndexChunk), "blocks/chunk")
+}
+
+// BenchmarkVerify verifies a whole log; one operation is one entry.
+func BenchmarkVerify(b *testing.B) {
+	store, l := recorded(b, b.N)
+	if _, err := l.Checkpoint(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	r := mustVerify(b, store)
+	b.StopTimer()
+	if r.Entries != int64(b.N) {
+		b.Fatalf("verified %d entries, want %d", r.Entries, b.N)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+	b.ReportMetric(float64(r.Stored)/float64(b.N), "stored-bytes/entry")
+}
