@@ -1,0 +1,133 @@
+// Package api is the service's door: the AuthZEN Authorization API 1.0 for enforcement points, the
+// administration API for people and programs, and what operators and auditors read.
+//
+// Every request is bounded in size, depth and time, authenticated by a bearer token (but for the
+// public routes: health, metrics, metadata, the log's checkpoints and tiles), and answered with its
+// X-Request-ID. What a caller says stays [authz.Claimed]; only an enforcement point may add what it
+// observed. An error is never a permission: the evaluation routes say decision:false with every
+// error.
+//
+// All routes are in one list (routes.go), from which the OpenAPI document is made too. The package
+// decides nothing: it calls the interfaces that it declares.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/caller"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+)
+
+// A PDP decides and searches. *pdp.PDP is one.
+type PDP interface {
+	Decider
+	Searcher
+}
+
+// Authenticator knows the callers. *caller.Registry is one.
+type Authenticator interface {
+	// Authenticate returns the caller who holds the token, or authz.ErrUnauthenticated.
+	Authenticate(token string) (*caller.Caller, error)
+}
+
+// A Config is what a Server needs. All fields are needed unless their comment says otherwise.
+type Config struct {
+	// PublicURL is the address under which enforcement points know the service: absolute, without
+	// query and fragment, https unless on loopback. The metadata is made of it and of nothing that
+	// a request says. If it has a path, the routes are served below the path as well.
+	PublicURL string
+
+	PDP     PDP
+	Callers interface {
+		Authenticator
+		CallerAdmin
+	}
+
+	Agents   AgentAdmin
+	Policies PolicyAdmin
+	Risks    RiskAdmin
+	Log      LogReader
+	Index    Finder
+
+	// Catalog is how catalogs are parsed.
+	Catalog catalog.Options
+
+	// Tiles serves /checkpoint and /tile/. It is *audit.Log's handler.
+	Tiles http.Handler
+	// Key verifies what Tiles serves.
+	Key VerifierKey
+
+	// Ready returns nothing if the service can decide, else why not, for the operator.
+	Ready func(context.Context) []error
+	// StatusOf tells the state of the service.
+	StatusOf func(context.Context) (Status, error)
+
+	Metrics Metrics
+	// MetricsPage serves the numbers at /metrics.
+	MetricsPage http.Handler
+
+	Limits Limits // optional
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// A Server answers HTTP requests. It is safe for concurrent use.
+type Server struct {
+	Config
+	limits   Limits
+	metadata []byte
+	base     string // path of PublicURL, without a slash at its end
+	failures allowance
+	openapi  []byte
+}
+
+// New returns a server, or authz.ErrInvalid if PublicURL cannot be used.
+func New(c Config) (*Server, error) {
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, authz.Errorf(authz.ErrInvalid, "public_url %q must be an absolute https URL without query or fragment", c.PublicURL)
+	}
+	s := &Server{Config: c, limits: c.Limits.withDefaults(), base: strings.TrimRight(u.Path, "/")}
+	if s.metadata, err = makeMetadata(strings.TrimRight(c.PublicURL, "/")); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Handler returns the handler of all routes.
+func (s *Server) Handler() (http.Handler, error) {
+	mux := http.NewServeMux()
+	routes := s.routes()
+	var err error
+	if s.openapi, err = document(routes, s.PublicURL); err != nil {
+		return nil, err
+	}
+	for i := range routes {
+		rt := &routes[i]
+		mux.HandleFunc(rt.method+" "+rt.path, s.handler(rt))
+	}
+	nothing := route{method: "*", path: "unknown", serve: func(http.ResponseWriter, *http.Request, *call) error {
+		return authz.Errorf(authz.ErrNotFound, "there is nothing here; see /openapi.json")
+	}}
+	mux.HandleFunc("/", s.handler(&nothing))
+	if s.base == "" {
+		return mux, nil
+	}
+	// RFC 8615: the well-known part comes before the path of the identifier.
+	wellKnown := route{method: "GET", path: wellKnownPath + s.base, serve: s.serveMetadata}
+	mux.HandleFunc("GET "+wellKnownPath+s.base, s.handler(&wellKnown))
+	below := http.StripPrefix(s.base, mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, s.base+"/") {
+			below.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}), nil
+}

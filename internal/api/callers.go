@@ -1,0 +1,48 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/safeconduct/safeconduct/internal/caller"
+)
+
+// CallerAdmin knows and changes who may call. *caller.Registry is one.
+type CallerAdmin interface {
+	Callers() []caller.Caller
+	Create(ctx context.Context, actor, why, name string, role caller.Role) (caller.Caller, string, error)
+	Revoke(ctx context.Context, actor, why, id string) (caller.Caller, error)
+}
+
+func (s *Server) listCallers(*http.Request, *caller.Caller, none) (List[caller.Caller], error) {
+	return List[caller.Caller]{Items: s.Callers.Callers()}, nil
+}
+
+type createCaller struct {
+	Name string      `json:"name" doc:"1 to 100 characters, no spaces and no colon; unique in its role"`
+	Role caller.Role `json:"role"`
+	Why
+}
+
+// A CreatedCaller is a new caller with its token, which is never shown again.
+type CreatedCaller struct {
+	caller.Caller
+	Token string `json:"token"`
+}
+
+func (s *Server) createCaller(r *http.Request, who *caller.Caller, in createCaller) (CreatedCaller, error) {
+	c, token, err := s.Callers.Create(r.Context(), who.Actor(), in.Why.Why, in.Name, in.Role)
+	if err != nil {
+		return CreatedCaller{}, err
+	}
+	return CreatedCaller{c, token}, nil
+}
+
+type revokeCaller struct {
+	ID string `path:"id" json:"-"`
+	Why
+}
+
+func (s *Server) revokeCaller(r *http.Request, who *caller.Caller, in revokeCaller) (caller.Caller, error) {
+	return s.Callers.Revoke(r.Context(), who.Actor(), in.Why.Why, in.ID)
+}

@@ -1,0 +1,182 @@
+package api
+
+import (
+	"net/netip"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// A sight is what an enforcement point says it saw, by members of the AuthZEN context:
+//
+//   - "observed": {"ip", "session", "provenance": {"prompt", "operator", "untrusted", "unknown"},
+//     "supported_obligations"}
+//   - "supported_obligations", where the obligations profile puts it
+//   - "on_behalf_of": for whom the agent acts, [{"type", "id"}], nearest first
+//
+// Unknown members of observed are refused: an observation that we would drop is one that the
+// enforcement point relies on.
+type sight struct {
+	observed authz.Observed
+	onBehalf []authz.Ref
+}
+
+// context reads the AuthZEN context. What the caller says of the moment stays Claimed; what an
+// enforcement point saw is taken out of it and comes back as a sight, nil if there is none.
+func (p *parser) context() (claimed authz.Claimed, seen *sight, err error) {
+	switch p.dec.PeekKind() {
+	case 'n':
+		return nil, nil, p.skip()
+	case '{', 0:
+	default:
+		return nil, nil, invalid("context must be a JSON object")
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return nil, nil, p.syntax(err)
+	}
+	start := int(p.dec.InputOffset()) - 1
+
+	type span struct{ begin, end int }
+	var few [16]span
+	kept := few[:0] // the members that stay
+	for p.dec.PeekKind() != '}' {
+		quoted, err := p.raw()
+		if err != nil {
+			return nil, nil, err
+		}
+		begin := int(p.dec.InputOffset()) - len(quoted)
+		name, err := unquote(quoted)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch string(name) {
+		case "observed", "supported_obligations", "on_behalf_of":
+			if seen == nil {
+				seen = new(sight)
+			}
+			err = p.sight(string(name), seen)
+		default:
+			if err = p.skip(); err == nil {
+				kept = append(kept, span{begin, int(p.dec.InputOffset())})
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return nil, nil, p.syntax(err)
+	}
+	end := int(p.dec.InputOffset())
+
+	switch {
+	case len(kept) == 0:
+		return nil, seen, nil
+	case seen == nil:
+		claimed = authz.Claimed(p.text[start:end:end])
+	default:
+		claimed = append(make(authz.Claimed, 0, end-start), '{')
+		for i, m := range kept {
+			if i > 0 {
+				claimed = append(claimed, ',')
+			}
+			claimed = append(claimed, p.text[m.begin:m.end]...)
+		}
+		claimed = append(claimed, '}')
+	}
+	if len(claimed) > p.lim.Object {
+		return nil, nil, invalid("context has more than %d bytes", p.lim.Object)
+	}
+	return claimed, seen, nil
+}
+
+// sight reads one of the members that say what an enforcement point saw.
+func (p *parser) sight(member string, s *sight) (err error) {
+	switch member {
+	case "supported_obligations":
+		s.observed.Obligations, err = p.names("context.supported_obligations")
+		return err
+	case "on_behalf_of":
+		s.onBehalf, err = p.persons()
+		return err
+	}
+	o := &s.observed
+	return p.object("context.observed", func(name []byte) (err error) {
+		switch string(name) {
+		case "ip":
+			var text string
+			if text, err = p.str("context.observed", ".ip", 64); err != nil {
+				return err
+			}
+			if o.Address, err = netip.ParseAddr(text); err != nil {
+				return invalid("context.observed.ip is not an IP address: %.64q", text)
+			}
+			o.Address = o.Address.Unmap().WithZone("")
+		case "session":
+			o.Session, err = p.str("context.observed", ".session", maxSession)
+		case "supported_obligations":
+			o.Obligations, err = p.names("context.observed.supported_obligations")
+		case "provenance":
+			o.Provenance, err = p.provenance()
+		default:
+			return invalid("context.observed has no member %.64q: one of ip, session, provenance, supported_obligations", name)
+		}
+		return err
+	})
+}
+
+func (p *parser) provenance() (*authz.Provenance, error) {
+	if p.dec.PeekKind() == 'n' {
+		return nil, p.skip()
+	}
+	v := new(authz.Provenance)
+	err := p.object("context.observed.provenance", func(name []byte) (err error) {
+		switch string(name) {
+		case "prompt":
+			v.Prompt, err = p.names("context.observed.provenance.prompt")
+		case "operator":
+			v.Operator, err = p.names("context.observed.provenance.operator")
+		case "untrusted":
+			v.Untrusted, err = p.names("context.observed.provenance.untrusted")
+		case "unknown":
+			v.Unknown, err = p.names("context.observed.provenance.unknown")
+		default:
+			return invalid("context.observed.provenance has no member %.64q: one of prompt, operator, untrusted, unknown", name)
+		}
+		return err
+	})
+	return v, err
+}
+
+// names reads an array of strings, which is not nil even if it is empty: an enforcement point that
+// can meet no obligation says something else than one that does not say.
+func (p *parser) names(what string) ([]string, error) {
+	out := []string{}
+	err := p.array(what, func() error {
+		if len(out) == maxNames {
+			return invalid("%s has more than %d elements", what, maxNames)
+		}
+		s, err := p.str("an element of ", what, maxName)
+		out = append(out, s)
+		return err
+	})
+	return out, err
+}
+
+func (p *parser) persons() ([]authz.Ref, error) {
+	var out []authz.Ref
+	err := p.array("context.on_behalf_of", func() error {
+		if len(out) == maxPersons {
+			return invalid("context.on_behalf_of has more than %d elements", maxPersons)
+		}
+		e, err := p.entity("an element of context.on_behalf_of")
+		if err != nil {
+			return err
+		}
+		if e.Type == "" || e.ID == "" {
+			return invalid("an element of context.on_behalf_of needs a type and an id")
+		}
+		out = append(out, e.Ref)
+		return nil
+	})
+	return out, err
+}

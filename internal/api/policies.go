@@ -1,0 +1,159 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/caller"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/policy"
+)
+
+// PolicyAdmin keeps and publishes policies. *policy.Library is one.
+type PolicyAdmin interface {
+	Active() *policy.Set
+	Publish(ctx context.Context, p policy.Publication) (policy.Version, error)
+	Versions(ctx context.Context, before int64, limit int) ([]policy.Version, error)
+	Version(ctx context.Context, n int64) (policy.Texts, error)
+	Rollback(ctx context.Context, n int64, author, message string) (policy.Version, error)
+	Compiled(ctx context.Context, n int64) (*policy.Set, error)
+}
+
+// A SourceForm is a policy set, a catalog, or both. What is left out stays as the active version has it.
+type SourceForm struct {
+	Source  *policy.Source `json:"source,omitempty"`
+	Catalog string         `json:"catalog,omitempty" doc:"text of a YAML or JSON catalog document"`
+}
+
+type checkPolicies struct{ SourceForm }
+
+// A CheckReport says what is wrong, or looks wrong, with a policy set and its catalog.
+type CheckReport struct {
+	OK       bool             `json:"ok" doc:"whether it could be published"`
+	Problems []policy.Problem `json:"problems"`
+}
+
+func (s *Server) checkPolicies(r *http.Request, _ *caller.Caller, in checkPolicies) (CheckReport, error) {
+	var src policy.Source
+	text := []byte(in.Catalog)
+	if active := s.Policies.Active(); active != nil {
+		src = active.Source()
+		if len(text) == 0 {
+			have, err := s.Policies.Version(r.Context(), active.Version())
+			if err != nil {
+				return CheckReport{}, err
+			}
+			text = []byte(have.Catalog)
+		}
+	}
+	if in.Source != nil {
+		src = *in.Source
+	}
+	report := CheckReport{OK: true, Problems: []policy.Problem{}}
+	var cat *catalog.Catalog
+	if len(text) > 0 {
+		var err error
+		if cat, err = s.Catalog.Parse("catalog.yaml", text); err != nil {
+			ps, ok := errors.AsType[*catalog.Problems](err)
+			if !ok {
+				return CheckReport{}, err
+			}
+			report.OK, report.Problems = false, catalogProblems(ps)
+			return report, nil
+		}
+	}
+	if _, err := policy.Compile(src, cat); err != nil {
+		ps, ok := errors.AsType[*policy.Problems](err)
+		if !ok {
+			return CheckReport{}, err
+		}
+		report.OK, report.Problems = false, ps.List
+	}
+	return report, nil
+}
+
+type publish struct {
+	SourceForm
+	IfVersion int64 `json:"if_version" doc:"the active version that is replaced; 0 if there is none"`
+	Why
+}
+
+func (s *Server) publish(r *http.Request, who *caller.Caller, in publish) (policy.Version, error) {
+	if in.Source == nil && in.Catalog == "" {
+		return policy.Version{}, invalid("neither a source nor a catalog is given")
+	}
+	p := policy.Publication{Source: in.Source, Author: who.Actor(), Message: in.Why.Why, IfVersion: in.IfVersion}
+	if in.Catalog != "" {
+		p.Catalog = []byte(in.Catalog)
+	}
+	return s.Policies.Publish(r.Context(), p)
+}
+
+type listVersions struct {
+	Before int64 `query:"before" json:"-" doc:"begin before this version"`
+	Limit  int   `query:"limit" json:"-" doc:"at most so many, 100 by default and 1000 at most"`
+}
+
+// A VersionList is one page of versions, newest first. Next, if it is not 0, is the next page's before.
+type VersionList struct {
+	Items  []policy.Version `json:"items"`
+	Active int64            `json:"active" doc:"0 if none is"`
+	Next   int64            `json:"next,omitempty"`
+}
+
+func (s *Server) listVersions(r *http.Request, _ *caller.Caller, in listVersions) (VersionList, error) {
+	n, err := pageSize(in.Limit)
+	if err != nil {
+		return VersionList{}, err
+	}
+	items, err := s.Policies.Versions(r.Context(), in.Before, n)
+	if err != nil {
+		return VersionList{}, err
+	}
+	list := VersionList{Items: items}
+	if len(items) == n {
+		list.Next = items[n-1].Number
+	}
+	if active := s.Policies.Active(); active != nil {
+		list.Active = active.Version()
+	}
+	return list, nil
+}
+
+// A VersionText is a published version with its texts.
+type VersionText struct {
+	policy.Version
+	Source  policy.Source `json:"source"`
+	Catalog string        `json:"catalog"`
+}
+
+type versionNumber struct {
+	Version int64 `path:"version" json:"-"`
+}
+
+func (s *Server) readVersion(r *http.Request, _ *caller.Caller, in versionNumber) (VersionText, error) {
+	v, err := s.Policies.Version(r.Context(), in.Version)
+	if err != nil {
+		return VersionText{}, err
+	}
+	return VersionText{v.Version, v.Source, v.Catalog}, nil
+}
+
+func (s *Server) activeVersion(r *http.Request, who *caller.Caller, _ none) (VersionText, error) {
+	active := s.Policies.Active()
+	if active == nil {
+		return VersionText{}, authz.Errorf(authz.ErrNotFound, "no policy is published")
+	}
+	return s.readVersion(r, who, versionNumber{active.Version()})
+}
+
+type rollback struct {
+	versionNumber `json:"-"`
+	Why
+}
+
+func (s *Server) rollback(r *http.Request, who *caller.Caller, in rollback) (policy.Version, error) {
+	return s.Policies.Rollback(r.Context(), in.Version, who.Actor(), in.Why.Why)
+}

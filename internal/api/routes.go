@@ -1,0 +1,100 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+	"slices"
+)
+
+// routes is the one list of everything the door answers.
+func (s *Server) routes() []route {
+	return slices.Concat(s.authzenRoutes(), s.publicRoutes(), []route{
+		// Agents.
+		read("/v1/agents", readers, "List agents", s.listAgents),
+		read("/v1/agents/{id}", readers, "Read one agent", s.readAgent),
+		change("PUT", "/v1/agents/{id}", "Register an agent, or change it", s.putAgent),
+		change("POST", "/v1/agents/{id}/state", "Suspend, quarantine, restore or retire an agent", s.setAgentState),
+
+		// Policies and catalog: one version number covers both.
+		large(s.limits.Publish, operation("POST", "/v1/policies/check", admins, "Check policies without publishing them", 1, s.checkPolicies, nil)),
+		large(s.limits.Publish, change("POST", "/v1/policies", "Publish policies, a catalog, or both as one version", s.publish)),
+		read("/v1/policies", readers, "List versions, newest first", s.listVersions),
+		read("/v1/policies/active", readers, "Read the active version", s.activeVersion),
+		read("/v1/policies/{version}", readers, "Read one version", s.readVersion),
+		change("POST", "/v1/policies/{version}/rollback", "Make an older version active again", s.rollback),
+
+		// Risk.
+		read("/v1/alerts", readers, "List alerts", s.listAlerts),
+		change("PUT", "/v1/alerts/{id}", "Raise an alert, or change it", s.putAlert),
+		change("POST", "/v1/alerts/{id}/clear", "Clear an alert", s.clearAlert),
+		read("/v1/indicators", readers, "List threat indicators", s.listIndicators),
+		change("PUT", "/v1/indicators/{id}", "Put a threat indicator", s.putIndicator),
+		change("POST", "/v1/indicators/{id}/clear", "Clear a threat indicator", s.clearIndicator),
+
+		// Decisions and the audit log.
+		read("/v1/decisions/{id}", readers, "Read a recorded decision", s.readDecision),
+		read("/v1/decisions/{id}/explain", readers, "Explain a recorded decision: the operator's view", s.explainDecision),
+		read("/v1/audit/entries", readers, "Search the log, newest first", s.searchEntries),
+		read("/v1/audit/entries/{seq}", readers, "Read one entry", s.readEntry),
+		read("/v1/audit/entries/{seq}/proof", readers, "Prove that an entry is in the log", s.proveEntry),
+		read("/v1/audit/growth", readers, "Prove that the log only grew since it had so many batches", s.proveGrowth),
+
+		// Callers.
+		read("/v1/callers", readers, "List who may call", s.listCallers),
+		change("POST", "/v1/callers", "Make a caller; its token is shown once", s.createCaller),
+		change("POST", "/v1/callers/{id}/revoke", "Revoke a caller's token", s.revokeCaller),
+	})
+}
+
+// authzenRoutes are those of the AuthZEN Authorization API 1.0.
+func (s *Server) authzenRoutes() []route {
+	authzen := func(path, summary string, in, out reflect.Type, f func(http.ResponseWriter, *http.Request, *call) error) route {
+		return route{
+			method: "POST", path: path, roles: deciders, summary: summary, limit: s.limits.Body, serve: f,
+			doc: operationDoc{in: in, out: out, hasBody: true, open: true},
+		}
+	}
+	single := authzen("/access/v1/evaluation", "Decide one request", reflect.TypeFor[EvaluationRequest](), reflect.TypeFor[EvaluationResponse](), s.evaluation)
+	batch := authzen("/access/v1/evaluations", "Decide several requests", reflect.TypeFor[EvaluationsRequest](), reflect.TypeFor[EvaluationsResponse](), s.evaluations)
+	single.decides, batch.decides = true, true
+	search := reflect.TypeFor[SearchRequest]()
+	return []route{
+		single,
+		batch,
+		authzen("/access/v1/search/subject", "Find subjects that may do an action on a resource", search, reflect.TypeFor[EntitySearchResponse](), s.searchSubject),
+		authzen("/access/v1/search/resource", "Find resources on which a subject may do an action", search, reflect.TypeFor[EntitySearchResponse](), s.searchResource),
+		authzen("/access/v1/search/action", "Find actions that a subject may do on a resource", search, reflect.TypeFor[ActionSearchResponse](), s.searchAction),
+		{method: "GET", path: wellKnownPath, summary: "Metadata of this policy decision point", serve: s.serveMetadata,
+			doc: operationDoc{out: reflect.TypeFor[Metadata]()}},
+	}
+}
+
+// publicRoutes need no token. What they tell is meant for everybody who can reach the port: whether
+// the service is well, numbers without names, and what proves the log's history.
+func (s *Server) publicRoutes() []route {
+	text := operationDoc{media: "text/plain"}
+	return []route{
+		{method: "GET", path: "/healthz", summary: "Whether the process is alive", serve: s.healthz, doc: operationDoc{out: reflect.TypeFor[Health]()}},
+		{method: "GET", path: "/readyz", summary: "Whether the service can decide", serve: s.readyz, doc: operationDoc{out: reflect.TypeFor[Health]()}},
+		{method: "GET", path: "/metrics", summary: "Numbers, as Prometheus reads them", serve: pass(s.MetricsPage), doc: text},
+		{method: "GET", path: "/checkpoint", summary: "The log's newest signed checkpoint", serve: pass(s.Tiles), doc: text},
+		{method: "GET", path: "/tile/{path...}", summary: "A tile of the log's Merkle tree (C2SP tlog-tiles)", serve: pass(s.Tiles), doc: operationDoc{media: "application/octet-stream", params: []parameter{{name: "path", inPath: true, typ: reflect.TypeFor[string]()}}}},
+		{method: "GET", path: "/v1/audit/key", summary: "The key that verifies the log's checkpoints", serve: s.serveKey, doc: operationDoc{out: reflect.TypeFor[VerifierKey]()}},
+		{method: "GET", path: "/openapi.json", summary: "This document", serve: s.serveOpenAPI, doc: operationDoc{out: reflect.TypeFor[map[string]any]()}},
+	}
+}
+
+// pass makes a route's function of a handler that writes its own answers.
+func pass(h http.Handler) func(http.ResponseWriter, *http.Request, *call) error {
+	return func(w http.ResponseWriter, r *http.Request, _ *call) error {
+		w.Header().Del("Cache-Control")
+		h.ServeHTTP(w, r)
+		return nil
+	}
+}
+
+// large gives a route a larger bound of its body.
+func large(limit int64, rt route) route {
+	rt.limit = limit
+	return rt
+}

@@ -1,0 +1,251 @@
+package api
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/caller"
+)
+
+// A call is one request as every handler gets it. Who is nil on public routes only.
+type call struct {
+	who  *caller.Caller
+	id   string // the request's id: the caller's own, or ours
+	body []byte
+}
+
+// A route is one entry of the list of routes.
+type route struct {
+	method, path string
+	roles        []caller.Role // who may call; nil: anybody, without a token
+	summary      string
+	limit        int64        // bytes of a body; 0: the route takes none
+	decides      bool         // an error says decision:false
+	doc          operationDoc // for the OpenAPI document
+
+	serve func(w http.ResponseWriter, r *http.Request, c *call) error
+}
+
+// Roles that routes are open to.
+var (
+	admins   = []caller.Role{caller.Administrator}
+	readers  = []caller.Role{caller.Administrator, caller.Auditor}
+	deciders = []caller.Role{caller.PEP, caller.Administrator}
+)
+
+// handler makes an http.Handler of a route: request id, panics, authentication, role, body.
+func (s *Server) handler(rt *route) http.HandlerFunc {
+	observe := s.Metrics.Route(rt.method, rt.path)
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := s.Now()
+		c := call{id: requestID(r.Header)}
+		h := w.Header()
+		h["X-Request-Id"] = []string{c.id}
+		h["Cache-Control"] = noStore
+		h["X-Content-Type-Options"] = noSniff
+		rec := recorder{ResponseWriter: w}
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				s.Logger.ErrorContext(r.Context(), "handler panicked", "path", r.URL.Path, "request_id", c.id,
+					"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					s.fail(&rec, r, &c, fmt.Errorf("panic: %v", v), rt.decides)
+				}
+			}
+			observe(rec.status, s.Now().Sub(start))
+		}()
+		err := s.admit(r, rt, &c)
+		if err == nil {
+			err = rt.serve(&rec, r, &c)
+		}
+		if err != nil && rec.status == 0 {
+			s.fail(&rec, r, &c, err, rt.decides)
+		}
+	}
+}
+
+// admit authenticates the caller, checks the role, and reads the body.
+func (s *Server) admit(r *http.Request, rt *route, c *call) (err error) {
+	if rt.roles != nil {
+		if c.who, err = s.authenticate(r); err != nil {
+			return err
+		}
+		if !slices.Contains(rt.roles, c.who.Role) {
+			return authz.Errorf(authz.ErrForbidden, "the role %s may not do this", c.who.Role)
+		}
+	}
+	if rt.limit > 0 {
+		c.body, err = readBody(r, rt.limit)
+	}
+	return err
+}
+
+// authenticate returns the caller whose bearer token the request carries.
+func (s *Server) authenticate(r *http.Request) (*caller.Caller, error) {
+	header := r.Header["Authorization"]
+	var who *caller.Caller
+	err := authz.Errorf(authz.ErrUnauthenticated, "a bearer token is needed: Authorization: Bearer TOKEN")
+	if len(header) == 1 && len(header[0]) < 1024 {
+		if scheme, token, ok := strings.Cut(header[0], " "); ok && strings.EqualFold(scheme, "bearer") {
+			who, err = s.Callers.Authenticate(token)
+		}
+	}
+	if err != nil {
+		s.Metrics.AuthFailed()
+		if s.failures.allow(s.Now()) {
+			s.Logger.WarnContext(r.Context(), "caller not authenticated", "remote", r.RemoteAddr, "path", r.URL.Path)
+		}
+	}
+	return who, err
+}
+
+// An allowance lets a few events a minute through, so that a flood of them cannot fill a disk.
+type allowance struct {
+	mu     sync.Mutex
+	minute int64
+	used   int
+}
+
+func (a *allowance) allow(now time.Time) bool {
+	const perMinute = 20
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m := now.Unix() / 60; m != a.minute {
+		a.minute, a.used = m, 0
+	}
+	a.used++
+	return a.used <= perMinute
+}
+
+// readBody reads a JSON body of at most limit bytes into memory of its own: parts of it outlive the
+// request in records.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	if err := checkMediaType(r.Header); err != nil {
+		return nil, err
+	}
+	if r.ContentLength > limit {
+		return nil, errTooLarge
+	}
+	var body []byte
+	var err error
+	if r.ContentLength >= 0 {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
+		if int64(len(body)) > limit {
+			return nil, errTooLarge
+		}
+	}
+	if err != nil {
+		return nil, invalid("the body could not be read")
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, invalid("the body is empty")
+	}
+	return body, nil
+}
+
+// checkMediaType refuses everything but application/json in UTF-8, sent as it is. Another type is 400
+// and not 415, as AuthZEN's certification wants it.
+func checkMediaType(h http.Header) error {
+	types := h["Content-Type"]
+	if len(types) != 1 || types[0] != "application/json" {
+		var typ string
+		var params map[string]string
+		if len(types) == 1 {
+			typ, params, _ = mime.ParseMediaType(types[0])
+		}
+		if typ != "application/json" {
+			return invalid("the Content-Type must be application/json")
+		}
+		if cs, ok := params["charset"]; ok && !strings.EqualFold(cs, "utf-8") {
+			return invalid("the body must be UTF-8")
+		}
+	}
+	if enc := h.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return invalid("the body must not be encoded")
+	}
+	return nil
+}
+
+// requestID returns the caller's own X-Request-ID, or a new one if there is none, or if it is longer
+// than 128 bytes or not printable ASCII.
+func requestID(h http.Header) string {
+	if v := h["X-Request-Id"]; len(v) == 1 && len(v[0]) > 0 && len(v[0]) <= 128 {
+		ok := true
+		for i := 0; i < len(v[0]); i++ {
+			ok = ok && v[0][i] > ' ' && v[0][i] < 0x7f
+		}
+		if ok {
+			return v[0]
+		}
+	}
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Header values that never change; shared, since net/http only reads them.
+var (
+	noStore         = []string{"no-store"}
+	noSniff         = []string{"nosniff"}
+	typeJSON        = []string{"application/json"}
+	contentLengthOf = func() (v [2048][]string) {
+		for i := range v {
+			v[i] = []string{strconv.Itoa(i)}
+		}
+		return v
+	}()
+)
+
+// writeBody writes a JSON body. What it returns would be told to nobody: the caller is gone.
+func writeBody(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = typeJSON
+	if len(body) < len(contentLengthOf) {
+		h["Content-Length"] = contentLengthOf[len(body)]
+	} else {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// A recorder remembers the status that was written.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController through.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

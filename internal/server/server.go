@@ -1,0 +1,403 @@
+// Package server wires the service together: configuration, store, log, registries, policies, the
+// decision point and its doors. It is the only place that knows everybody.
+//
+// A Server opens everything in New and starts nothing; Run serves until its context ends, and then
+// stops in the order that loses nothing: no new connections, answers under way are finished, what
+// was queued for the log is committed, and the database is closed last.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/agent"
+	"github.com/safeconduct/safeconduct/internal/api"
+	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/caller"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/pdp"
+	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/risk"
+	"github.com/safeconduct/safeconduct/internal/store"
+)
+
+// Tokens are bearer tokens that were made at the first start. They can never be had again: show them.
+type Tokens struct {
+	Admin string // of the caller "admin"; "" if none was made
+	PEP   string // of the caller "pep"; "" if none was made
+}
+
+// A Server is the service. Its exported methods may be called while it runs.
+type Server struct {
+	cfg     Config
+	logger  *slog.Logger
+	db      *store.DB
+	key     *audit.Key
+	log     *audit.Log
+	follow  *audit.Follower
+	index   *audit.Index
+	agents  *agent.Registry
+	callers *caller.Registry
+	risks   *risk.Book
+	library *policy.Library
+	geoip   *catalog.GeoIP
+	pdp     *pdp.PDP
+	metrics *prometheus.Registry
+	numbers *metrics
+	version string
+
+	listener net.Listener
+	base     string // URL to reach the listener at
+	tokens   Tokens
+	born     time.Time
+	up       chan struct{} // closed when the service can decide for the first time
+	once     sync.Once
+	state    atomic.Value // of state
+}
+
+// A state says how far the service has come.
+type state string
+
+const (
+	starting state = "starting: the log is being read and the organisation published"
+	serving  state = ""
+	stopping state = "stopping"
+)
+
+// New opens the store, the log and the listener of a valid Config. Version is what the service says
+// it is. If it fails, everything is closed again.
+func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (*Server, error) {
+	cfg.fill()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, version: version, logger: logger, born: time.Now(), up: make(chan struct{})}
+	s.state.Store(starting)
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return authz.Errorf(authz.ErrInvalid, "making the data directory: %w", err)
+	}
+	dbConfig := store.Config{Postgres: s.cfg.Postgres, Logger: s.logger}
+	if s.cfg.Postgres == "" {
+		dbConfig.SQLite = filepath.Join(s.cfg.Data, DatabaseFile)
+	}
+	if s.db, err = store.Open(ctx, dbConfig); err != nil {
+		return err
+	}
+	if s.key, err = loadKey(s.cfg.Log); err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	if s.log, err = audit.New(s.db, audit.Config{
+		Key:             s.key,
+		Writer:          host,
+		Heartbeat:       s.cfg.Log.Heartbeat,
+		CheckpointEvery: s.cfg.Log.CheckpointInterval,
+		Logger:          s.logger,
+	}); err != nil {
+		return err
+	}
+	if s.cfg.Organisation.GeoIP != "" {
+		if s.geoip, err = catalog.OpenGeoIP(s.cfg.Organisation.GeoIP); err != nil {
+			return err
+		}
+	}
+	if err := s.wire(ctx); err != nil {
+		return err
+	}
+	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return authz.Errorf(authz.ErrUnavailable, "listening on %s: %w", s.cfg.Listen, err)
+	}
+	s.base = reachable(s.listener.Addr(), s.cfg.TLS.Cert != "")
+	return nil
+}
+
+// DatabaseFile is the name of the SQLite database in the data directory.
+const DatabaseFile = "safeconduct.db"
+
+// loadKey reads the log's key, or makes it at the first start.
+func loadKey(c Log) (*audit.Key, error) {
+	key, err := audit.LoadKey(c.Key)
+	if errors.Is(err, authz.ErrNotFound) {
+		if key, err = audit.NewKey(rand.Reader, c.Origin); err == nil {
+			err = key.Save(c.Key)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if key.Origin() != c.Origin {
+		return nil, authz.Errorf(authz.ErrInvalid, "the key in %s signs for the log %q, the configuration says %q: a log's origin cannot change", c.Key, key.Origin(), c.Origin)
+	}
+	return key, nil
+}
+
+// A committer passes changes to a follower that is made later than those who need it.
+type committer struct{ *audit.Follower }
+
+// wire makes the registries, loads them, and puts the follower and the decision point over them.
+func (s *Server) wire(ctx context.Context) error {
+	commit := &committer{}
+	s.library = policy.NewLibrary(policy.LibraryConfig{Store: s.db, Log: commit, Catalog: catalog.Options{GeoIP: s.geoip}})
+	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit})
+	s.callers = caller.NewRegistry(s.db, commit)
+	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit})
+
+	// The cursor first: whatever is loaded after it is at least as new.
+	after, err := s.db.Applied(ctx)
+	if err != nil {
+		return fmt.Errorf("reading how far the log was applied: %w", err)
+	}
+	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load} {
+		if err := load(ctx); err != nil {
+			return err
+		}
+	}
+	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
+		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks},
+		After:    after,
+		Stale:    s.cfg.Log.MaxAge,
+		Logger:   s.logger,
+	})
+	commit.Follower = s.follow
+	s.index = audit.NewIndex(s.log, s.db)
+
+	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: time.Now}
+	s.metrics = prometheus.NewRegistry()
+	if s.numbers, err = newMetrics(s.metrics); err != nil {
+		return fmt.Errorf("preparing metrics: %w", err)
+	}
+	return s.gauges()
+}
+
+// fresh returns why no decision can be made now, if so.
+func (s *Server) fresh() error {
+	if st := s.state.Load().(state); st == starting {
+		return authz.Errorf(authz.ErrUnavailable, "%s", string(st))
+	}
+	return s.follow.Fresh()
+}
+
+// Addr returns the address that the service listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// URL returns a URL at which the service can be reached from this machine.
+func (s *Server) URL() string { return s.base }
+
+// Up returns a channel that is closed once the service can decide for the first time; Tokens says
+// the truth from then on.
+func (s *Server) Up() <-chan struct{} { return s.up }
+
+// Tokens returns the tokens that were made at this start. Call it after Up.
+func (s *Server) Tokens() Tokens { return s.tokens }
+
+// Key returns the text form of the key that verifies the log's checkpoints.
+func (s *Server) Key() string { return s.key.Public() }
+
+// close closes what open opened, the database last.
+func (s *Server) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.geoip != nil {
+		errs = append(errs, s.geoip.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// drain is how long answers under way may take when the service stops.
+const drain = 15 * time.Second
+
+// Run serves until ctx ends, then stops and closes everything. It returns nil if it stopped because
+// ctx ended. A Server runs once.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	handler, shutdownTraces, err := s.handler(ctx)
+	if err != nil {
+		return err
+	}
+	httpServer := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	if s.cfg.TLS.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(s.cfg.TLS.Cert, s.cfg.TLS.Key)
+		if err != nil {
+			return authz.Errorf(authz.ErrInvalid, "loading the certificate: %w", err)
+		}
+		httpServer.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	}
+
+	// The log and those who follow it outlive the doors: their context ends after the doors' work.
+	spineCtx, stopSpine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSpine()
+	spine, spineCtx := errgroup.WithContext(spineCtx)
+	spine.Go(func() error { return s.log.Run(spineCtx) })
+	spine.Go(func() error { return s.follow.Run(spineCtx) })
+	spine.Go(func() error { return s.index.Run(spineCtx) })
+	spine.Go(func() error { s.remember(spineCtx); return nil })
+
+	doors, doorsCtx := errgroup.WithContext(ctx)
+	doors.Go(func() error {
+		var err error
+		if httpServer.TLSConfig != nil {
+			err = httpServer.ServeTLS(s.listener, "", "")
+		} else {
+			err = httpServer.Serve(s.listener)
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serving: %w", err)
+	})
+	doors.Go(func() error { return s.begin(doorsCtx) })
+	doors.Go(func() error { // a damaged log, or the end
+		select {
+		case <-spineCtx.Done():
+			return context.Cause(spineCtx)
+		case <-doorsCtx.Done():
+			return nil
+		}
+	})
+	doors.Go(func() error {
+		<-doorsCtx.Done()
+		s.state.Store(stopping)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		if err := httpServer.Shutdown(end); err != nil {
+			s.logger.Warn("answers under way were cut off", "err", err)
+			return httpServer.Close()
+		}
+		return nil
+	})
+	err = doors.Wait()
+	if spineCtx.Err() == nil {
+		s.farewell(context.WithoutCancel(ctx))
+	}
+	stopSpine()
+	if spineErr := spine.Wait(); spineErr != nil && !errors.Is(err, spineErr) {
+		err = errors.Join(err, spineErr)
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, shutdownTraces())
+}
+
+// remember writes down from time to time how far the log is applied.
+func (s *Server) remember(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	last := int64(0)
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if seq := s.follow.Seq(); seq > last {
+			if err := s.db.PutApplied(ctx, seq); err == nil {
+				last = seq
+			} else if ctx.Err() == nil {
+				s.logger.WarnContext(ctx, "progress of the log not remembered", "err", err)
+			}
+		}
+	}
+}
+
+// farewell records that the service stops, if that can be done soon.
+func (s *Server) farewell(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := s.log.Record(ctx, audit.Draft{Kind: audit.ServiceStopping, Actor: "safeconduct", Body: s.introduction()}); err != nil {
+		s.logger.WarnContext(ctx, "end of service not recorded", "err", err)
+	}
+	if err := s.db.PutApplied(ctx, s.follow.Seq()); err != nil {
+		s.logger.WarnContext(ctx, "progress of the log not remembered", "err", err)
+	}
+}
+
+// handler returns what answers requests.
+func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error) {
+	publicURL := s.cfg.PublicURL
+	if publicURL == "" {
+		publicURL = s.base
+	}
+	door, err := api.New(api.Config{
+		PublicURL:   publicURL,
+		PDP:         s.pdp,
+		Callers:     s.callers,
+		Agents:      s.agents,
+		Policies:    s.library,
+		Risks:       s.risks,
+		Log:         s.log,
+		Index:       s.index,
+		Tiles:       audit.TileHandler(s.log),
+		Key:         api.VerifierKey{Origin: s.key.Origin(), Key: s.key.Public()},
+		Ready:       s.ready,
+		StatusOf:    s.status,
+		Metrics:     s.numbers,
+		MetricsPage: s.numbers.handler(),
+		Limits:      s.cfg.Limits,
+		Catalog:     catalog.Options{GeoIP: s.geoip},
+		Logger:      s.logger,
+		Now:         time.Now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := door.Handler()
+	if err != nil {
+		return nil, nil, err
+	}
+	return traced(ctx, s.cfg.Telemetry, s.version, h)
+}
+
+// reachable returns the URL of a listener from this machine.
+func reachable(addr net.Addr, secure bool) string {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return scheme + "://" + addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
