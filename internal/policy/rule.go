@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
@@ -29,6 +30,8 @@ type rule struct {
 	dated       bool      // whether either is set
 	reason      string    // a reason id of the catalog
 	title       string
+
+	plan atomic.Pointer[plan] // for explanations; nil until the first
 }
 
 // A mode says whether a policy decides.
