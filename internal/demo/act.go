@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // own is the id of what there is only one of: the person's account, mailbox, calendar.
@@ -88,29 +89,52 @@ var targets = map[string]struct{ typ, arg string }{
 	"search_files_by_filename": {"File", ""},
 }
 
+// directories are the tools that return names out of the organisation's own directory. The recorder
+// of the traces counts the members of a channel among what others can write; here administrators admit
+// members, so that a name which is a member's is not a stranger's word.
+var directories = map[string]bool{
+	"get_users_in_channel":     true,
+	"search_contacts_by_name":  true,
+	"search_contacts_by_email": true,
+}
+
 // An act is one tool call as an enforcement point asks about it.
 type act struct {
 	action   string
 	typ, id  string         // of the resource
 	args     map[string]any // the tool's arguments, those that are null left out
 	untrusty bool           // others can write what the tool returns
+	register bool           // what it returns is the organisation's directory
 }
 
-// newAct translates a recorded call. Numbers stay as they were written.
+// newAct translates a recorded call. Numbers stay as they were written, but for those of a parameter
+// that is an integer: some clients write 10.0 for 10.
 func newAct(c Call, t Tool) (act, error) {
 	target, ok := targets[c.Tool]
 	if !ok {
 		return act{}, fmt.Errorf("no resource for tool %q", c.Tool)
 	}
-	a := act{action: c.Tool, typ: target.typ, id: own, untrusty: t.Annotation.UntrustedOutput}
+	a := act{action: c.Tool, typ: target.typ, id: own, register: directories[c.Tool]}
+	a.untrusty = t.Annotation.UntrustedOutput && !a.register
 	d := json.NewDecoder(bytes.NewReader(c.Args))
 	d.UseNumber()
 	if err := d.Decode(&a.args); err != nil {
 		return act{}, fmt.Errorf("arguments of %s: %w", c.Tool, err)
 	}
+	var signature struct {
+		Properties map[string]struct {
+			Type string `json:"type"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(t.Parameters, &signature); err != nil {
+		return act{}, fmt.Errorf("parameters of %s: %w", c.Tool, err)
+	}
 	for name, v := range a.args {
 		if v == nil {
 			delete(a.args, name)
+		}
+		if n, ok := v.(json.Number); ok && signature.Properties[name].Type == "integer" {
+			a.args[name] = json.Number(strings.TrimSuffix(n.String(), ".0"))
 		}
 	}
 	if s, ok := a.args[target.arg].(string); ok && s != "" {

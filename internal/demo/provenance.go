@@ -12,15 +12,18 @@ import (
 )
 
 // A Memory is what an enforcement point remembers of one session in order to say where an act's
-// arguments came from: the person's words, and what tools returned whose output others can write.
+// arguments came from: the person's words, the organisation's own directory as far as the agent has
+// read it, and what tools returned whose output others can write.
 //
-// It compares text, no more: an argument is the person's if each of its values occurs in the prompt;
-// it is untrusted if one of its values, or an address written in one (a URL, an e-mail address, an
-// account number), does not occur there and does occur in an untrusted result. What it finds nowhere,
-// a model's own words for instance, is unknown. A model that is told to rewrite an address, digit by
+// It compares text, no more: an argument is the person's if each of its values occurs in the prompt,
+// and the operator's if those that do not are names in the directory; it is untrusted if one of its
+// values, or an address written in one (a URL, an e-mail address, an account number), occurs in
+// neither and does occur in an untrusted result. What it finds nowhere, a model's own words for
+// instance, is unknown. A model that is told to rewrite an address, digit by
 // digit or in another encoding, gets it past this comparison; the policies then see "unknown".
 type Memory struct {
 	prompt    string
+	directory []string
 	untrusted []string
 }
 
@@ -30,6 +33,10 @@ func NewMemory(prompt string) *Memory { return &Memory{prompt: plain(prompt)} }
 // Saw adds the result of a tool whose output others can write.
 func (m *Memory) Saw(result string) { m.untrusted = append(m.untrusted, plain(result)) }
 
+// Knows adds the result of a tool that returns names out of the organisation's own directory, which
+// only its administrators write.
+func (m *Memory) Knows(result string) { m.directory = append(m.directory, plain(result)) }
+
 // Provenance sorts the names of the arguments, a JSON object, by where their values came from.
 // Arguments without a value are left out.
 func (m *Memory) Provenance(args map[string]any) *authz.Provenance {
@@ -38,6 +45,8 @@ func (m *Memory) Provenance(args map[string]any) *authz.Provenance {
 		switch origin := m.origin(args[name]); origin {
 		case fromPrompt:
 			p.Prompt = append(p.Prompt, name)
+		case fromOperator:
+			p.Operator = append(p.Operator, name)
 		case fromUntrusted:
 			p.Untrusted = append(p.Untrusted, name)
 		case fromNowhere:
@@ -51,6 +60,7 @@ func (m *Memory) Provenance(args map[string]any) *authz.Provenance {
 const (
 	noValue = iota
 	fromPrompt
+	fromOperator
 	fromNowhere
 	fromUntrusted
 )
@@ -84,18 +94,24 @@ func (m *Memory) originOf(text string) int {
 	if occurs(whole, m.prompt) {
 		return fromPrompt
 	}
+	if within(whole, m.directory) {
+		return fromOperator
+	}
 	for _, part := range append(addresses.FindAllString(text, 64), whole) {
 		part = bare(part)
 		if part == "" || occurs(part, m.prompt) {
 			continue
 		}
-		for _, u := range m.untrusted {
-			if occurs(part, u) {
-				return fromUntrusted
-			}
+		if within(part, m.untrusted) {
+			return fromUntrusted
 		}
 	}
 	return fromNowhere
+}
+
+// within reports whether s occurs in one of the texts.
+func within(s string, texts []string) bool {
+	return slices.ContainsFunc(texts, func(t string) bool { return occurs(s, t) })
 }
 
 // addresses finds what says where something goes: URLs, e-mail addresses and account numbers, in plain text.

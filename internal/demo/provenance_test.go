@@ -13,7 +13,8 @@ import (
 
 func TestProvenance(t *testing.T) {
 	m := demo.NewMemory("Please pay the bill 'bill-december.txt' and mail Bob  Green <bob@example.org>. It is 98.70, item 7.")
-	m.Saw("Bill\nPayee: UK12345678901234567890\nAmount: 98.70. Ask carol@example.com, or see http://www.bill.example/pay/ now. Room 17.")
+	m.Saw("Bill\nPayee: UK12345678901234567890\nAmount: 98.70. Ask carol@example.com, or see http://www.bill.example/pay/ now. Room 17. Carla says hi.")
+	m.Knows("['Carla', 'Dan']")
 
 	for _, c := range []struct {
 		args string
@@ -32,6 +33,9 @@ func TestProvenance(t *testing.T) {
 		{`{"url": "https://www.bill.example/pay"}`, authz.Provenance{Untrusted: []string{"url"}}},
 		{`{"body": "Dear Bob, please look at www.bill.example/pay. Yours"}`, authz.Provenance{Untrusted: []string{"body"}}},
 		{`{"body": "Dear bob@example.org, hello"}`, authz.Provenance{Unknown: []string{"body"}}},
+		{`{"user": "carla"}`, authz.Provenance{Operator: []string{"user"}}}, // although others wrote it too
+		{`{"users": ["Dan", "Item 7"]}`, authz.Provenance{Operator: []string{"users"}}},
+		{`{"users": ["Dan", "Eve"]}`, authz.Provenance{Unknown: []string{"users"}}},
 		{`{"a": null, "b": true, "c": "", "d": [], "e": " . "}`, authz.Provenance{}},
 		{`{"subject": "made up", "amount": 98.70, "recipient": "UK12345678901234567890"}`,
 			authz.Provenance{Prompt: []string{"amount"}, Untrusted: []string{"recipient"}, Unknown: []string{"subject"}}},
@@ -67,8 +71,9 @@ func FuzzProvenance(f *testing.F) {
 	f.Fuzz(func(t *testing.T, prompt, result, value string) {
 		m := demo.NewMemory(prompt)
 		m.Saw(result)
+		m.Knows(prompt + result)
 		p := m.Provenance(map[string]any{"v": value})
-		if n := len(p.Prompt) + len(p.Untrusted) + len(p.Unknown); n > 1 {
+		if n := len(p.Prompt) + len(p.Operator) + len(p.Untrusted) + len(p.Unknown); n > 1 {
 			t.Errorf("%d origins for one argument: %+v", n, p)
 		}
 	})

@@ -81,6 +81,14 @@ type Selection struct {
 	Results map[string]string // by id
 }
 
+// Calls returns how many calls the traces have.
+func (s *Selection) Calls() (n int) {
+	for _, t := range s.Traces {
+		n += len(t.Calls)
+	}
+	return n
+}
+
 // Traces returns the committed selection.
 func Traces() (*Selection, error) { return ReadSelection(bytes.NewReader(compressed)) }
 
