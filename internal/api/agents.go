@@ -77,7 +77,7 @@ type putAgent struct {
 	Capabilities []string          `json:"capabilities,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	IfRevision   int64             `json:"if_revision" doc:"the revision that is changed; 0 registers a new agent"`
-	Why
+	reason
 }
 
 func (s *Server) putAgent(r *http.Request, who *caller.Caller, in putAgent) (*authz.Agent, error) {
@@ -104,14 +104,14 @@ func (s *Server) putAgent(r *http.Request, who *caller.Caller, in putAgent) (*au
 	if a.Creator == "" {
 		a.Creator = who.Name
 	}
-	return s.Agents.Put(r.Context(), who.Actor(), in.Why.Why, a, in.IfRevision)
+	return s.Agents.Put(r.Context(), who.Actor(), in.Why, a, in.IfRevision)
 }
 
 type setAgentState struct {
 	agentID    `json:"-"`
 	State      authz.AgentState `json:"state"`
 	IfRevision int64            `json:"if_revision,omitempty" doc:"the revision that is changed; 0 changes whichever stands"`
-	Why
+	reason
 }
 
 func (s *Server) setAgentState(r *http.Request, who *caller.Caller, in setAgentState) (*authz.Agent, error) {
@@ -119,7 +119,7 @@ func (s *Server) setAgentState(r *http.Request, who *caller.Caller, in setAgentS
 	if err != nil {
 		return nil, err
 	}
-	return s.Agents.SetState(r.Context(), who.Actor(), in.Why.Why, authz.AgentID(in.ID), state, in.IfRevision)
+	return s.Agents.SetState(r.Context(), who.Actor(), in.Why, authz.AgentID(in.ID), state, in.IfRevision)
 }
 
 func parseState(text string) (authz.AgentState, error) {

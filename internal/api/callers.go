@@ -21,7 +21,7 @@ func (s *Server) listCallers(*http.Request, *caller.Caller, none) (List[caller.C
 type createCaller struct {
 	Name string      `json:"name" doc:"1 to 100 characters, no spaces and no colon; unique in its role"`
 	Role caller.Role `json:"role"`
-	Why
+	reason
 }
 
 // A CreatedCaller is a new caller with its token, which is never shown again.
@@ -31,7 +31,7 @@ type CreatedCaller struct {
 }
 
 func (s *Server) createCaller(r *http.Request, who *caller.Caller, in createCaller) (CreatedCaller, error) {
-	c, token, err := s.Callers.Create(r.Context(), who.Actor(), in.Why.Why, in.Name, in.Role)
+	c, token, err := s.Callers.Create(r.Context(), who.Actor(), in.Why, in.Name, in.Role)
 	if err != nil {
 		return CreatedCaller{}, err
 	}
@@ -40,9 +40,9 @@ func (s *Server) createCaller(r *http.Request, who *caller.Caller, in createCall
 
 type revokeCaller struct {
 	ID string `path:"id" json:"-"`
-	Why
+	reason
 }
 
 func (s *Server) revokeCaller(r *http.Request, who *caller.Caller, in revokeCaller) (caller.Caller, error) {
-	return s.Callers.Revoke(r.Context(), who.Actor(), in.Why.Why, in.ID)
+	return s.Callers.Revoke(r.Context(), who.Actor(), in.Why, in.ID)
 }

@@ -18,15 +18,15 @@ func read[In, Out any](path string, roles []caller.Role, summary string, f func(
 	return operation("GET", path, roles, summary, 0, f, nil)
 }
 
-// A reasoned input says why a change is made. Embed Why to be one.
+// A reasoned input says why a change is made. Embed reason to be one.
 type reasoned interface{ why() string }
 
-// Why is the reason of a change. It is recorded with the change and the caller.
-type Why struct {
+// reason is why a change is made. It is recorded with the change and the caller.
+type reason struct {
 	Why string `json:"why" doc:"why the change is made, 1 to 1000 characters; it is recorded"`
 }
 
-func (w Why) why() string { return w.Why }
+func (r reason) why() string { return r.Why }
 
 // change makes a route of f that changes something: it is for administrators, and needs to say why.
 func change[In reasoned, Out any](method, path, summary string, f func(*http.Request, *caller.Caller, In) (Out, error)) route {

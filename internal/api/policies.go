@@ -77,14 +77,14 @@ func (s *Server) checkPolicies(r *http.Request, _ *caller.Caller, in checkPolici
 type publish struct {
 	SourceForm
 	IfVersion int64 `json:"if_version" doc:"the active version that is replaced; 0 if there is none"`
-	Why
+	reason
 }
 
 func (s *Server) publish(r *http.Request, who *caller.Caller, in publish) (policy.Version, error) {
 	if in.Source == nil && in.Catalog == "" {
 		return policy.Version{}, invalid("neither a source nor a catalog is given")
 	}
-	p := policy.Publication{Source: in.Source, Author: who.Actor(), Message: in.Why.Why, IfVersion: in.IfVersion}
+	p := policy.Publication{Source: in.Source, Author: who.Actor(), Message: in.Why, IfVersion: in.IfVersion}
 	if in.Catalog != "" {
 		p.Catalog = []byte(in.Catalog)
 	}
@@ -151,9 +151,9 @@ func (s *Server) activeVersion(r *http.Request, who *caller.Caller, _ none) (Ver
 
 type rollback struct {
 	versionNumber `json:"-"`
-	Why
+	reason
 }
 
 func (s *Server) rollback(r *http.Request, who *caller.Caller, in rollback) (policy.Version, error) {
-	return s.Policies.Rollback(r.Context(), in.Version, who.Actor(), in.Why.Why)
+	return s.Policies.Rollback(r.Context(), in.Version, who.Actor(), in.Why)
 }

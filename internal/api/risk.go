@@ -35,18 +35,18 @@ type putAlert struct {
 	Scope     risk.Scope    `json:"scope,omitzero" doc:"what it concerns; everything, if left out"`
 	Message   string        `json:"message,omitempty" doc:"for operators"`
 	ExpiresAt time.Time     `json:"expires_at" doc:"at most a year ahead"`
-	Why
+	reason
 }
 
 func (s *Server) putAlert(r *http.Request, who *caller.Caller, in putAlert) (risk.Alert, error) {
-	return s.Risks.RaiseAlert(r.Context(), who.Actor(), in.Why.Why, risk.Alert{
+	return s.Risks.RaiseAlert(r.Context(), who.Actor(), in.Why, risk.Alert{
 		ID: in.ID, Kind: in.Kind, Severity: in.Severity, Scope: in.Scope, Message: in.Message, ExpiresAt: in.ExpiresAt,
 	})
 }
 
 type clearRisk struct {
 	riskID `json:"-"`
-	Why
+	reason
 }
 
 // Cleared says which alert or indicator holds no longer.
@@ -55,7 +55,7 @@ type Cleared struct {
 }
 
 func (s *Server) clearAlert(r *http.Request, who *caller.Caller, in clearRisk) (Cleared, error) {
-	return Cleared{in.ID}, s.Risks.ClearAlert(r.Context(), who.Actor(), in.Why.Why, in.ID)
+	return Cleared{in.ID}, s.Risks.ClearAlert(r.Context(), who.Actor(), in.Why, in.ID)
 }
 
 type listIndicators struct {
@@ -83,15 +83,15 @@ type putIndicator struct {
 	Severity  risk.Severity      `json:"severity" doc:"low, medium, high or critical"`
 	Source    string             `json:"source,omitempty" doc:"the feed or the person it is from"`
 	ExpiresAt time.Time          `json:"expires_at" doc:"at most a year ahead"`
-	Why
+	reason
 }
 
 func (s *Server) putIndicator(r *http.Request, who *caller.Caller, in putIndicator) (risk.Indicator, error) {
-	return s.Risks.PutIndicator(r.Context(), who.Actor(), in.Why.Why, risk.Indicator{
+	return s.Risks.PutIndicator(r.Context(), who.Actor(), in.Why, risk.Indicator{
 		ID: in.ID, Type: in.Type, Value: in.Value, Severity: in.Severity, Source: in.Source, ExpiresAt: in.ExpiresAt,
 	})
 }
 
 func (s *Server) clearIndicator(r *http.Request, who *caller.Caller, in clearRisk) (Cleared, error) {
-	return Cleared{in.ID}, s.Risks.ClearIndicator(r.Context(), who.Actor(), in.Why.Why, in.ID)
+	return Cleared{in.ID}, s.Risks.ClearIndicator(r.Context(), who.Actor(), in.Why, in.ID)
 }

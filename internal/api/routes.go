@@ -43,6 +43,8 @@ func (s *Server) routes() []route {
 		read("/v1/callers", readers, "List who may call", s.listCallers),
 		change("POST", "/v1/callers", "Make a caller; its token is shown once", s.createCaller),
 		change("POST", "/v1/callers/{id}/revoke", "Revoke a caller's token", s.revokeCaller),
+
+		read("/v1/status", readers, "Read the state of the service", s.readStatus),
 	})
 }
 

@@ -1,0 +1,330 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// An apiDoc is the served OpenAPI document, with schemas made strict: an answer with a member that
+// the document does not name is an error here.
+type apiDoc struct {
+	t        *testing.T
+	raw      map[string]any
+	compiler *jsonschema.Compiler
+	called   map[string]bool
+}
+
+func readDoc(t *testing.T, s *running) *apiDoc {
+	t.Helper()
+	r := s.do("GET", "/openapi.json", "", "")
+	raw, err := jsonschema.UnmarshalJSON(strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := raw.(map[string]any)
+	if doc["openapi"] != "3.1.0" {
+		t.Errorf("openapi is %v", doc["openapi"])
+	}
+	for _, v := range doc["components"].(map[string]any)["schemas"].(map[string]any) {
+		if schema := v.(map[string]any); schema["type"] == "object" && schema["properties"] != nil {
+			schema["additionalProperties"] = false
+		}
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.AssertFormat()
+	if err := c.AddResource("openapi.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	return &apiDoc{t: t, raw: doc, compiler: c, called: map[string]bool{}}
+}
+
+// operation finds the operation that a request is for.
+func (d *apiDoc) operation(method, path string) (op map[string]any, pointer string) {
+	d.t.Helper()
+	segs := strings.Split(strings.SplitN(path, "?", 2)[0], "/")
+	var best string
+	for p, item := range d.raw["paths"].(map[string]any) {
+		want := strings.Split(p, "/")
+		ok := len(want) == len(segs) || strings.HasPrefix(p, "/tile/") && len(segs) > 2
+		for i := 0; ok && i < len(want) && i < len(segs); i++ {
+			ok = want[i] == segs[i] || strings.HasPrefix(want[i], "{")
+		}
+		if o, has := item.(map[string]any)[strings.ToLower(method)]; ok && has && (best == "" || strings.Count(p, "{") < strings.Count(best, "{")) {
+			best, op = p, o.(map[string]any)
+		}
+	}
+	if op == nil {
+		d.t.Fatalf("the document has no %s %s", method, path)
+	}
+	d.called[method+" "+best] = true
+	escape := strings.NewReplacer("~", "~0", "/", "~1")
+	return op, "openapi.json#/paths/" + url.PathEscape(escape.Replace(best)) + "/" + strings.ToLower(method)
+}
+
+func (d *apiDoc) validate(pointer, what, text string) {
+	d.t.Helper()
+	schema, err := d.compiler.Compile(pointer)
+	if err != nil {
+		d.t.Errorf("%s: compiling the schema at %s: %v", what, pointer, err)
+		return
+	}
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err == nil {
+		err = schema.Validate(v)
+	}
+	if err != nil {
+		d.t.Errorf("%s: %v\n%s", what, err, text)
+	}
+}
+
+// Every operation of the document is called, and requests and answers are as it says.
+func TestOpenAPI(t *testing.T) {
+	cfg := organisation(t, testdata("search"))
+	s := start(t, cfg)
+	doc := readDoc(t, s)
+
+	// call sends a request, checks both ways against the document, and returns the answer.
+	call := func(method, path, token, body string, want int) map[string]any {
+		t.Helper()
+		what := method + " " + path
+		op, at := doc.operation(method, path)
+		if body != "" {
+			if op["requestBody"] == nil {
+				t.Fatalf("%s: the document knows no body", what)
+			}
+			if want == 200 {
+				doc.validate(at+"/requestBody/content/application~1json/schema", what+": request", body)
+			}
+		}
+		r := s.do(method, path, token, body)
+		if r.status != want {
+			t.Errorf("%s: status %d, want %d: %s", what, r.status, want, r.body)
+			return nil
+		}
+		var out map[string]any
+		if want != 200 {
+			if !strings.HasPrefix(path, "/access/") && want != 503 {
+				doc.validate(at+"/responses/default/content/application~1json/schema", what+": error", r.body)
+			}
+			json.Unmarshal([]byte(r.body), &out)
+			return out
+		}
+		content := op["responses"].(map[string]any)["200"].(map[string]any)["content"].(map[string]any)
+		media := strings.SplitN(r.header.Get("Content-Type"), ";", 2)[0]
+		if content[media] == nil {
+			t.Errorf("%s: answered %s, the document says %v", what, media, content)
+			return nil
+		}
+		if media == "application/json" {
+			doc.validate(at+"/responses/200/content/application~1json/schema", what+": answer", r.body)
+			if err := json.Unmarshal([]byte(r.body), &out); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		return out
+	}
+	ok := func(method, path, body string) map[string]any {
+		t.Helper()
+		return call(method, path, adminToken, body, 200)
+	}
+	public := func(path string) map[string]any { t.Helper(); return call("GET", path, "", "", 200) }
+
+	// AuthZEN.
+	const ask = `{"subject":{"type":"user","id":"alice"},"action":{"name":"view"},"resource":{"type":"record","id":"101"},"context":{"x":1}}`
+	decision := call("POST", "/access/v1/evaluation", pepToken, ask, 200)
+	call("POST", "/access/v1/evaluation", pepToken, strings.Replace(ask, "alice", "felix", 1), 200) // a refusal
+	call("POST", "/access/v1/evaluations", pepToken, ask, 200)
+	call("POST", "/access/v1/evaluations", pepToken, strings.TrimSuffix(ask, "}")+`,"evaluations":[{},{"action":{"name":"edit"}}],"options":{"evaluations_semantic":"execute_all"}}`, 200)
+	if r := s.ask("/access/v1/evaluations", strings.TrimSuffix(ask, "}")+`,"evaluations":[{"action":1}]}`); r.status == 200 {
+		doc.validate("openapi.json#/components/schemas/EvaluationsResponse", "a bad item", r.body)
+	}
+	call("POST", "/access/v1/search/subject", pepToken, `{"subject":{"type":"user"},"action":{"name":"view"},"resource":{"type":"record","id":"101"},"page":{"limit":2}}`, 200)
+	call("POST", "/access/v1/search/resource", pepToken, `{"subject":{"type":"user","id":"alice"},"action":{"name":"view"},"resource":{"type":"record"}}`, 200)
+	call("POST", "/access/v1/search/action", pepToken, `{"subject":{"type":"user","id":"alice"},"resource":{"type":"record","id":"101"}}`, 200)
+
+	// Public.
+	for _, path := range []string{"/.well-known/authzen-configuration", "/healthz", "/readyz", "/metrics", "/v1/audit/key", "/openapi.json"} {
+		public(path)
+	}
+
+	// Agents.
+	agent := ok("PUT", "/v1/agents/bot-1", `{"owner":"ops","purpose":"billing","version":"1","creator":"eve","capabilities":[],"labels":{"team":"a"},"if_revision":0,"why":"new"}`)
+	if agent["revision"] != 1.0 || agent["state"] != "active" {
+		t.Errorf("registered agent: %v", agent)
+	}
+	ok("PUT", "/v1/agents/bot-1", `{"owner":"ops2","purpose":"billing","version":"1","if_revision":1,"why":"handed over"}`)
+	if got := ok("GET", "/v1/agents/bot-1", ""); got["owner"] != "ops2" || got["creator"] != "eve" {
+		t.Errorf("changed agent: %v", got)
+	}
+	call("PUT", "/v1/agents/bot-1", adminToken, `{"owner":"ops3","purpose":"billing","version":"1","if_revision":1,"why":"too late"}`, 409)
+	ok("POST", "/v1/agents/bot-1/state", `{"state":"suspended","why":"odd"}`)
+	if list := ok("GET", "/v1/agents?state=suspended&limit=5", ""); len(list["items"].([]any)) != 1 {
+		t.Errorf("suspended agents: %v", list)
+	}
+	call("GET", "/v1/agents/nobody", adminToken, "", 404)
+	call("GET", "/v1/agents?state=asleep", adminToken, "", 400)
+	call("GET", "/v1/agents?colour=red", adminToken, "", 400)
+	call("GET", "/v1/agents?limit=5000", adminToken, "", 400)
+
+	// Policies. A version is what an organisation's files say; here the same with one more policy.
+	active := ok("GET", "/v1/policies/active", "")
+	source := active["source"].(map[string]any)
+	files := append(source["files"].([]any), map[string]any{"name": "more.cedar", "text": `@id("more") permit (principal is user, action == Action::"delete", resource is record) when { principal.role == "manager" };`})
+	form := func(members map[string]any) string {
+		b, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	more := map[string]any{"schema": source["schema"], "files": files}
+	if r := ok("POST", "/v1/policies/check", form(map[string]any{"source": more})); r["ok"] != true {
+		t.Errorf("check: %v", r)
+	}
+	bad := map[string]any{"schema": source["schema"], "files": []any{map[string]any{"name": "bad.cedar", "text": "permit (principal, action, resource) when { resource.nonsense };"}}}
+	if r := ok("POST", "/v1/policies/check", form(map[string]any{"source": bad})); r["ok"] != false || len(r["problems"].([]any)) == 0 {
+		t.Errorf("check of a bad policy: %v", r)
+	}
+	if r := ok("POST", "/v1/policies/check", form(map[string]any{"catalog": "nonsense: 1"})); r["ok"] != false || len(r["problems"].([]any)) == 0 {
+		t.Errorf("check of a bad catalog: %v", r)
+	}
+	if r := call("POST", "/v1/policies", adminToken, form(map[string]any{"source": bad, "if_version": 1, "why": "x"}), 400); len(r["error"].(map[string]any)["problems"].([]any)) == 0 {
+		t.Errorf("publishing a bad policy: %v", r)
+	}
+	v2 := ok("POST", "/v1/policies", form(map[string]any{"source": more, "if_version": 1, "why": "managers may delete"}))
+	if v2["version"] != 2.0 || v2["author"] != "admin:admin" || v2["message"] != "managers may delete" {
+		t.Errorf("published: %v", v2)
+	}
+	call("POST", "/v1/policies", adminToken, form(map[string]any{"source": more, "if_version": 1, "why": "again"}), 409)
+	if got := ok("GET", "/v1/policies/1", ""); got["version"] != 1.0 || got["author"] != "config" {
+		t.Errorf("version 1: %v", got)
+	}
+	ok("POST", "/v1/policies/1/rollback", `{"why":"was wrong"}`)
+	if list := ok("GET", "/v1/policies?limit=2", ""); list["active"] != 3.0 || len(list["items"].([]any)) != 2 || list["next"] == nil {
+		t.Errorf("versions: %v", list)
+	}
+	call("GET", "/v1/policies/99", adminToken, "", 404)
+
+	// Risk.
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	ok("PUT", "/v1/alerts/a1", `{"kind":"ransomware","severity":"high","scope":{"resource_type":"record"},"message":"seen","expires_at":"`+until+`","why":"SOC says so"}`)
+	ok("GET", "/v1/alerts", "")
+	ok("POST", "/v1/alerts/a1/clear", `{"why":"over"}`)
+	call("POST", "/v1/alerts/a1/clear", adminToken, `{"why":"again"}`, 404)
+	ok("PUT", "/v1/indicators/i1", `{"type":"ip","value":"192.0.2.0/24","severity":"low","source":"feed","expires_at":"`+until+`","why":"feed"}`)
+	ok("GET", "/v1/indicators?type=ip&limit=10", "")
+	ok("POST", "/v1/indicators/i1/clear", `{"why":"stale"}`)
+
+	// Decisions and the log.
+	id := decision["context"].(map[string]any)["evaluation_id"].(string)
+	if got := ok("GET", "/v1/decisions/"+id, ""); got["id"] != id {
+		t.Errorf("decision: %v", got)
+	}
+	x := ok("GET", "/v1/decisions/"+id+"/explain", "")
+	if len(x["policies"].([]any)) == 0 {
+		t.Errorf("explanation without policies: %v", x)
+	}
+	call("GET", "/v1/decisions/d999999", adminToken, "", 404)
+	call("GET", "/v1/decisions/d1", adminToken, "", 404) // an entry, but no decision
+	call("GET", "/v1/decisions/one", adminToken, "", 400)
+	found := ok("GET", "/v1/audit/entries?kind=decision.made&action=view&outcome=allow&limit=3", "")
+	if len(found["items"].([]any)) == 0 {
+		t.Errorf("found: %v", found)
+	}
+	ok("GET", "/v1/audit/entries/"+id[1:], "")
+	ok("GET", "/v1/audit/entries/"+id[1:]+"/proof", "")
+	call("GET", "/v1/audit/entries/999999", adminToken, "", 404)
+	ok("GET", "/v1/audit/growth?old=1", "")
+	public("/checkpoint")
+	tile := fmt.Sprintf("/tile/0/000.p/%d", 1)
+	public(tile)
+
+	// Callers.
+	made := ok("POST", "/v1/callers", `{"name":"sidecar","role":"pep","why":"new gateway"}`)
+	token, _ := made["token"].(string)
+	if !strings.HasPrefix(token, "sc_pep_") || made["hash"] != nil {
+		t.Errorf("created caller: %v", made)
+	}
+	call("POST", "/access/v1/evaluation", token, ask, 200)
+	call("POST", "/v1/callers", adminToken, `{"name":"sidecar","role":"pep","why":"twice"}`, 409)
+	call("POST", "/v1/callers", adminToken, `{"name":"x","role":"king","why":"y"}`, 400)
+	ok("POST", "/v1/callers/"+made["id"].(string)+"/revoke", `{"why":"gone"}`)
+	call("POST", "/access/v1/evaluation", token, ask, 401)
+	ok("GET", "/v1/callers", "")
+	if st := ok("GET", "/v1/status", ""); st["ready"] != true || st["policies"] != 3.0 {
+		t.Errorf("status: %v", st)
+	}
+
+	for path, item := range doc.raw["paths"].(map[string]any) {
+		for method := range item.(map[string]any) {
+			if name := strings.ToUpper(method) + " " + path; !doc.called[name] {
+				t.Errorf("%s is documented and was never called", name)
+			}
+		}
+	}
+}
+
+// Every route needs the role that it says, every change says why, and bodies are strict.
+func TestRoutesAreGuarded(t *testing.T) {
+	s := start(t, organisation(t, testdata("search")))
+	doc := readDoc(t, s)
+	var made struct{ Token string }
+	s.into(s.do("POST", "/v1/callers", adminToken, `{"name":"reader","role":"auditor","why":"test"}`), &made)
+	tokens := map[string]string{"administrator": adminToken, "pep": pepToken, "auditor": made.Token}
+
+	for path, item := range doc.raw["paths"].(map[string]any) {
+		concrete := strings.NewReplacer("{id}", "x", "{seq}", "1", "{version}", "1", "{path}", "0/000").Replace(path)
+		for method, o := range item.(map[string]any) {
+			op := o.(map[string]any)
+			method := strings.ToUpper(method)
+			body := ""
+			if op["requestBody"] != nil {
+				body = `{}`
+			}
+			roles, guarded := op["x-roles"].([]any)
+			if !guarded {
+				if op["security"] == nil {
+					t.Errorf("%s %s has neither roles nor the mark of a public route", method, path)
+				}
+				continue
+			}
+			if r := s.do(method, concrete, "", body); r.status != http.StatusUnauthorized || r.header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s %s without a token: status %d, want 401", method, path, r.status)
+			}
+			for role, token := range tokens {
+				may := false
+				for _, r := range roles {
+					may = may || r == role
+				}
+				if r := s.do(method, concrete, token, body); (r.status == http.StatusForbidden) == may {
+					t.Errorf("%s %s as %s: status %d: %s", method, path, role, r.status, r.body)
+				}
+			}
+			if body != "" && strings.HasPrefix(path, "/v1/") {
+				if r := s.do(method, concrete, adminToken, `{"unheard_of":1}`); r.status != 400 || !strings.Contains(r.body, "unheard_of") {
+					t.Errorf("%s %s with an unknown member: status %d: %s", method, path, r.status, r.body)
+				}
+				if r := s.do(method, concrete, adminToken, `{"why":"a","why":"b"}`); r.status != 400 {
+					t.Errorf("%s %s with a member twice: status %d: %s", method, path, r.status, r.body)
+				}
+				if r := s.do(method, concrete, adminToken, `{}`); path != "/v1/policies/check" && (r.status != 400 || !strings.Contains(r.body, "why")) {
+					t.Errorf("%s %s without a why: status %d: %s", method, path, r.status, r.body)
+				}
+			}
+		}
+	}
+	if r := s.do("GET", "/nowhere", "", ""); r.status != 404 || !strings.Contains(r.body, `"not_found"`) {
+		t.Errorf("nowhere: status %d: %s", r.status, r.body)
+	}
+	if r := s.do("DELETE", "/v1/agents/x", adminToken, ""); r.status != 404 && r.status != 405 {
+		t.Errorf("DELETE: status %d", r.status)
+	}
+}
