@@ -1,6 +1,6 @@
 package catalog
 
-import "strings"
+import "bytes"
 
 // A decimal is an exact number that is not negative: 0.d1d2d3... times ten to the power. It is
 // compared and nothing else, so no digit is ever lost.
@@ -108,5 +108,5 @@ func (d *decimal) compare(e *decimal) int {
 	case d.power > e.power:
 		return 1
 	}
-	return strings.Compare(string(d.digits[:d.n]), string(e.digits[:e.n]))
+	return bytes.Compare(d.digits[:d.n], e.digits[:e.n])
 }

@@ -19,6 +19,7 @@ const (
 	maxSize     = 4 << 20 // bytes
 	maxDepth    = 32      // nesting, aliases included
 	maxMarks    = 64      // list dashes, tags and anchors in one line
+	maxWork     = 1e8     // see crowd; an object written in block style has some 14,000 members at most
 	maxAliased  = 100_000 // nodes that aliases add to those that are written
 	maxProblems = 100
 )
@@ -99,7 +100,7 @@ func (d *document) tree(text string) (body ast.Node) {
 		}
 	}()
 	tokens := lexer.Tokenize(text)
-	if !d.shallow(tokens) {
+	if !d.tame(tokens) {
 		return nil
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -128,30 +129,6 @@ func (d *document) tree(text string) (body ast.Node) {
 		body = doc.Body
 	}
 	return body
-}
-
-// shallow reports whether the tokens nest so little that the parser, which calls itself once a
-// level, can be given them. Nesting by indentation is bounded by the size of the document.
-func (d *document) shallow(tokens token.Tokens) bool {
-	open, line, marks := 0, 0, 0
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, marks = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			open++
-		case token.SequenceEndType, token.MappingEndType:
-			open--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
-			marks++
-		}
-		if open > maxDepth || marks > maxMarks {
-			d.add(t.Position.Line, t.Position.Column, "nested deeper than %d levels", maxDepth)
-			return false
-		}
-	}
-	return true
 }
 
 // check walks the tree: keys are plain and unique, aliases refer back and add little, nothing nests

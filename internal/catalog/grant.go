@@ -37,6 +37,9 @@ func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
 		return g
 	}
 	gravest := -1
+	if len(a.Capabilities) > 0 {
+		g.Within = make([]string, 0, min(len(a.Capabilities), 4))
+	}
 	for _, id := range a.Capabilities {
 		k := c.capabilities[id]
 		if k == nil || !k.covers(&act) {

@@ -96,6 +96,9 @@ func (r *reader) capabilities(n ast.Node) {
 	})
 }
 
+// unserved is a limit that is known, so that it can be refused for what it is.
+const unserved = "count"
+
 func (r *reader) limits(n ast.Node, k *Capability) {
 	l := &k.Limits
 	r.object(n, "limits", fields{
@@ -123,7 +126,7 @@ func (r *reader) limits(n ast.Node, k *Capability) {
 				k.amounts = append(k.amounts, amount{argument, most, k.ID + "/amount." + argument})
 			})
 		},
-		"count": func(n ast.Node) {
+		unserved: func(n ast.Node) {
 			r.at(n, "limits by count need a history of acts, which is not served yet: leave the limit out")
 		},
 	})

@@ -32,7 +32,7 @@ func (d *document) object(n ast.Node, what string, known fields) {
 	d.each(n, what, func(key string, at, v ast.Node) {
 		read, ok := known[key]
 		if !ok {
-			names := slices.Sorted(maps.Keys(known))
+			names := slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(s string) bool { return s == unserved })
 			if hint := d.suggest(key, names); hint != "" {
 				d.at(at, "%s has no member %q%s", what, key, hint)
 			} else {

@@ -67,7 +67,8 @@ func (b *Book) Assess(req *authz.Request, f *authz.Facts) authz.Risk {
 		return risk
 	}
 	w := base.weights
-	risk.Contributions = slices.Clip(risk.Contributions)
+	own := make([]authz.Contribution, 0, len(risk.Contributions)+len(alerts)+len(indicators))
+	risk.Contributions = append(own, risk.Contributions...)
 	for _, a := range alerts {
 		add(&risk, "alert:"+a.ID, w.Alert[a.Severity.rank()])
 	}
