@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/store"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
 )
@@ -27,22 +28,39 @@ func BenchmarkRecord(b *testing.B) {
 				if config.name == "postgres" && os.Getenv(storetest.PostgresVar) == "" {
 					b.Skipf("%s is not set", storetest.PostgresVar)
 				}
-				db := storetest.OpenConfig(b, config.make(b))
-				benchmarkRecord(b, db, callers)
+				benchmarkRecord(b, config.make(b), 1, callers)
 			})
 		}
 	}
 }
 
-func benchmarkRecord(b *testing.B, db *store.DB, callers int) {
-	log, _ := runLog(b, db, newKey(b))
+// BenchmarkReplicas is the same with replicas that share one PostgreSQL and take turns.
+func BenchmarkReplicas(b *testing.B) {
+	for _, replicas := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
+			benchmarkRecord(b, storetest.Postgres(b), replicas, 256)
+		})
+	}
+}
+
+// benchmarkRecord records from that many callers, spread over replicas.
+func benchmarkRecord(b *testing.B, cfg store.Config, replicas, callers int) {
+	ctx := context.Background()
+	key := newKey(b)
+	var db *store.DB
+	logs := make([]*audit.Log, replicas)
+	for i := range logs {
+		db = storetest.OpenConfig(b, cfg)
+		logs[i], _ = runLog(b, db, key)
+	}
 	bodies := make([][]byte, 1024)
 	for i := range bodies {
 		bodies[i] = decisionBody(i)
 	}
-	ctx := context.Background()
-	if _, err := log.Record(ctx, draft(bodies[0])); err != nil { // it is running
-		b.Fatal(err)
+	for _, log := range logs {
+		if _, err := log.Record(ctx, draft(bodies[0])); err != nil { // it is running
+			b.Fatal(err)
+		}
 	}
 	took := make([][]time.Duration, callers)
 	b.ResetTimer()
@@ -52,7 +70,7 @@ func benchmarkRecord(b *testing.B, db *store.DB, callers int) {
 		wg.Go(func() {
 			for i := c; i < b.N; i += callers {
 				t := time.Now()
-				if _, err := log.Record(ctx, draft(bodies[i%len(bodies)])); err != nil {
+				if _, err := logs[c%replicas].Record(ctx, draft(bodies[i%len(bodies)])); err != nil {
 					b.Error(err)
 					return
 				}
