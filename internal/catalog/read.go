@@ -3,6 +3,7 @@ package catalog
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -65,82 +66,6 @@ func read(d *document) *Catalog {
 		slices.SortFunc(list, func(a, b *Stored) int { return compareRefs(a.Ref, b.Ref) })
 	}
 	return c
-}
-
-func (r *reader) capabilities(n ast.Node) {
-	r.each(n, "capabilities", func(id string, at, v ast.Node) {
-		if !r.keyName(id, at, "capability") {
-			return
-		}
-		k := &Capability{ID: id}
-		what := "capability " + id
-		r.object(v, what, fields{
-			"title": func(n ast.Node) { k.Title = r.text(n, "title") },
-			"class": func(n ast.Node) {
-				if k.grave = r.oneOf(n, "class", capabilityClasses); k.grave >= 0 {
-					k.Class = capabilityClasses[k.grave]
-				} else {
-					k.Class = "?" // complained of already
-				}
-			},
-			"actions": func(n ast.Node) { k.Actions = r.texts(n, "actions") },
-			"limits":  func(n ast.Node) { r.limits(n, k) },
-		})
-		if k.Class == "" {
-			r.at(at, "%s has no class: one of read, write, egress, money, admin", what)
-		}
-		if len(k.Actions) == 0 {
-			r.at(at, "%s lists no actions", what)
-		}
-		r.c.capabilities[id] = k
-	})
-}
-
-// unserved is a limit that is known, so that it can be refused for what it is.
-const unserved = "count"
-
-func (r *reader) limits(n ast.Node, k *Capability) {
-	l := &k.Limits
-	r.object(n, "limits", fields{
-		"class":   func(n ast.Node) { l.Class = r.class(n) },
-		"regions": func(n ast.Node) { l.Regions = r.some(n, "regions", r.texts(n, "regions")) },
-		"schedules": func(n ast.Node) {
-			l.Schedules = r.some(n, "schedules", r.names(n, "schedules", func(s string, at ast.Node) {
-				r.later = append(r.later, func() {
-					if _, ok := r.c.schedules.find(s); !ok {
-						r.at(at, "capability %s: schedule %q is not declared%s", k.ID, s, r.suggest(s, r.c.Schedules()))
-					}
-				})
-			}))
-		},
-		"amount": func(n ast.Node) {
-			l.Amount = map[string]string{}
-			r.each(n, "amount", func(argument string, at, v ast.Node) {
-				text, ok := r.written(v)
-				most, exact := parseDecimal(text)
-				if !ok || !exact {
-					r.at(v, "the most of %s must be a decimal number that is not negative, such as 100 or \"99.50\", not %s", argument, kind(r.value(v)))
-					return
-				}
-				l.Amount[argument] = text
-				k.amounts = append(k.amounts, amount{argument, most, k.ID + "/amount." + argument})
-			})
-		},
-		unserved: func(n ast.Node) {
-			r.at(n, "limits by count need a history of acts, which is not served yet: leave the limit out")
-		},
-	})
-}
-
-// some complains of a list that allows nothing.
-func (r *reader) some(n ast.Node, what string, list []string) []string {
-	if s, ok := r.value(n).(*ast.SequenceNode); ok && len(s.Values) == 0 {
-		r.at(n, "%s is empty, which would allow nothing: leave it out, or name some", what)
-	}
-	if list == nil {
-		return []string{}
-	}
-	return list
 }
 
 // texts reads a list of texts, sorted; none may be repeated.
@@ -242,74 +167,6 @@ func (r *reader) approver(n ast.Node) (a Approver) {
 	return a
 }
 
-func (r *reader) signals(n ast.Node) {
-	s := &r.c.signals
-	list := func(n ast.Node) []string {
-		return r.names(n, "signals", func(name string, at ast.Node) {
-			if !slices.Contains(signalNames, name) {
-				r.at(at, "signal %q is not known%s: one of %s", name, r.suggest(name, signalNames), enumerate(signalNames))
-			}
-		})
-	}
-	s.actions = map[string][]string{}
-	r.object(n, "signals", fields{
-		"always": func(n ast.Node) { s.always = join(list(n), nil) },
-		"actions": func(n ast.Node) {
-			r.each(n, "actions", func(action string, _, v ast.Node) { s.actions[action] = list(v) })
-		},
-	})
-	for action, own := range s.actions {
-		s.actions[action] = join(own, s.always)
-	}
-}
-
-// risk reports whether the weight of unknown zones was given.
-func (r *reader) risk(n ast.Node) (unknownZone bool) {
-	w := &r.c.weights
-	points := func(n ast.Node) int64 { return r.number(n, "points", 0, 100) }
-	bySeverity := func(table *[4]int64) func(ast.Node) {
-		f := fields{}
-		for i, s := range Severities {
-			f[s] = func(n ast.Node) { table[i] = points(n) }
-		}
-		return func(n ast.Node) { r.object(n, "severities", f) }
-	}
-	byClass := fields{}
-	for c := authz.Restricted; c <= authz.Public; c++ {
-		byClass[c.String()] = func(n ast.Node) { w.Class[c] = points(n) }
-	}
-	r.object(n, "risk", fields{
-		"class":        func(n ast.Node) { r.object(n, "classes", byClass) },
-		"unknown_zone": func(n ast.Node) { w.UnknownZone, unknownZone = points(n), true },
-		"alert":        bySeverity(&w.Alert),
-		"indicator":    bySeverity(&w.Indicator),
-		"levels": func(n ast.Node) {
-			level := func(at *int64) func(ast.Node) {
-				return func(n ast.Node) { *at = r.number(n, "the lowest score of a level", 1, 100) }
-			}
-			r.object(n, "levels", fields{
-				"elevated": level(&w.Elevated), "high": level(&w.High), "critical": level(&w.Critical),
-			})
-			if w.Elevated > w.High || w.High > w.Critical {
-				r.at(n, "levels must rise: elevated %d, high %d, critical %d", w.Elevated, w.High, w.Critical)
-			}
-		},
-	})
-	return unknownZone
-}
-
-// location reads an IANA time zone.
-func (r *reader) location(n ast.Node) *time.Location {
-	s := r.text(n, "zone")
-	if s == "" {
-		return time.UTC
-	}
-	l, err := time.LoadLocation(s)
-	if err != nil || s == "Local" {
-		r.at(n, "time zone %q is not known: use an IANA name such as Europe/Berlin", s)
-		return time.UTC
-	}
-	return l
-}
+func enumerate(words []string) string { return strings.Join(words, ", ") }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
