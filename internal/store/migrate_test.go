@@ -3,9 +3,14 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pressly/goose/v3"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/store"
@@ -33,6 +38,18 @@ func TestSchema(t *testing.T) {
 			fill(t, storetest.OpenConfig(t, cfg), 3, 1)
 		})
 
+		// A database that an older program has left, at every step there ever was.
+		t.Run("older", func(t *testing.T) {
+			files := schemaSteps(t)
+			for step := range int64(len(files)) {
+				cfg := config(t)
+				takeSteps(t, cfg, step)
+				db := storetest.OpenConfig(t, cfg)
+				fill(t, db, 2, 1)
+				fill(t, storetest.Reopen(t, db), 3, 1)
+			}
+		})
+
 		t.Run("read-only", func(t *testing.T) {
 			cfg := config(t)
 			cfg.ReadOnly = true
@@ -50,6 +67,50 @@ func TestSchema(t *testing.T) {
 			wantKind(t, "PutCheckpoint", db.PutCheckpoint(ctx, 1, nil), authz.ErrForbidden)
 		})
 	})
+}
+
+// schemaSteps returns the names of the schema's files, which are numbered without gaps.
+func schemaSteps(t *testing.T) []string {
+	t.Helper()
+	files, err := os.ReadDir("schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i, f := range files {
+		if want := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(f.Name(), want) {
+			t.Fatalf("schema/%s does not begin with %s", f.Name(), want)
+		}
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// takeSteps makes a database that has taken only the first steps.
+func takeSteps(t *testing.T, cfg store.Config, steps int64) {
+	t.Helper()
+	dialect, driver, dsn := goose.DialectPostgres, "pgx", cfg.Postgres
+	if cfg.SQLite != "" {
+		dialect, driver, dsn = goose.DialectSQLite3, "sqlite", "file:"+cfg.SQLite+"?_pragma=application_id(1397113668)"
+	}
+	raw, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	p, err := goose.NewProvider(dialect, raw, os.DirFS("schema"), goose.WithTableName("schema_version"), goose.WithSlog(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.GetVersions(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if steps == 0 {
+		return
+	}
+	if _, err := p.UpTo(context.Background(), steps); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // setVersion runs one statement behind the store's back.
