@@ -95,7 +95,7 @@ func (p *pace) gather(q *queue) {
 	}
 	limit := min(p.took/4, time.Millisecond)
 	start, last := time.Now(), 0
-	for idle := 0; idle < 64; idle++ {
+	for idle := 0; idle < 256; idle++ {
 		n, full := q.waiting()
 		if n == 0 || n >= p.callers || full || time.Since(start) >= limit {
 			return

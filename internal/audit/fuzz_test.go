@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -154,6 +155,46 @@ func FuzzTile(f *testing.F) {
 		}
 		if len(b) == 0 {
 			t.Fatalf("Tile(%q) is empty", path)
+		}
+	})
+}
+
+// hostile is an IndexStore that says the first chunk is indexed and has a foreign block for all of it.
+type hostile struct {
+	audit.IndexStore
+	block []byte
+}
+
+func (h hostile) IndexCursor(context.Context) (int64, error) { return audit.IndexChunk, nil }
+
+func (h hostile) IndexBlocks(_ context.Context, bucket int, before int64, _ int) ([]audit.IndexBlock, error) {
+	return []audit.IndexBlock{{Bucket: bucket, First: 1, Data: h.block}}, nil
+}
+
+// No body and no block of the index stops a search, or makes it find what does not match.
+func FuzzFind(f *testing.F) {
+	f.Add([]byte(`{"request":{"subject":{"type":"agent","id":"b"},"action":{"name":"x"}},"decision":{"code":"c"}}`), []byte{1, 0, 1, 0}, "x y")
+	f.Add([]byte(`{"agent":[{"id":"b"}],"request":"\u00e9","decision":{"effect":{"x":[1]}}}`), []byte{1, 255, 255, 3}, "É")
+	f.Fuzz(func(t *testing.T, body, block []byte, text string) {
+		l, _ := start(t, &audittest.Memory{}, audit.Config{Heartbeat: -1})
+		for _, kind := range []audit.Kind{audit.DecisionMade, audit.AgentPut} {
+			if _, err := l.Record(t.Context(), audit.Draft{Kind: kind, Actor: "a", Body: body}); err != nil {
+				return
+			}
+		}
+		for _, store := range []audit.IndexStore{hostile{block: block}, &audittest.Memory{}} {
+			es, err := audit.NewIndex(l, store).Find(t.Context(), audit.Query{Kind: audit.DecisionMade, Text: text})
+			if err != nil {
+				if !errors.Is(err, authz.ErrInvalid) {
+					t.Fatalf("Find = %v, want ErrInvalid", err)
+				}
+				continue
+			}
+			for _, e := range es {
+				if e.Kind != audit.DecisionMade {
+					t.Fatalf("Find of decisions found %s", e.Kind)
+				}
+			}
 		}
 	})
 }
