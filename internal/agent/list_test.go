@@ -55,14 +55,15 @@ func TestAgentsFilter(t *testing.T) {
 
 // Paging through many finds each once, also when few are selected.
 func TestAgentsPages(t *testing.T) {
-	ctx := context.Background()
-	r, _ := open(t)
+	s := &spine{}
+	r := agent.NewRegistry(agent.Config{Store: hole{}, Log: s})
+	s.replicas = append(s.replicas, r)
 	for i := range 3000 {
 		a := bot(fmt.Sprintf("bot-%d", i))
 		if i%1000 == 7 {
 			a.Owner = "rare"
 		}
-		if _, err := r.Put(ctx, "admin:anna", "new", a, 0); err != nil {
+		if _, err := r.Put(context.Background(), "admin:anna", "new", a, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
