@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/store"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
 )
@@ -74,6 +75,10 @@ func TestChanged(t *testing.T) {
 		fill(t, db, 3, 1)
 		if err := db.Close(); err != nil { // although ctx has not ended
 			t.Fatal(err)
+		}
+		if db.Name() == "postgres" {
+			_, err := db.Changed(ctx)
+			wantKind(t, "Changed after Close", err, authz.ErrUnavailable)
 		}
 		goleak.VerifyNone(t, before)
 	})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/safeconduct/safeconduct/authz"
 )
 
 // notify rings at the other replicas. That a ring is lost does no harm: readers also poll.
@@ -29,12 +31,14 @@ type ear struct {
 	mu        sync.Mutex
 	listeners int
 	stop      context.CancelFunc
+	closed    bool
 }
 
 // close stops listening, for the database is being closed.
 func (e *ear) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.closed = true
 	if e.stop != nil {
 		e.stop()
 	}
@@ -46,6 +50,9 @@ func (db *DB) listen(ctx context.Context) error {
 	e := &db.pg.ear
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return authz.Errorf(authz.ErrUnavailable, "the database is closed")
+	}
 	if e.listeners == 0 {
 		conn, err := db.ear(ctx)
 		if err != nil {

@@ -16,6 +16,10 @@
 // What was acknowledged survives the death of the process and of the machine, provided that the
 // disk tells the truth about fsync. A write that returned authz.ErrUnavailable or the error of a
 // context may or may not have happened.
+//
+// Not solved here: a PostgreSQL that fails over to a standby loses what the standby did not have
+// yet, unless synchronous_standby_names says that commits wait for it. Replicas notice that the log
+// has gone back, and stop.
 package store
 
 import (
@@ -39,7 +43,8 @@ type Config struct {
 	SQLite string
 
 	// Postgres is a connection string: postgres://user@host/name, or key=value pairs. With several
-	// hosts the one that accepts writes is chosen. A search_path in it selects the schema.
+	// hosts the one that accepts writes is chosen. A search_path in it selects the schema. It needs
+	// sessions of its own: a pooler in between must not share them between transactions.
 	Postgres string
 
 	// ReadOnly opens an existing database without writing to it and, on SQLite, without taking it
