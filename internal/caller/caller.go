@@ -277,6 +277,9 @@ func (e *entry) check() error {
 	if e.ID == "" || len(e.ID) > 64 {
 		return authz.Errorf(authz.ErrInvalid, "a caller's id has 1 to 64 characters")
 	}
+	if b, err := hex.DecodeString(e.Hash); err != nil || len(b) != sha256.Size {
+		return authz.Errorf(authz.ErrInvalid, "a caller's hash is no SHA-256 in hex")
+	}
 	if e.Why == "" || len(e.Why) > 1000 {
 		return authz.Errorf(authz.ErrInvalid, "say why, in 1 to 1000 characters")
 	}

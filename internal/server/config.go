@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/internal/api"
+	"github.com/safeconduct/safeconduct/internal/audit"
 )
 
 // A Config is everything that can be set. Its zero value serves on loopback with a SQLite database
@@ -44,6 +45,8 @@ type Config struct {
 
 	file  string         // where the Config was read from
 	lines map[string]int // line of each member that was set
+
+	wrapLog func(audit.Store) audit.Store // in tests: what stands between the log and its store
 }
 
 // TLS names a certificate and its key, in PEM files. Both or neither.

@@ -109,7 +109,11 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	host, _ := os.Hostname()
-	if s.log, err = audit.New(s.db, audit.Config{
+	var logStore audit.Store = s.db
+	if s.cfg.wrapLog != nil {
+		logStore = s.cfg.wrapLog(s.db)
+	}
+	if s.log, err = audit.New(logStore, audit.Config{
 		Key:             s.key,
 		Writer:          host,
 		Heartbeat:       s.cfg.Log.Heartbeat,

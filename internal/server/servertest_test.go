@@ -155,3 +155,5 @@ const certification = "../../examples/authzen-certification/safeconduct.yaml"
 func testdata(elem ...string) string {
 	return filepath.Join(append([]string{"..", "api", "testdata"}, elem...)...)
 }
+
+var discardLogger = slog.New(slog.DiscardHandler)
