@@ -163,7 +163,7 @@ func (l *Log) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Patience)
 	defer cancel()
 	if err := l.store.PutCheckpoint(ctx, cp.Size, cp.Note); err != nil {
-		return nil, fmt.Errorf("storing the checkpoint: %w", err)
+		return nil, authz.Errorf(authz.ErrUnavailable, "storing the checkpoint: %w", err)
 	}
 	l.checkpoint.Store(cp)
 	return cp, nil

@@ -51,7 +51,7 @@ func (l *Log) write(ctx context.Context) error {
 			if timer != nil {
 				timer.Reset(l.cfg.Heartbeat)
 			}
-			if ctx.Err() != nil && l.failed {
+			if ctx.Err() != nil && l.failed.Load() {
 				return nil // what is left is refused
 			}
 		}
@@ -156,23 +156,23 @@ func (l *Log) commit(ctx context.Context, b *batch) (fault error) {
 			wait = 0 // another replica was first: our turn is next
 			continue
 		}
-		if l.failed || ctx.Err() != nil || wait.sleep(ctx) != nil {
+		if l.failed.Load() || ctx.Err() != nil || wait.sleep(ctx) != nil {
 			break
 		}
 	}
-	if !l.failed {
+	if !l.failed.Load() {
 		l.cfg.Logger.ErrorContext(ctx, "log not writable", "error", err)
 	}
-	l.failed = true
+	l.failed.Store(true)
 	b.finish(0, authz.Errorf(authz.ErrUnavailable, "recording: %w", err))
 	return nil
 }
 
 // accept acknowledges a batch.
 func (l *Log) accept(b *batch, first int64) {
-	if l.failed {
+	if l.failed.Load() {
 		l.cfg.Logger.Info("log writable again", "entry", first)
-		l.failed = false
+		l.failed.Store(false)
 	}
 	b.finish(first, nil)
 }

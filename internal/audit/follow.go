@@ -8,13 +8,14 @@ import (
 
 // Follow calls f with every entry after the given number, in order and in slices, as they become
 // durable, until ctx ends or f fails. Entries are shared: f may keep them and must not change them.
-// It waits for a store that cannot be read; a damaged log ends it with a *Fault.
+// It waits for a store that cannot be read; a damaged log ends it with a *Fault. A number that the
+// log has not reached is authz.ErrInvalid: what was made of the log is of another one.
 func (l *Log) Follow(ctx context.Context, after int64, f func(context.Context, []Entry) error) error {
 	if err := l.tail.wait(ctx); err != nil {
 		return err
 	}
-	if after < 0 {
-		return authz.Errorf(authz.ErrInvalid, "following the log after entry %d", after)
+	if err := l.reached(ctx, after); err != nil {
+		return err
 	}
 	wait := backoff(0)
 	for {
@@ -47,6 +48,30 @@ func (l *Log) Follow(ctx context.Context, after int64, f func(context.Context, [
 			return ctx.Err()
 		}
 	}
+}
+
+// reached returns nil if the log has an entry of that number, or if it is 0.
+func (l *Log) reached(ctx context.Context, seq int64) error {
+	last, _ := l.tail.position()
+	for wait := backoff(0); seq > last; last, _ = l.tail.position() {
+		err := l.catchUp(ctx)
+		if last, _ = l.tail.position(); err == nil && seq > last {
+			return authz.Errorf(authz.ErrInvalid, "the log has %d entries, not %d", last, seq)
+		}
+		if isFault(err) {
+			return err
+		}
+		if err != nil {
+			wait = wait.next()
+			if err := wait.sleep(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if seq < 0 {
+		return authz.Errorf(authz.ErrInvalid, "no entry has the number %d", seq)
+	}
+	return nil
 }
 
 // page reads the entries of the next few segments after an entry that is known to have followers.

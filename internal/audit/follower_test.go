@@ -209,3 +209,31 @@ func TestFreshNeedsProgress(t *testing.T) {
 		}
 	})
 }
+
+// State that is ahead of the log is of another log: nothing is decided by it.
+func TestFollowerAheadOfTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &audittest.Memory{}
+		l, _ := start(t, store, audit.Config{Heartbeat: -1})
+		fill(t, l, 3)
+		f := audit.NewFollower(l, audit.FollowerConfig{After: 4})
+		if err := f.Run(t.Context()); !errors.Is(err, authz.ErrInvalid) {
+			t.Errorf("Run after an entry that is not there = %v, want ErrInvalid", err)
+		}
+		// The search index is built again instead.
+		if err := store.AppendIndex(t.Context(), 0, audit.IndexChunk, nil); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- audit.NewIndex(l, store).Run(ctx) }()
+		synctest.Wait()
+		if c, err := store.IndexCursor(ctx); c != 0 || err != nil {
+			t.Errorf("the cursor of an index that does not fit = %d, %v, want 0", c, err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Index.Run: %v", err)
+		}
+	})
+}

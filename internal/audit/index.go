@@ -96,7 +96,15 @@ func (x *Index) follow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the cursor of the search index: %w", err)
 	}
-	if cursor%IndexChunk != 0 {
+	if err := x.log.tail.wait(ctx); err != nil {
+		return err
+	}
+	err = x.log.reached(ctx, cursor)
+	if isFault(err) || ctx.Err() != nil {
+		return err
+	}
+	if err != nil || cursor%IndexChunk != 0 { // the index is of another log
+		x.logger.WarnContext(ctx, "search index does not fit the log, building it again", "cursor", cursor)
 		if err := x.store.ResetIndex(ctx); err != nil {
 			return fmt.Errorf("resetting the search index: %w", err)
 		}

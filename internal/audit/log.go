@@ -110,7 +110,7 @@ type Log struct {
 	queue  queue
 	tail   tail
 	catch  chan struct{} // holds a token while nobody reads the store up to the head
-	failed bool          // the last commit failed; only the committing goroutine looks
+	failed atomic.Bool   // the last commit failed
 
 	checkpoint atomic.Pointer[Checkpoint] // the newest that this process knows
 	signing    chan struct{}              // holds a token while nobody signs
@@ -164,6 +164,28 @@ func (l *Log) Run(ctx context.Context) error {
 		l.cfg.Logger.WarnContext(last, "last checkpoint not signed", "error", err)
 	}
 	return nil
+}
+
+// Stats are figures of a log for those who watch it.
+type Stats struct {
+	Entries int64 // number of the newest entry that this process knows
+	Batches int64 // size of the tree
+	Signed  int64 // how many batches the newest checkpoint covers that this process knows
+	Queued  int   // entries that wait for their commit
+	Failing bool  // the last commit failed
+}
+
+// Stats returns the log's figures.
+func (l *Log) Stats() Stats {
+	e := l.tail.end()
+	s := Stats{Entries: e.head.Entries, Batches: e.head.Batches, Failing: l.failed.Load()}
+	if cp := l.checkpoint.Load(); cp != nil {
+		s.Signed = cp.Size
+	}
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	s.Queued = l.queue.entries
+	return s
 }
 
 // open loads the end of the log, again and again until the store answers.

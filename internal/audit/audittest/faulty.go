@@ -21,7 +21,7 @@ const (
 	Fine   Cue = iota
 	Before     // the call fails and nothing was done
 	After      // the call fails, but what it asked for was done
-	Late       // the call fails, and what it asked for is done later, at Land
+	Late       // the call fails, and what it asked for is done later, at Land; a read just fails
 	Hang       // the call does nothing until its context ends
 )
 
@@ -59,7 +59,7 @@ func (s *Faulty) do(ctx context.Context, method string, f func(context.Context) 
 	if s.on != nil {
 		cue = s.on(method)
 	}
-	if cue == Late {
+	if cue == Late && (method == "Append" || method == "PutCheckpoint") {
 		s.late = append(s.late, func() { _ = f(context.WithoutCancel(ctx)) })
 	}
 	s.mu.Unlock()
