@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
 	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
@@ -21,8 +21,8 @@ func parsePolicies(files []File, ps *Problems) []*rule {
 				ps.add(Problem{File: f.Name, Line: p.line, Column: p.column, Message: "policy is too large or nested too deeply"})
 				continue
 			}
-			p := new(cedar.Policy)
-			if err := p.UnmarshalCedar([]byte(f.Text[st.start().offset:st.end()])); err != nil {
+			p, err := parseOne(f.Text[st.start().offset:st.end()])
+			if err != nil {
 				ps.add(parseProblem(f.Name, st, err))
 				continue
 			}
@@ -63,11 +63,37 @@ func parseProblem(file string, st statement, err error) Problem {
 		p.Line, p.Column = start.line+line-1, column
 		p.Message = p.Message[:m[0]] + p.Message[m[1]:]
 	}
+	if t, ok := refused(st, p); ok {
+		p.Line, p.Column = t.line, t.column
+		p.Message = ahead.ReplaceAllLiteralString(p.Message, strconv.Quote(t.text)+":")
+	}
 	p.Message, p.Hint = plainParse(p.Message)
-	if last := st.tokens[len(st.tokens)-1]; last.text != ";" && p.Hint == "" {
+	if last := st.tokens[len(st.tokens)-1]; last.text != ";" && p.Hint == "" && !strings.Contains(p.Message, "terminated") {
 		p.Hint = "every policy ends with a semicolon"
 	}
 	return p
+}
+
+// ahead is how the parser quotes the token that it stands before.
+var ahead = regexp.MustCompile(`^parser error: "(?:[^"\\]|\\.)*":|^"(?:[^"\\]|\\.)*":`)
+
+// refused returns the token that the parser refused, where that is the one before its place: it
+// takes some tokens before it looks at them.
+func refused(st statement, p Problem) (token, bool) {
+	took := false
+	for _, words := range []string{": exact got ", ": unexpected effect: ", ": expected ident"} {
+		took = took || strings.Contains(p.Message, words)
+	}
+	if !took || strings.Contains(p.Message, ": exact got  want ") { // the text ends
+		return token{}, false
+	}
+	for i, t := range st.tokens {
+		if i > 0 && t.line == p.Line && t.column == p.Column {
+			return st.tokens[i-1], true
+		}
+	}
+	last := st.tokens[len(st.tokens)-1]
+	return last, last.line == p.Line && last.column < p.Column
 }
 
 var (

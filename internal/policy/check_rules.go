@@ -17,8 +17,8 @@ import (
 
 // checkRules looks for what is wrong with rules that could be parsed and annotated: ids given
 // twice, what the schema refuses, and what can never have an effect.
-func checkRules(files []File, rules []*rule, s *schema, now time.Time, ps *Problems) {
-	c := checker{files: files, ps: ps, now: now}
+func checkRules(files []File, rules []*rule, s *schema, ps *Problems) {
+	c := checker{files: files, ps: ps}
 	c.ids(rules)
 	if s != nil {
 		c.schema = s.resolved
@@ -88,16 +88,29 @@ func (c *checker) ids(rules []*rule) {
 
 // lint warns of what compiles and is probably not meant.
 func (c *checker) lint(r *rule) {
-	if r.mode == disabled {
-		return
+	if r.mode != disabled && r.forbid && r.reason == "" {
+		c.at(r, r.statement.head(), SeverityWarning, `add @reason("...") with a reason of the catalog, so that the refused learn why`,
+			"forbid without @reason")
 	}
-	if !r.expires.IsZero() && !c.now.Before(r.expires) {
+}
+
+// dates warns of policies that are over.
+func (c *checker) dates(r *rule) {
+	if r.mode != disabled && !r.expires.IsZero() && !c.now.Before(r.expires) {
 		c.at(r, r.annotation("expires"), SeverityWarning, "remove the policy or move the date",
 			"the policy expired at %s", r.expires.Format(time.RFC3339))
 	}
-	if r.forbid && r.reason == "" {
-		c.at(r, r.statement.head(), SeverityWarning, `add @reason("...") with a reason of the catalog, so that the refused learn why`,
-			"forbid without @reason")
+}
+
+// permits warns if nothing is permitted.
+func (c *checker) permits(rules []*rule) {
+	for _, r := range rules {
+		if !r.forbid && r.mode == enforce && (r.expires.IsZero() || c.now.Before(r.expires)) {
+			return
+		}
+	}
+	if len(rules) > 0 {
+		c.ps.add(Problem{Severity: SeverityWarning, Message: "no policy permits anything", Hint: "what no policy permits is denied"})
 	}
 }
 
@@ -116,10 +129,10 @@ func (c *checker) types(r *rule) {
 		}
 		c.typeError(r, msg, r.statement.scope)
 	}
-	errs := validatePolicy(c.strict, r.ast)
+	errs := plainest(validatePolicy(c.strict, r.ast))
 	if len(errs) > len(seen) {
 		for u, n := range c.units(r) {
-			for _, err := range validatePolicy(c.strict, n) {
+			for _, err := range plainest(validatePolicy(c.strict, n)) {
 				if msg := err.Error(); !seen[msg] {
 					seen[msg] = true
 					c.typeError(r, msg, u.tokens)
@@ -137,6 +150,13 @@ func (c *checker) types(r *rule) {
 	if !scopeFailed && len(r.ast.Conditions) > 0 && c.neverHolds(r.ast) {
 		c.at(r, r.statement.clauses[0].tokens[0], SeverityWarning, "", "these conditions can never hold: the policy never fires")
 	}
+}
+
+// plainest drops errors that follow from others of the list: that two types differ, where one of them
+// should not be there at all.
+func plainest(list []error) []error {
+	wrong := slices.ContainsFunc(list, func(e error) bool { return strings.HasPrefix(e.Error(), "unexpected type: ") })
+	return slices.DeleteFunc(list, func(e error) bool { return wrong && strings.HasPrefix(e.Error(), "the types ") })
 }
 
 // neverHolds reports whether the validator knows the conditions to be false for every request: it

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
@@ -42,7 +41,7 @@ func compile(src Source, cat *catalog.Catalog) (*Set, *Problems) {
 	for _, r := range rules {
 		annotate(r, src.Files[r.file].Name, cat, ps)
 	}
-	checkRules(src.Files, rules, s.schema, time.Time{}, ps)
+	checkRules(src.Files, rules, s.schema, ps)
 	if s.schema != nil {
 		s.stored = newStored(s.schema, cat, ps)
 	}
@@ -128,8 +127,13 @@ func badText(text string) string {
 		return "not valid UTF-8"
 	}
 	for i := 0; i < len(text); i++ {
-		if text[i] == 0 {
+		switch text[i] {
+		case 0:
 			return "contains a NUL character"
+		case '\r': // some implementations of Cedar end a comment there
+			if i+1 == len(text) || text[i+1] != '\n' {
+				return "contains a carriage return that ends no line"
+			}
 		}
 	}
 	return ""
