@@ -29,7 +29,7 @@ func service(t *testing.T, effect func(body string) string) string {
 		case "allow":
 			answer = []byte(`{"decision":true,"context":{"id":"d1"}}`)
 		case "require_approval":
-			answer = []byte(`{"decision":false,"context":{"access_request":{"endpoint":"x"}}}`)
+			answer = []byte(`{"decision":false,"context":{"code":"approval_required"}}`)
 		}
 		if n++; n%2 == 0 {
 			w.Write(answer[:5])

@@ -96,7 +96,7 @@ func documents(dir string) error {
 		"organisation.cedar":       []byte(fixture.Policies),
 		"organisation.rego":        []byte(fixture.Rego),
 		"catalog.json":             fixture.Catalog(),
-		"agents.json":              fixture.AgentsJSON(),
+		"agents.json":              fixture.AgentsDocument(),
 		"data.json":                fixture.Data(),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {

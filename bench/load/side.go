@@ -65,9 +65,7 @@ func opaEffect(b []byte) (string, error) {
 func authzenEffect(b []byte) (string, error) {
 	var a struct {
 		Decision bool
-		Context  struct {
-			AccessRequest json.RawMessage `json:"access_request"`
-		}
+		Context  struct{ Code string }
 	}
 	if err := json.Unmarshal(b, &a); err != nil {
 		return "", err
@@ -75,7 +73,7 @@ func authzenEffect(b []byte) (string, error) {
 	switch {
 	case a.Decision:
 		return "allow", nil
-	case len(a.Context.AccessRequest) > 0 && !bytes.Equal(a.Context.AccessRequest, []byte("null")):
+	case a.Context.Code == "approval_required":
 		return "require_approval", nil
 	}
 	return "deny", nil
