@@ -32,9 +32,10 @@ which is taken from SAFECONDUCT_PEP_TOKEN if it is set. The exit status is 0 if 
 		Example: `  $ safeconduct decide agent:banking.gpt-4o-2024-05-13 send_money Account:own \
         --arg recipient=DE02120300000000202051 --arg amount:=98.70 --arg subject=Bill \
         --arg date=2026-11-30 --untrusted recipient --on-behalf user:emma --ip 10.20.0.7
-  refused until a person approves (approval_required), decision d42
-    payee: The payee does not stand in the person's own words. Ask for approval of exactly this act.
-    remedy: approval`,
+  refused until a person approves (approval_required), decision d65
+    payee (agent): The payee does not stand in the person's own words. Ask for approval of exactly this act.
+    remedy: approval
+    would help (person): A person can approve this act.`,
 		Args: cobra.MaximumNArgs(3),
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)
@@ -238,7 +239,10 @@ var outcomes = map[string]string{
 }
 
 func (a *answered) print(w io.Writer) {
-	fmt.Fprintf(w, "%s (%s)", outcomes[a.Outcome], a.Code)
+	fmt.Fprint(w, outcomes[a.Outcome])
+	if a.Code != authz.CodeAllowed {
+		fmt.Fprintf(w, " (%s)", a.Code)
+	}
 	if a.ID != "" {
 		fmt.Fprintf(w, ", decision %s", a.ID)
 	}

@@ -153,8 +153,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 	if _, err := score.WriteTo(d.out); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(d.out, "\nlog: %d entries in %d batches, %d of them signed by %s; read again and verified\nin %.2f s: ok\n",
-		report.Log.Entries, report.Log.Batches, report.Log.Signed, report.Log.Origin, report.Log.Seconds)
+	l := &report.Log
+	_, err = fmt.Fprintf(d.out, "\nlog: %d entries in %d batches, %d signed by %s, verified in %.2f s: ok\n",
+		l.Entries, l.Batches, l.Signed, l.Origin, l.Seconds)
 	return err
 }
 

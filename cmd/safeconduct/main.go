@@ -32,9 +32,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if strings.HasPrefix(err.Error(), "required flag") { // cobra's, and of no type
+		err = usageError{hinted(err, "see `%s --help`", c.CommandPath())}
 	}
 	var quiet exit
 	if errors.As(err, &quiet) {
@@ -105,6 +108,7 @@ with --json, of JSON.`,
 	add("prove", newAudit())
 	root.InitDefaultCompletionCmd()
 	each(root, func(c *cobra.Command) {
+		c.SuggestionsMinimumDistance = 2
 		if c.HasSubCommands() && !c.Runnable() {
 			c.Args, c.RunE = cobra.ArbitraryArgs, needCommand
 		} else if c.Args != nil {

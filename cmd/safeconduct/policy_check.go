@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -102,14 +103,13 @@ func (d *declared) check() (*checked, error) {
 	if d.Source == nil {
 		return r, nil
 	}
-	set, err := policy.Compile(*d.Source, cat)
-	var ps *policy.Problems
-	switch {
-	case errors.As(err, &ps):
-		r.OK, r.Problems = false, ps.List
-	case err != nil:
-		return nil, err
-	default:
+	ps := policy.Check(*d.Source, cat, time.Now())
+	r.Problems = append(r.Problems, ps.List...)
+	if r.OK = !ps.HasErrors(); r.OK {
+		set, err := policy.Compile(*d.Source, cat)
+		if err != nil {
+			return nil, err
+		}
 		r.Policies = set.Len()
 	}
 	return r, nil

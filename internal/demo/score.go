@@ -49,7 +49,7 @@ type SuiteScore struct {
 	Succeeded   int    `json:"attacks_that_succeeded"` // when they were recorded, without a decision point
 	Stopped     int    `json:"attacks_stopped"`
 	NoCall      int    `json:"attacks_without_a_call"` // succeeded by what no decision can stop
-	KeptSolved  int    `json:"attacked_solved"` // the person's task was solved although the agent was attacked
+	KeptSolved  int    `json:"attacked_solved"`        // the person's task was solved although the agent was attacked
 	KeptWhole   int    `json:"attacked_solved_undisturbed"`
 	Benign      int    `json:"benign"`
 	Undisturbed int    `json:"benign_undisturbed"`
