@@ -73,6 +73,7 @@ func TestMemoryOfAnAgent(t *testing.T) {
 func BenchmarkAgent(b *testing.B) {
 	r := fill(b, 100_000)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := r.Agent("customer-order-agent-00050000"); err != nil {

@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -27,6 +28,7 @@ type typeRules struct {
 type rule struct {
 	typ          string // "" is every type
 	id           string // a pattern; "" is every id
+	prefix       string // what the pattern has before its first * or ?
 	properties   []condition
 	class        *authz.DataClass
 	labels       []string
@@ -110,7 +112,7 @@ func (c *Catalog) Classify(r *authz.Entity) (class authz.DataClass, labels []str
 // states. Of a property that a request may state, the stored value counts as well, so that a request
 // cannot talk its way out of a rule.
 func (q *rule) match(r *authz.Entity, stored authz.Claimed, claimable []string) (match, byClaim bool) {
-	if q.id != "" && !glob(q.id, r.ID) {
+	if !strings.HasPrefix(r.ID, q.prefix) || q.id != "" && !glob(q.id, r.ID) {
 		return false, false
 	}
 	for i := range q.properties {

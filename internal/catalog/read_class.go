@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"strings"
+
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -31,7 +33,13 @@ func (r *reader) classify(n ast.Node) (rules []*rule) {
 		q := &rule{}
 		r.object(v, "a rule", fields{
 			"type": func(n ast.Node) { q.typ = r.ident(n, "type") },
-			"id":   func(n ast.Node) { q.id = r.text(n, "id") },
+			"id": func(n ast.Node) {
+				q.id = r.text(n, "id")
+				q.prefix = q.id
+				if i := strings.IndexAny(q.id, "*?"); i >= 0 {
+					q.prefix = q.id[:i]
+				}
+			},
 			"properties": func(n ast.Node) {
 				r.each(n, "properties", func(name string, _, v ast.Node) {
 					q.properties = append(q.properties, condition{name, r.scalars(v, name)})

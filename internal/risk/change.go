@@ -38,17 +38,15 @@ func (b *Book) RaiseAlert(ctx context.Context, actor, why string, a Alert) (Aler
 	if full {
 		return Alert{}, authz.Errorf(authz.ErrConflict, "there are %d alerts open already: clear some", maxAlerts)
 	}
-	return a, b.commit(ctx, actor, audit.AlertPut, AlertChange{a, why}, func() { a = b.now(a) })
-}
-
-// now returns the alert as it is open now.
-func (b *Book) now(a Alert) Alert {
+	if err := b.commit(ctx, actor, audit.AlertPut, AlertChange{a, why}); err != nil {
+		return Alert{}, err
+	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if p := b.alerts.at(a.ID); p != nil {
-		return *p
+		return *p, nil
 	}
-	return a
+	return a, nil // somebody has cleared it already
 }
 
 // ClearAlert clears an alert. It returns authz.ErrNotFound if none of that id is open.
@@ -61,7 +59,7 @@ func (b *Book) ClearAlert(ctx context.Context, actor, why, id string) error {
 		return err
 	}
 	a.Cleared = true
-	return b.commit(ctx, actor, audit.AlertPut, AlertChange{a, why}, nil)
+	return b.commit(ctx, actor, audit.AlertPut, AlertChange{a, why})
 }
 
 // PutIndicator keeps a threat indicator, or replaces the one of that id, and returns it. It returns
@@ -79,13 +77,15 @@ func (b *Book) PutIndicator(ctx context.Context, actor, why string, i Indicator)
 	if full {
 		return Indicator{}, authz.Errorf(authz.ErrConflict, "there are %d threat indicators already: clear some", maxIndicators)
 	}
-	return i, b.commit(ctx, actor, audit.IndicatorPut, IndicatorChange{i, why}, func() {
-		b.mu.RLock()
-		defer b.mu.RUnlock()
-		if p := b.indicators.at(i.ID); p != nil {
-			i = *p
-		}
-	})
+	if err := b.commit(ctx, actor, audit.IndicatorPut, IndicatorChange{i, why}); err != nil {
+		return Indicator{}, err
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if p := b.indicators.at(i.ID); p != nil {
+		return *p, nil
+	}
+	return i, nil // somebody has cleared it already
 }
 
 // ClearIndicator clears a threat indicator. It returns authz.ErrNotFound if there is none of that id.
@@ -98,20 +98,17 @@ func (b *Book) ClearIndicator(ctx context.Context, actor, why, id string) error 
 		return err
 	}
 	i.Cleared = true
-	return b.commit(ctx, actor, audit.IndicatorPut, IndicatorChange{i, why}, nil)
+	return b.commit(ctx, actor, audit.IndicatorPut, IndicatorChange{i, why})
 }
 
-// commit records a change and calls then if it has taken effect.
-func (b *Book) commit(ctx context.Context, actor string, kind audit.Kind, body any, then func()) error {
+// commit records a change and waits until it is in effect.
+func (b *Book) commit(ctx context.Context, actor string, kind audit.Kind, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", kind, err)
 	}
 	if _, err := b.cfg.Log.Commit(ctx, audit.Draft{Kind: kind, Actor: actor, Body: text}); err != nil {
 		return fmt.Errorf("recording %s: %w", kind, err)
-	}
-	if then != nil {
-		then()
 	}
 	return nil
 }
