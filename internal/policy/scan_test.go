@@ -76,6 +76,8 @@ func drawPolicy(t *rapid.T, n int) string {
 			`context.observed.time.epoch + context.observed.time.hour > 0`,
 			`context.observed.network has ip && context.observed.network.ip.isInRange(ip("10.0.0.0/8"))`,
 			`context.observed has session && context.observed.session like "s*"`,
+			`context.observed.time.epoch * 9223372036854775807 > 0`,
+			`context.observed has session && context.observed.time.hour * 9223372036854775807 > 0`,
 			`context.observed == context.observed`,
 			`context.observed.network == context.observed.network && context.observed.data.rank == 3`,
 			`(if context.observed.provenance.known then context.observed.trust else context.observed.trust).rank >= 2`,
