@@ -114,14 +114,18 @@ func (c *checker) permits(rules []*rule) {
 	}
 }
 
-// types reports what the schema refuses in r, each error at the narrowest place that is known.
+// types reports what the schema refuses in r, each error at the narrowest place that is known. A
+// policy that is in order costs one run of the validator.
 func (c *checker) types(r *rule) {
+	errs := plainest(validatePolicy(c.strict, r.ast))
+	if len(errs) == 0 {
+		return
+	}
 	bare := *r.ast
 	bare.Conditions = nil
 	seen := make(map[string]bool)
-	scopeFailed := false
 	for _, err := range validatePolicy(c.strict, &bare) {
-		seen[err.Error()], scopeFailed = true, true
+		seen[err.Error()] = true
 	}
 	for _, msg := range slices.Sorted(maps.Keys(seen)) {
 		if strings.HasPrefix(msg, cannotApply) && len(seen) > 1 {
@@ -129,25 +133,28 @@ func (c *checker) types(r *rule) {
 		}
 		c.typeError(r, msg, r.statement.scope)
 	}
-	errs := plainest(validatePolicy(c.strict, r.ast))
-	if len(errs) > len(seen) {
-		for u, n := range c.units(r) {
-			for _, err := range plainest(validatePolicy(c.strict, n)) {
-				if msg := err.Error(); !seen[msg] {
-					seen[msg] = true
-					c.typeError(r, msg, u.tokens)
-				}
-			}
-		}
-		for _, err := range errs { // whatever the parts did not show
-			if msg := err.Error(); !seen[msg] {
-				seen[msg] = true
-				c.typeError(r, msg, nil)
-			}
-		}
+	if len(errs) == len(seen) {
 		return
 	}
-	if !scopeFailed && len(r.ast.Conditions) > 0 && c.neverHolds(r.ast) {
+	for u, n := range c.units(r) {
+		for _, err := range plainest(validatePolicy(c.strict, n)) {
+			if msg := err.Error(); !seen[msg] {
+				seen[msg] = true
+				c.typeError(r, msg, u.tokens)
+			}
+		}
+	}
+	for _, err := range errs { // whatever the parts did not show
+		if msg := err.Error(); !seen[msg] {
+			seen[msg] = true
+			c.typeError(r, msg, nil)
+		}
+	}
+}
+
+// idle warns of a policy that is in order and whose conditions can never hold.
+func (c *checker) idle(r *rule) {
+	if len(r.ast.Conditions) > 0 && len(r.statement.clauses) > 0 && c.neverHolds(r.ast) {
 		c.at(r, r.statement.clauses[0].tokens[0], SeverityWarning, "", "these conditions can never hold: the policy never fires")
 	}
 }
