@@ -7,7 +7,6 @@ package pdp
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -53,7 +52,8 @@ func ParseDecisionID(id string) (int64, error) {
 }
 
 // Decide answers req and records the answer. The Decision can always be used: if Decide also
-// returns an error, the Decision refuses.
+// returns an error, the Decision refuses and is not recorded. authz.ErrInvalid: the request does not
+// fit the schema. authz.ErrUnavailable: no answer can be made or recorded.
 func (p *PDP) Decide(ctx context.Context, req authz.Request) (authz.Decision, error) {
 	rec := Record{Request: req}
 	if err := p.answer(&rec); err != nil {
@@ -69,7 +69,8 @@ func (p *PDP) Decide(ctx context.Context, req authz.Request) (authz.Decision, er
 }
 
 // An Item is one request of a batch. If Err is not nil the request could not be understood: its
-// answer refuses, and it is not recorded as a decision.
+// answer refuses, and it is not recorded as a decision. The same holds for a request that does not
+// fit the schema.
 type Item struct {
 	Request authz.Request
 	Err     error
@@ -101,7 +102,9 @@ func (p *PDP) DecideAll(ctx context.Context, items []Item, sem Semantics) ([]aut
 		if it.Err != nil {
 			rec.Decision = authz.Decision{At: p.Now()}
 			rec.Decision.Refuse(authz.CodeInvalid, it.Err.Error())
-		} else if err := p.answer(&rec); err != nil {
+		} else if err := p.answer(&rec); errors.Is(err, authz.ErrInvalid) {
+			// The item refuses, the others are judged.
+		} else if err != nil {
 			decisions = append(decisions, rec.Decision)
 			return refuse(err)
 		} else {
@@ -160,6 +163,9 @@ func (p *PDP) answer(rec *Record) error {
 
 	// 3. What do the policies say, of the agent and of everybody it acts for?
 	*d = set.EvaluateAll(&rec.Request, &rec.Facts)
+	if d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown {
+		return authz.Errorf(authz.ErrInvalid, "%s", d.Detail)
+	}
 
 	// What would change a refusal?
 	if d.Effect != authz.Allow {
@@ -205,46 +211,6 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		})
 	}
 	f.Risk = p.Risks.Assess(req, &f)
-	f.Missing = missing(cat.RequiredSignals(req.Action.Name), req, &f)
+	f.Missing = cat.Missing(req, &f)
 	return f
-}
-
-// missing returns those of the required signals that are not known.
-func missing(required []string, req *authz.Request, f *authz.Facts) []string {
-	var out []string
-	for _, s := range required {
-		if !known(s, req, f) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// known reports whether a signal of that name is there. A signal it does not know is not there.
-func known(signal string, req *authz.Request, f *authz.Facts) bool {
-	switch signal {
-	case "network.ip":
-		return req.Observed.Address.IsValid()
-	case "network.country":
-		return f.Country != ""
-	case "provenance":
-		return req.Observed.Provenance != nil
-	case "session":
-		return req.Observed.Session != ""
-	case "data.jurisdiction":
-		return f.Region != ""
-	case "confidence":
-		return statesNumber(req.Context, "confidence")
-	}
-	return false
-}
-
-// statesNumber reports whether a caller's object has a number as the member of that name.
-func statesNumber(c authz.Claimed, member string) bool {
-	var stated map[string]json.RawMessage
-	if len(c) == 0 || json.Unmarshal(c, &stated) != nil {
-		return false
-	}
-	_, err := strconv.ParseFloat(string(stated[member]), 64)
-	return err == nil
 }

@@ -193,8 +193,6 @@ func TestDecide(t *testing.T) {
 	decide(ask("nobody", "read", "main", ""), authz.Deny, authz.CodeAgentUnknown, "", "")
 	decide(ask("gone", "read", "main", ""), authz.Deny, authz.CodeAgentInactive, "", "")
 	decide(nowhere, authz.Deny, authz.CodeSignalMissing, "", "")
-	decide(ask("payer", "fly", "main", ""), authz.Deny, authz.CodeTypeUnknown, "", "")
-	decide(ask("payer", "pay", "main", `{"amount":"much"}`), authz.Deny, authz.CodeInvalid, "", "")
 
 	// Agent and person: both must be permitted, and the answer says who is refused.
 	decide(ask("payer", "pay", "main", "", "carla"), authz.Allow, authz.CodeAllowed, "", "tell sign")
@@ -205,6 +203,35 @@ func TestDecide(t *testing.T) {
 	decide(ask("payer", "pay", "main", `{"amount":500}`, "conrad"), authz.Deny, authz.CodeNoPermit, "agent", "")
 	decide(ask("Clerk:carla", "pay", "main", ""), authz.Allow, authz.CodeAllowed, "", "sign")
 }
+
+// What does not fit the schema is refused and is no decision: nothing is recorded.
+func TestDecideInvalid(t *testing.T) {
+	p, log := newPDP(t)
+	space := ask("payer", "read", "main", "")
+	space.Resource.Type = "Spaceship"
+	for code, req := range map[string]authz.Request{
+		"unknown action": ask("payer", "fly", "main", ""),
+		"unknown type":   space,
+		"wrong type":     ask("payer", "pay", "main", `{"amount":"much"}`),
+		"too large":      ask("payer", "pay", "main", `{"amount":9223372036854775808}`),
+		"for a stranger": {Subject: req("payer").Subject, Action: req("payer").Action, Resource: req("payer").Resource,
+			OnBehalf: []authz.Ref{{Type: "Spaceship", ID: "s"}}},
+	} {
+		d, err := p.Decide(t.Context(), req)
+		if !errors.Is(err, authz.ErrInvalid) || err.Error() == "" || d.Allowed() || d.Seq != 0 {
+			t.Errorf("%s: Decide = %+v, %v, want a refusal and ErrInvalid", code, d, err)
+		}
+		all, err := p.DecideAll(t.Context(), []pdp.Item{{Request: req}}, pdp.ExecuteAll)
+		if err != nil || len(all) != 1 || all[0].Allowed() || all[0].Seq != 0 {
+			t.Errorf("%s: DecideAll = %+v, %v, want one refusal", code, all, err)
+		}
+	}
+	if len(log.entries) != 0 {
+		t.Errorf("%d entries were recorded, want none", len(log.entries))
+	}
+}
+
+func req(agent string) authz.Request { return ask(agent, "read", "main", "") }
 
 // Whatever is missing, the answer refuses and nothing is said to be recorded.
 func TestDecideFailsClosed(t *testing.T) {
