@@ -164,9 +164,9 @@ type committer struct{ *audit.Follower }
 func (s *Server) wire(ctx context.Context) error {
 	commit := &committer{}
 	s.library = policy.NewLibrary(policy.LibraryConfig{Store: s.db, Log: commit, Catalog: catalog.Options{GeoIP: s.geoip}})
-	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit})
+	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit, Known: s.declares})
 	s.callers = caller.NewRegistry(s.db, commit)
-	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit})
+	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights})
 
 	// The cursor first: whatever is loaded after it is at least as new.
 	after, err := s.db.Applied(ctx)
@@ -193,6 +193,24 @@ func (s *Server) wire(ctx context.Context) error {
 		return fmt.Errorf("preparing metrics: %w", err)
 	}
 	return s.gauges()
+}
+
+// declares reports whether the active catalog has a capability. Before there is one, any may be granted.
+func (s *Server) declares(capability string) bool {
+	set := s.library.Active()
+	if set == nil {
+		return true
+	}
+	_, ok := set.Catalog().Capability(capability)
+	return ok
+}
+
+// weights returns what the active catalog says of risk.
+func (s *Server) weights() *catalog.Weights {
+	if set := s.library.Active(); set != nil {
+		return set.Catalog().Weights()
+	}
+	return nil
 }
 
 // fresh returns why no decision can be made now, if so.
