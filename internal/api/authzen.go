@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/pdp"
@@ -115,5 +114,3 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, c *call, q *ques
 	answer(w, func(b []byte) []byte { return appendDecision(b, &d) })
 	return nil
 }
-
-var _ = time.Now
