@@ -143,7 +143,7 @@ func badText(text string) string {
 // given the tokens: it returns false and the first token that is too much. A chain of operators
 // nests as brackets do, and so do the steps of a path.
 func tooDeep(tokens []token, depth, limit int) (token, bool) {
-	open, chain := 0, 0
+	open, chain, asks := 0, 0, 0
 	for i, t := range tokens {
 		switch t.text {
 		case "(", "[", "{":
@@ -151,16 +151,21 @@ func tooDeep(tokens []token, depth, limit int) (token, bool) {
 		case ")", "]", "}":
 			open--
 		case ";":
-			open, chain = 0, 0
+			open, chain, asks = 0, 0, 0
 		case "if", "!", "-", "+", "*", "&&", "||", ".", "==", "!=", "<", "<=", ">", ">=", "in", "has", "like", "is":
 			chain++
 		}
-		if open > depth || chain > maxChain || i >= limit {
+		if t.text == "has" || t.text == "hasTag" {
+			asks++
+		}
+		if open > depth || chain > maxChain || asks > maxAsks || i >= limit {
 			return t, false
 		}
 	}
 	return token{}, true
 }
 
-// maxChain bounds the operators of one policy.
-const maxChain = 2048
+const (
+	maxChain = 2048 // operators of one policy
+	maxAsks  = 128  // of them, has and hasTag: the validator's time grows with the cube of their number
+)

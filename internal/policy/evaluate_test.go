@@ -150,6 +150,7 @@ func TestCompileProblems(t *testing.T) {
 		{librarySchema, ``, "entities: [{type: Doc, id: x, parents: [{type: user, id: u}]}, {type: user, id: u}]", "cannot be in"},
 		{librarySchema, "permit (principal, action, resource) when { " + strings.Repeat("!", 100_000) + "true };", ``, "too large or nested too deeply"},
 		{librarySchema, "permit (principal, action, resource) when { " + strings.Repeat("(", 60_000), ``, "too large or nested too deeply"},
+		{librarySchema, "permit (principal, action, resource) when { true" + strings.Repeat(" && context.observed has session", 200) + "};", ``, "too large or nested too deeply"},
 		{librarySchema, "permit (principal, action, resource); // \r forbid (principal, action, resource);", ``, "carriage return"},
 		{billion(40), ``, ``, "too large when"},
 		{"entity X { a: " + strings.Repeat("Set<", 50_000) + "};", ``, ``, "nested too deeply"},
