@@ -330,7 +330,7 @@ func TestCertificationDiscovery(t *testing.T) {
 	t.Run("6.1", func(t *testing.T) {
 		// Whatever Host says, the metadata is the configured one.
 		for _, host := range []string{"", "evil.example.com"} {
-			r := s.do("GET", "/.well-known/authzen-configuration", "", "", "X-Forwarded-Host", host)
+			r := s.do("GET", "/.well-known/authzen-configuration", "", "", "Host", host, "X-Forwarded-Host", host, "Forwarded", "host="+host)
 			if r.status != 200 || r.header.Get("Content-Type") != "application/json" {
 				t.Fatalf("status %d, %s", r.status, r.header.Get("Content-Type"))
 			}

@@ -4,3 +4,11 @@ import "github.com/safeconduct/safeconduct/internal/audit"
 
 // WrapLog puts f's store between the log and the database.
 func (c *Config) WrapLog(f func(audit.Store) audit.Store) { c.wrapLog = f }
+
+// Settings returns the names of everything that a configuration file may say.
+func Settings() (names []string) {
+	for name := range new(Config).members("") {
+		names = append(names, name)
+	}
+	return names
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -119,7 +120,9 @@ func (r *running) do(method, path, token, body string, headers ...string) reply 
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
+		if req.Header.Set(headers[i], headers[i+1]); headers[i] == "Host" {
+			req.Host = headers[i+1]
+		}
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
@@ -157,3 +160,5 @@ func testdata(elem ...string) string {
 }
 
 var discardLogger = slog.New(slog.DiscardHandler)
+
+func isKind(err, kind error) bool { return errors.Is(err, kind) }
