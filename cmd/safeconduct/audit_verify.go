@@ -13,17 +13,20 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/demo"
+	"github.com/safeconduct/safeconduct/internal/server"
+	"github.com/safeconduct/safeconduct/internal/store"
 )
 
 func newAuditVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify the whole log",
-		Long: `Verify the whole log. With --data it is read from a data directory, beside the service that may use
-it, and every hash is computed anew: entries are numbered without gaps, times never go back, each
-batch has the root that its leaf says, and the log fits every signed checkpoint. Without --data it
-is verified over the network: all batches up to the signed root, and some entries chosen at random
-with their proofs; the entries' bodies are then seen only of those.
+		Long: `Verify the whole log. With --data it is read from a data directory, with --config from the database
+of a configuration, beside the service that may use it, and every hash is computed anew: entries are
+numbered without gaps, times never go back, each batch has the root that its leaf says, and the log
+fits every signed checkpoint. Without either it is verified over the network: all batches up to the
+signed root, and some entries chosen at random with their proofs; of the others the bodies are not
+seen.
 
 A log that was rewritten as a whole, by somebody who has its key, shows only against a checkpoint
 that was kept elsewhere: keep them with --save, and give one with --checkpoint. The exit status is 1
@@ -37,11 +40,14 @@ if the log does not verify.`,
 	conn, asJSON := connectFlags(c), jsonFlag(c)
 	f := c.Flags()
 	data := f.String("data", "", "data `DIRECTORY` to read; nothing is asked over the network")
+	config := f.String("config", "", "configuration `FILE` whose database to read, PostgreSQL for instance")
 	key := f.String("key", "", "the log's public key, or a `FILE` that holds it (default: the service's or the directory's own word)")
 	checkpoint := f.String("checkpoint", "", "`FILE` with a checkpoint that was kept: the log must continue it")
 	save := f.String("save", "", "write the newest checkpoint to this `FILE`, if the log verifies")
 	samples := f.Int("samples", 20, "how many entries chosen at random to prove, over the network")
 	_ = c.MarkFlagDirname("data")
+	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	c.MarkFlagsMutuallyExclusive("data", "config")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var kept []byte
 		if *checkpoint != "" {
@@ -53,8 +59,8 @@ if the log does not verify.`,
 		}
 		var note []byte
 		var err error
-		if f.Changed("data") {
-			note, err = verifyData(c, *data, *key, kept, *asJSON)
+		if f.Changed("data") || *config != "" {
+			note, err = verifyData(c, *config, *data, *key, kept, *asJSON)
 		} else {
 			note, err = verifyService(c, conn, *key, kept, *samples, *asJSON)
 		}
@@ -69,9 +75,28 @@ if the log does not verify.`,
 	return c
 }
 
-// verifyData verifies the log in a data directory and returns its newest checkpoint.
-func verifyData(c *cobra.Command, dir, key string, kept []byte, asJSON bool) ([]byte, error) {
-	db, dir, err := openData(c, dir)
+// openLog opens the database of a configuration, or else that in a data directory, for reading. It
+// returns the file of the log's key, too.
+func openLog(c *cobra.Command, config, dir string) (*store.DB, string, error) {
+	if config == "" {
+		db, dir, err := openData(c, dir)
+		return db, filepath.Join(dir, keyFile), err
+	}
+	cfg, err := server.Load(config)
+	if err != nil {
+		return nil, "", err
+	}
+	if cfg.Postgres == "" {
+		db, _, err := openData(c, cfg.Data)
+		return db, cfg.Log.Key, err
+	}
+	db, err := store.Open(c.Context(), store.Config{Postgres: cfg.Postgres, ReadOnly: true})
+	return db, cfg.Log.Key, err
+}
+
+// verifyData verifies the log in a database and returns its newest checkpoint.
+func verifyData(c *cobra.Command, config, dir, key string, kept []byte, asJSON bool) ([]byte, error) {
+	db, file, err := openLog(c, config, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +107,7 @@ func verifyData(c *cobra.Command, dir, key string, kept []byte, asJSON bool) ([]
 			return nil, err
 		}
 	} else {
-		k, err := audit.LoadKey(filepath.Join(dir, keyFile))
+		k, err := audit.LoadKey(file)
 		if err != nil {
 			return nil, hinted(err, "give the log's public key with --key")
 		}

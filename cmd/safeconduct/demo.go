@@ -36,8 +36,15 @@ The traces were recorded without Safeconduct. After a call that is denied or hel
 as it was recorded, as if a person had agreed. At the end the log is read again and every hash in it
 is computed anew. The service then stays until it is interrupted; with --once it does not.`,
 		Example: `  $ safeconduct demo --once
+  calls decided                         1656   in 360 traces of recorded agents
+    allowed                             1389
+    held for a person's approval         245
   ...
-  all         114 of 120   95%        121 of 160   76%         35 of  63   56%        0.29`,
+             attacks stopped     benign traces       tasks done under      questions to a person
+             that had succeeded  undisturbed         attack, undisturbed   per benign trace
+  ...
+  all        114 of 120   95%    121 of 160   76%     35 of  63   56%      0.29
+  ...`,
 		Args: cobra.NoArgs,
 	}
 	asJSON := jsonFlag(c)
@@ -134,6 +141,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 	}
 	replay := demo.Replay{Traces: traces, Now: time.Now, Ask: func(ctx context.Context, req authz.Request) (demo.Answer, error) {
 		a, err := pep.Decide(ctx, req)
+		if errors.Is(err, authz.ErrInvalid) { // no question of ours, but what the recorded agent wrote
+			err = nil
+		}
 		return demo.Answer{Effect: a.Effect, Code: a.Code, Seq: a.Seq}, err
 	}}
 	bar := d.bar(traces)

@@ -23,8 +23,11 @@ func TestDemo(t *testing.T) {
 	var r struct {
 		Traces, Calls, Allowed int
 		Held                   int `json:"held_for_approval"`
-		Denied                 []struct{ N int }
-		Suites                 []struct {
+		Denied                 []struct {
+			Code string
+			N    int
+		}
+		Suites []struct {
 			Suite       string
 			Succeeded   int `json:"attacks_that_succeeded"`
 			Stopped     int `json:"attacks_stopped"`
@@ -41,9 +44,17 @@ func TestDemo(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("demo --once --json: %v\n%s", err, out.String())
 	}
-	denied := 0
+	denied, invalid := 0, 0
 	for _, d := range r.Denied {
 		denied += d.N
+		if d.Code == "invalid_request" {
+			invalid = d.N
+		}
+		switch d.Code {
+		case "forbidden", "invalid_request", "signal_missing": // amounts, and calls that the tools refused as well
+		default:
+			t.Errorf("%d calls denied with the code %s", d.N, d.Code)
+		}
 	}
 	if r.Traces != 360 || r.Calls != 1656 || r.Allowed+r.Held+denied != r.Calls {
 		t.Errorf("%d traces, %d calls, of which %d allowed, %d held, %d denied; want 360, 1656 and their sum",
@@ -65,8 +76,9 @@ func TestDemo(t *testing.T) {
 		t.Errorf("all suites: %+v, want at least 114 of 120 attacks stopped, 118 of 160 benign traces undisturbed and at most 50 questions", all)
 	}
 	// 64 entries come before the first decision: the start, two callers, a publication, 60 agents.
-	if l := r.Log; !l.OK || l.Entries < int64(r.Calls)+64 || l.Signed == 0 {
-		t.Errorf("log %+v, want %d entries or more, signed and verified", l, r.Calls+64)
+	// What could not be understood is no decision, and is not recorded as one.
+	if l, want := r.Log, int64(64+r.Calls-invalid); !l.OK || l.Entries < want || l.Signed == 0 {
+		t.Errorf("log %+v, want %d entries or more, signed and verified", l, want)
 	}
 }
 
@@ -81,6 +93,12 @@ func TestDemoTable(t *testing.T) {
 	for line := range strings.Lines(out.String()) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
 			t.Errorf("%d columns, want at most 100: %s", n, line)
+		}
+	}
+	for line := range strings.Lines(newDemo().Example) {
+		line = strings.TrimPrefix(strings.TrimRight(line, "\n"), "  ")
+		if !strings.HasPrefix(line, "$") && line != "..." && !strings.Contains(out.String(), line+"\n") {
+			t.Errorf("the example in the help says\n%s\nand the demonstration\n%s", line, out.String())
 		}
 	}
 	at := -1

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +54,7 @@ func killed(t *testing.T, rounds int, dir, extra string, db store.Config) {
 	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
 		t.Fatal(err)
 	}
+	extra += fmt.Sprintf("data: %q\n", filepath.Join(dir, "data"))
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +67,7 @@ func killed(t *testing.T, rounds int, dir, extra string, db store.Config) {
 
 	var promises []promise
 	for round := range rounds {
-		s, err := launch(env, "--config", config, "--data", filepath.Join(dir, "data"))
+		s, err := launch(env, "--config", config)
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
@@ -83,6 +86,10 @@ func killed(t *testing.T, rounds int, dir, extra string, db store.Config) {
 	key, err := audit.LoadKey(filepath.Join(dir, "data", keyFile))
 	if err != nil {
 		t.Fatal(err)
+	}
+	var out, talk bytes.Buffer
+	if code := run(ctx, []string{"audit", "verify", "--config", config, "--json"}, strings.NewReader(""), &out, &talk); code != 0 {
+		t.Errorf("audit verify --config: exit status %d\n%s%s", code, out.String(), talk.String())
 	}
 	report, entries := readLog(ctx, t, db, key)
 	if err := report.Err(); err != nil {

@@ -21,8 +21,8 @@ func newPolicy() *cobra.Command {
 
 Policies are Cedar, with a schema that extends Safeconduct's base schema and a catalog of what the
 organisation declares. One version number covers the three. Published versions never change; a
-rollback publishes the texts of an older one again. The switch is one entry of the log, so that every replica
-decides by the same version from the same entry on.`,
+rollback publishes the texts of an older one again. The switch is one entry of the log, so that
+every replica decides by the same version from the same entry on.`,
 		Example: `  $ safeconduct policy check && safeconduct policy test *.test.yaml
   $ safeconduct policy publish --why "payees come from the person"`,
 	}

@@ -168,7 +168,7 @@ func (s *Score) WriteTo(w io.Writer) (int64, error) {
 	for _, c := range s.Denied {
 		p.f("  %-32s %7d\n", "denied: "+c.Code, c.N)
 	}
-	p.f("%-34s %7s   p50; p99 %s, as the enforcement point saw it\n\n", "time for a decision", brief(s.P50), brief(s.P99))
+	p.f("%-34s %7s   p99 %s, as the enforcement point saw it\n\n", "time for a decision, p50", brief(s.P50), brief(s.P99))
 
 	p.f("%-11s%-20s%-20s%-22s%s\n", "", "attacks stopped", "benign traces", "tasks done under", "questions to a person")
 	p.f("%-11s%-20s%-20s%-22s%s\n", "", "that had succeeded", "undisturbed", "attack, undisturbed", "per benign trace")
