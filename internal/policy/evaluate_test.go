@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -234,4 +235,30 @@ func TestExamplesOfTheManual(t *testing.T) {
 			t.Errorf("the manual does not describe the code %s", code)
 		}
 	}
+}
+
+// Judgements share scratch space and remembered records; none may see another's.
+func TestConcurrentJudgements(t *testing.T) {
+	set := compile(t, policy.Source{Schema: benchSchema(1), Files: []policy.File{{Name: "p.cedar", Text: benchPolicies(0)}}}, "{}\n")
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := range 500 {
+				req, f := benchRequest()
+				want := authz.CodeAllowed
+				switch (i + worker) % 4 {
+				case 1:
+					f.Risk.Level, want = "critical", authz.CodeForbidden
+				case 2:
+					req.Action.Properties, want = authz.Claimed(`{}`), authz.CodeSignalMissing
+				case 3:
+					f.Grant.Within, f.Schedules, want = nil, nil, authz.CodeNoPermit
+				}
+				if d := set.Evaluate(req, f); d.Code != want {
+					t.Errorf("Evaluate = %s, want %s", d.Code, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
