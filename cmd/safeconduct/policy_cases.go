@@ -33,7 +33,7 @@ policy fires in no case.`,
 		all := &policy.CaseReport{Cases: []policy.CaseResult{}, Coverage: []policy.Coverage{}}
 		var errs []error
 		for _, name := range args {
-			fsys, local, err := locate(name)
+			fsys, local, prefix, err := locate(name)
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -43,6 +43,12 @@ policy fires in no case.`,
 				errs = append(errs, err)
 			}
 			if r != nil {
+				for i := range r.Cases {
+					r.Cases[i].File = prefix + r.Cases[i].File
+				}
+				for i := range r.Coverage {
+					r.Coverage[i].File = prefix + r.Coverage[i].File
+				}
 				all.Cases = append(all.Cases, r.Cases...)
 				all.Coverage = append(all.Coverage, r.Coverage...)
 			}
@@ -73,16 +79,17 @@ policy fires in no case.`,
 	return c
 }
 
-// locate returns a file system, and the file's name in it: the current directory if the file is
-// below it, else the file's own directory.
-func locate(name string) (fs.FS, string, error) {
+// locate returns a file system, the file's name in it, and what stands before names in it: the current
+// directory if the file is below it, else the whole disk, so that cases may name files beside theirs.
+func locate(name string) (fsys fs.FS, local, prefix string, err error) {
 	name = filepath.Clean(name)
 	if filepath.IsLocal(name) {
-		return os.DirFS("."), filepath.ToSlash(name), nil
+		return os.DirFS("."), filepath.ToSlash(name), "", nil
 	}
 	abs, err := filepath.Abs(name)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
-	return os.DirFS(filepath.Dir(abs)), filepath.Base(abs), nil
+	root := filepath.VolumeName(abs) + string(filepath.Separator)
+	return os.DirFS(root), filepath.ToSlash(abs[len(root):]), filepath.ToSlash(root), nil
 }
