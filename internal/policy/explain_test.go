@@ -145,6 +145,12 @@ func TestExplain(t *testing.T) {
 		{"a strict bound", `@id("few") @reason("not-now") forbid (principal, action, resource) when { context has args && context.args has count && context.args.count >= 3 };`,
 			func(p *paying) { p.args(`{"amount":20,"count":7}`) },
 			[]string{"agent lower action.count 2"}},
+		{"above a bound", `@id("some") @reason("not-now") forbid (principal, action == Action::"pay", resource) unless { context.args has count && context.args.count > 3 };`,
+			func(p *paying) { p.args(`{"amount":20,"count":2}`) },
+			[]string{"agent raise action.count 4"}},
+		{"no longer below a bound", `@id("some") @reason("not-now") forbid (principal, action == Action::"pay", resource) when { context.args has count && context.args.count < 10 };`,
+			func(p *paying) { p.args(`{"amount":20,"count":2}`) },
+			[]string{"agent raise action.count 10"}},
 		{"a bound that another value gives", `@id("limit") @reason("not-now") forbid (principal, action == Action::"pay", resource is Account) when { context.args.amount.greaterThan(resource.limit) };`,
 			func(p *paying) {
 				p.req.Resource.Properties = authz.Claimed(`{"limit":12.5}`)
@@ -285,6 +291,31 @@ func TestExplainHolds(t *testing.T) {
 	if tried < 50 || proposed < tried*8/10 {
 		t.Errorf("proposed changes for %d of %d refusals, want four fifths: the others take four changes", proposed, tried)
 	}
+}
+
+func BenchmarkExplain20(b *testing.B) {
+	s, err := policy.Compile(policy.Source{Schema: benchSchema(1), Files: []policy.File{{Name: "p.cedar", Text: benchPolicies(0)}}}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req, f := benchRequest()
+	req.Action.Properties = authz.Claimed(`{"amount":20000,"to":"ACME"}`)
+	d := s.Evaluate(req, f)
+	if d.Allowed() || len(s.Explain(req, f, &d)) == 0 {
+		b.Fatalf("Evaluate = %+v, want a refusal that can be explained", d)
+	}
+	b.Run("explain", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Explain(req, f, &d)
+		}
+	})
+	b.Run("evaluate", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Evaluate(req, f)
+		}
+	})
 }
 
 // TestExplainParties explains a refusal of one party by what all parties would be answered.
