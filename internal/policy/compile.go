@@ -34,6 +34,7 @@ func compile(src Source, cat *catalog.Catalog) (*Set, *Problems) {
 		source: Source{Schema: src.Schema, Files: slices.Clone(src.Files)},
 		cat:    cat,
 		memo:   newMemo(),
+		parts:  newMemo(),
 		agents: newAgents(),
 	}
 	s.schema = newSchema(src.Schema, ps)
@@ -63,18 +64,16 @@ func (s *Set) arrange(rules []*rule) {
 	for c := range s.starts {
 		s.starts[c], _ = slices.BinarySearchFunc(s.rules, class(c), func(r *rule, c class) int { return int(r.class()) - int(c) })
 	}
-	s.shape = new(shape)
 	for _, r := range s.rules {
 		if r.mode == disabled {
 			continue
 		}
 		r.key = cedar.PolicyID(r.id)
 		r.body = cedar.NewPolicyFromAST((*cedarast.Policy)(scopeless(r.ast)))
-		for _, c := range r.ast.Conditions {
-			s.shape.read(c.Body)
-		}
 	}
-	s.index = newIndex(s.rules[:s.starts[disabledRules]])
+	active := s.rules[:s.starts[disabledRules]]
+	actionShapes(s.schema.actions, active)
+	s.index = newIndex(active)
 	for _, a := range s.schema.actions {
 		a.marks = s.index.marks(nil, a.groups)
 	}

@@ -40,7 +40,7 @@ func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy) authz
 	d := authz.Decision{At: f.At, PolicySet: s.version, Catalog: s.version}
 	q := queries.Get().(*query)
 	defer q.free()
-	if flt := s.fill(q, req, f, s.shape); flt != nil {
+	if flt := s.fill(q, req, f, nil); flt != nil {
 		s.refuse(&d, flt)
 		return d
 	}

@@ -91,7 +91,7 @@ func (q *query) env() eval.Env {
 // candidates returns the rules whose scope could match a request, in the order in which they are
 // judged; nil if the request has a fault.
 func (s *Set) candidates(req *authz.Request, f *authz.Facts) []*rule {
-	q, flt := s.query(req, f, s.shape)
+	q, flt := s.query(req, f, nil)
 	if flt != nil {
 		return nil
 	}

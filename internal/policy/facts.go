@@ -17,20 +17,17 @@ func (s *Set) observed(req *authz.Request, f *authz.Facts, want *shape) types.Re
 		return types.Record{}
 	}
 	b := moments.Get().(*moment)
-	defer moments.Put(b)
-	b.req, b.f, b.want = req, f, want
-	b.key = append(b.key[:0], 0)
-	if want.all {
-		b.key[0] = 1
+	defer b.free()
+	b.req, b.f, b.want, b.local = req, f, want, localTime(f)
+	lasting := b.appendKey()
+	if !lasting {
+		return b.build(s.parts)
 	}
-	b.local = localTime(f)
-	b.appendKey()
 	r, ok := s.memo.record(b.key)
 	if !ok {
-		r = b.build()
+		r = b.build(s.parts)
 		s.memo.keep(b.key, r)
 	}
-	b.req, b.f = nil, nil
 	return r
 }
 
@@ -41,9 +38,17 @@ type moment struct {
 	want  *shape
 	local time.Time
 	key   []byte
+	spans [parts]span // of each part in key; empty if nobody reads it
 }
 
+type span struct{ begin, end int }
+
 var moments = sync.Pool{New: func() any { return &moment{key: make([]byte, 0, 512)} }}
+
+func (b *moment) free() {
+	b.req, b.f = nil, nil
+	moments.Put(b)
+}
 
 func localTime(f *authz.Facts) time.Time {
 	if f.Zone == nil {
@@ -52,133 +57,165 @@ func localTime(f *authz.Facts) time.Time {
 	return f.At.In(f.Zone)
 }
 
-// appendKey writes what the record will hold. It must follow build in every branch: whatever build
-// reads, the key has. The set's shape is fixed, so it need not be in the key.
-func (b *moment) appendKey() {
-	k, f, w := b.key, b.f, b.want
-	if t := w.part("time"); t != nil {
+// appendKey writes what the record will hold, and reports whether another request may soon be told
+// the same, which is not so if some policy reads the exact time.
+func (b *moment) appendKey() (lasting bool) {
+	lasting = true
+	k := binary.AppendUvarint(b.key[:0], b.want.id)
+	for i, p := range observedParts {
+		w := b.want.part(p.name)
+		if w == nil {
+			b.spans[i] = span{}
+			continue
+		}
+		begin := len(k)
+		k = binary.AppendUvarint(append(k, byte(i)), w.id)
+		k = p.key(b, k, w)
+		b.spans[i] = span{begin, len(k)}
+		lasting = lasting && !(i == timePart && (w.has("at") || w.has("epoch")))
+	}
+	if b.want.has("agent") && b.f.Agent != nil {
+		k = appendText(append(k, 1), string(b.f.Agent.ID))
+	} else {
+		k = append(k, 0)
+	}
+	if b.want.has("session") {
+		k = appendText(k, b.req.Observed.Session)
+		lasting = lasting && b.req.Observed.Session == ""
+	}
+	if b.want.has("pep") {
+		k = appendText(k, b.req.Observed.PEP)
+	}
+	b.key = k
+	return lasting
+}
+
+// build makes the record, of parts that were built before where the memo has them. Parts that
+// nobody reads are left out.
+func (b *moment) build(known *memo) types.Record {
+	m := make(types.RecordMap, 8)
+	for i, p := range observedParts {
+		s := b.spans[i]
+		if s.end == 0 {
+			continue
+		}
+		w, key := b.want.part(p.name), b.key[s.begin:s.end]
+		r, ok := known.record(key)
+		if !ok {
+			fields := make(types.RecordMap, 8)
+			p.fill(b, func(name types.String, v types.Value) {
+				if w.has(name) {
+					fields[name] = v
+				}
+			})
+			r = types.NewRecord(fields)
+			known.keep(key, r)
+		}
+		m[p.name] = r
+	}
+	if b.want.has("agent") && b.f.Agent != nil {
+		m["agent"] = types.NewEntityUID(agentEntity, types.String(b.f.Agent.ID))
+	}
+	if b.want.has("session") && b.req.Observed.Session != "" {
+		m["session"] = types.String(b.req.Observed.Session)
+	}
+	if b.want.has("pep") {
+		m["pep"] = types.String(b.req.Observed.PEP)
+	}
+	return types.NewRecord(m)
+}
+
+// observedParts are the members of context.observed that are records. Of each, key must write
+// whatever fill reads.
+var observedParts = [parts]struct {
+	name types.String
+	key  func(b *moment, k []byte, w *shape) []byte
+	fill func(b *moment, put func(types.String, types.Value))
+}{
+	timePart: {"time", func(b *moment, k []byte, w *shape) []byte {
 		switch { // the coarsest clock that serves
-		case t.has("at"):
-			k = binary.AppendVarint(k, f.At.UnixMilli())
-		case t.has("epoch"):
-			k = binary.AppendVarint(k, f.At.Unix())
-		default:
+		case w.has("at"):
+			k = binary.AppendVarint(k, b.f.At.UnixMilli())
+		case w.has("epoch"):
+			k = binary.AppendVarint(k, b.f.At.Unix())
+		case w.has("hour"), w.has("minute"), w.has("weekday"):
 			k = binary.AppendVarint(k, int64(b.local.Hour()*60+b.local.Minute()))
 			k = append(k, byte(b.local.Weekday()))
 		}
 		_, offset := b.local.Zone()
 		k = binary.AppendVarint(k, int64(offset))
 		k = appendText(k, b.local.Location().String())
-		k = appendTexts(k, f.Schedules)
-	}
-	if w.has("network") {
-		a, _ := b.req.Observed.Address.Unmap().WithZone("").MarshalBinary()
-		k = appendText(k, string(a))
-		k = appendTexts(k, f.Zones)
-		k = appendText(k, f.Country)
-	}
-	if w.has("data") {
-		k = append(k, byte(f.Class))
-		k = appendTexts(k, f.Labels)
-		k = appendText(k, f.Region)
-	}
-	if w.has("risk") {
-		k = appendText(k, f.Risk.Level)
-		k = binary.AppendVarint(k, f.Risk.Score)
-		k = appendTexts(k, f.Risk.Alerts)
-		k = appendTexts(k, f.Risk.Indicators)
-	}
-	if w.has("grant") {
-		k = appendTexts(k, f.Grant.Within)
-		k = appendTexts(k, f.Grant.Exceeded)
-		k = appendText(k, f.Grant.Class)
-	}
-	if w.has("trust") {
-		k = appendText(k, f.Trust.Level)
-		k = binary.LittleEndian.AppendUint64(k, math.Float64bits(f.Trust.Score))
-	}
-	if w.has("provenance") {
-		if p := b.req.Observed.Provenance; p != nil {
-			k = append(k, 1)
-			k = appendTexts(k, p.Prompt)
-			k = appendTexts(k, p.Operator)
-			k = appendTexts(k, p.Untrusted)
-			k = appendTexts(k, p.Unknown)
-		} else {
-			k = append(k, 0)
-		}
-	}
-	if w.has("agent") && f.Agent != nil {
-		k = appendText(append(k, 1), string(f.Agent.ID))
-	} else {
-		k = append(k, 0)
-	}
-	if w.has("session") {
-		k = appendText(k, b.req.Observed.Session)
-	}
-	if w.has("pep") {
-		k = appendText(k, b.req.Observed.PEP)
-	}
-	b.key = k
-}
-
-// build makes the record. Parts that nobody reads are left out.
-func (b *moment) build() types.Record {
-	f, w := b.f, b.want
-	m := make(types.RecordMap, 12)
-	part := func(name types.String, fill func(put func(types.String, types.Value))) {
-		p := w.part(name)
-		if p == nil {
-			return
-		}
-		r := make(types.RecordMap, 8)
-		fill(func(name types.String, v types.Value) {
-			if p.has(name) {
-				r[name] = v
-			}
-		})
-		m[name] = types.NewRecord(r)
-	}
-	part("time", func(put func(types.String, types.Value)) {
-		put("at", types.NewDatetime(f.At))
-		put("epoch", types.Long(f.At.Unix()))
+		return appendTexts(k, b.f.Schedules)
+	}, func(b *moment, put func(types.String, types.Value)) {
+		put("at", types.NewDatetime(b.f.At))
+		put("epoch", types.Long(b.f.At.Unix()))
 		put("hour", types.Long(b.local.Hour()))
 		put("minute", types.Long(b.local.Minute()))
 		put("weekday", weekdays[b.local.Weekday()])
 		put("zone", types.String(b.local.Location().String()))
-		put("schedules", setOf(f.Schedules))
-	})
-	part("network", func(put func(types.String, types.Value)) {
+		put("schedules", setOf(b.f.Schedules))
+	}},
+	{"network", func(b *moment, k []byte, _ *shape) []byte {
+		a, _ := b.req.Observed.Address.Unmap().WithZone("").MarshalBinary()
+		k = appendText(k, string(a))
+		k = appendTexts(k, b.f.Zones)
+		return appendText(k, b.f.Country)
+	}, func(b *moment, put func(types.String, types.Value)) {
 		if b.req.Observed.Address.IsValid() {
 			put("ip", address(b.req.Observed.Address))
 		}
-		put("zones", setOf(f.Zones))
-		if f.Country != "" {
-			put("country", types.String(f.Country))
+		put("zones", setOf(b.f.Zones))
+		if b.f.Country != "" {
+			put("country", types.String(b.f.Country))
 		}
-	})
-	part("data", func(put func(types.String, types.Value)) {
-		put("class", types.String(f.Class.String()))
-		put("rank", types.Long(f.Class.Rank()))
-		put("labels", setOf(f.Labels))
-		if f.Region != "" {
-			put("jurisdiction", types.String(f.Region))
+	}},
+	{"data", func(b *moment, k []byte, _ *shape) []byte {
+		k = append(k, byte(b.f.Class))
+		k = appendTexts(k, b.f.Labels)
+		return appendText(k, b.f.Region)
+	}, func(b *moment, put func(types.String, types.Value)) {
+		put("class", types.String(b.f.Class.String()))
+		put("rank", types.Long(b.f.Class.Rank()))
+		put("labels", setOf(b.f.Labels))
+		if b.f.Region != "" {
+			put("jurisdiction", types.String(b.f.Region))
 		}
-	})
-	part("risk", func(put func(types.String, types.Value)) {
-		put("level", types.String(f.Risk.Level))
-		put("rank", types.Long(f.Risk.Rank()))
-		put("score", types.Long(f.Risk.Score))
-		put("alerts", setOf(f.Risk.Alerts))
-		put("indicators", setOf(f.Risk.Indicators))
-	})
-	part("grant", func(put func(types.String, types.Value)) {
-		put("within", setOf(f.Grant.Within))
-		put("exceeded", setOf(f.Grant.Exceeded))
-		put("class", types.String(f.Grant.Class))
-	})
-	part("trust", func(put func(types.String, types.Value)) { putTrust(put, f.Trust) })
-	part("provenance", func(put func(types.String, types.Value)) {
+	}},
+	{"risk", func(b *moment, k []byte, _ *shape) []byte {
+		k = appendText(k, b.f.Risk.Level)
+		k = binary.AppendVarint(k, b.f.Risk.Score)
+		k = appendTexts(k, b.f.Risk.Alerts)
+		return appendTexts(k, b.f.Risk.Indicators)
+	}, func(b *moment, put func(types.String, types.Value)) {
+		put("level", types.String(b.f.Risk.Level))
+		put("rank", types.Long(b.f.Risk.Rank()))
+		put("score", types.Long(b.f.Risk.Score))
+		put("alerts", setOf(b.f.Risk.Alerts))
+		put("indicators", setOf(b.f.Risk.Indicators))
+	}},
+	{"grant", func(b *moment, k []byte, _ *shape) []byte {
+		k = appendTexts(k, b.f.Grant.Within)
+		k = appendTexts(k, b.f.Grant.Exceeded)
+		return appendText(k, b.f.Grant.Class)
+	}, func(b *moment, put func(types.String, types.Value)) {
+		put("within", setOf(b.f.Grant.Within))
+		put("exceeded", setOf(b.f.Grant.Exceeded))
+		put("class", types.String(b.f.Grant.Class))
+	}},
+	{"trust", func(b *moment, k []byte, _ *shape) []byte {
+		k = appendText(k, b.f.Trust.Level)
+		return binary.LittleEndian.AppendUint64(k, math.Float64bits(b.f.Trust.Score))
+	}, func(b *moment, put func(types.String, types.Value)) { putTrust(put, b.f.Trust) }},
+	{"provenance", func(b *moment, k []byte, _ *shape) []byte {
+		p := b.req.Observed.Provenance
+		if p == nil {
+			return append(k, 0)
+		}
+		k = appendTexts(append(k, 1), p.Prompt)
+		k = appendTexts(k, p.Operator)
+		k = appendTexts(k, p.Untrusted)
+		return appendTexts(k, p.Unknown)
+	}, func(b *moment, put func(types.String, types.Value)) {
 		p := b.req.Observed.Provenance
 		put("known", types.Boolean(p != nil))
 		if p == nil {
@@ -188,18 +225,13 @@ func (b *moment) build() types.Record {
 		put("operator", setOf(p.Operator))
 		put("untrusted", setOf(p.Untrusted))
 		put("unknown", setOf(p.Unknown))
-	})
-	if w.has("agent") && f.Agent != nil {
-		m["agent"] = types.NewEntityUID(agentEntity, types.String(f.Agent.ID))
-	}
-	if w.has("session") && b.req.Observed.Session != "" {
-		m["session"] = types.String(b.req.Observed.Session)
-	}
-	if w.has("pep") {
-		m["pep"] = types.String(b.req.Observed.PEP)
-	}
-	return types.NewRecord(m)
+	}},
 }
+
+const (
+	parts    = 7 // of context.observed
+	timePart = 0 // the one that changes by itself
+)
 
 var weekdays = [...]types.String{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 

@@ -55,8 +55,8 @@ type Set struct {
 
 	index  *index
 	stored *stored
-	shape  *shape  // which parts of the context some policy reads
 	memo   *memo   // observed records that repeat
+	parts  *memo   // their parts
 	agents *agents // entities of agents
 }
 

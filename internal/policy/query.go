@@ -22,7 +22,8 @@ type query struct {
 	context, words types.RecordMap // for building the request
 }
 
-// query turns a request and its facts into Cedar's terms, with as much of the context as want says,
+// query turns a request and its facts into Cedar's terms, with as much of the context as want says
+// or, if it is nil, as the rules read that speak of the action,
 // or says what is wrong with it. Nothing of what the caller says reaches observed values.
 func (s *Set) query(req *authz.Request, f *authz.Facts, want *shape) (*query, *fault) {
 	q := new(query)
@@ -47,6 +48,9 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 	a := s.schema.actions[req.Action.Name]
 	if a == nil {
 		return &fault{code: authz.CodeTypeUnknown, detail: "unknown action"}
+	}
+	if want == nil {
+		want = a.shape
 	}
 	pk, rk := s.schema.kinds[req.Subject.Type], s.schema.kinds[req.Resource.Type]
 	switch {

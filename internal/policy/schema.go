@@ -46,6 +46,7 @@ type action struct {
 	groups     []types.EntityUID // itself first, then the same
 	groupNames []string          // sorted, itself included
 	marks      []mark            // in the set's index
+	shape      *shape            // which parts of the context some rule reads that speaks of the action
 	principals []types.EntityType
 	resources  []types.EntityType
 	claimed    *valueType // nil if the schema declares none

@@ -1,6 +1,10 @@
 package policy
 
 import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
@@ -11,6 +15,7 @@ import (
 type shape struct {
 	all   bool
 	parts map[types.String]*shape
+	id    uint64 // the same for shapes that are alike, once they are kept in shapes; everything's is 0
 }
 
 // everything is the shape of a value that is wanted whole.
@@ -81,4 +86,85 @@ func contextPath(n ast.IsNode) ([]types.String, bool) {
 		return append(path, n.Value), ok
 	}
 	return nil, false
+}
+
+// join adds what other reads.
+func (s *shape) join(other *shape) {
+	if s.all || other == nil {
+		return
+	}
+	if other.all {
+		s.all, s.parts = true, nil
+		return
+	}
+	for name, p := range other.parts {
+		if s.parts == nil {
+			s.parts = make(map[types.String]*shape, len(other.parts))
+		}
+		if s.parts[name] == nil {
+			s.parts[name] = new(shape)
+		}
+		s.parts[name].join(p)
+	}
+}
+
+// shapes keeps one shape of each kind, by what they say.
+type shapes map[string]*shape
+
+// keep returns the kept shape that is like s, which is not to be changed any more.
+func (k shapes) keep(s *shape) *shape {
+	if s.all {
+		return everything
+	}
+	var text []byte
+	for _, name := range slices.Sorted(maps.Keys(s.parts)) {
+		s.parts[name] = k.keep(s.parts[name])
+		text = binary.AppendUvarint(appendText(text, string(name)), s.parts[name].id)
+	}
+	if have := k[string(text)]; have != nil {
+		return have
+	}
+	s.id = uint64(len(k) + 1)
+	k[string(text)] = s
+	return s
+}
+
+// actionShapes sets, of each action, what the rules that speak of it read of the context.
+func actionShapes(actions map[string]*action, rules []*rule) {
+	var any shape
+	exact, within := make(map[types.EntityUID]*shape), make(map[types.EntityUID]*shape)
+	at := func(m map[types.EntityUID]*shape, uid types.EntityUID) *shape {
+		if m[uid] == nil {
+			m[uid] = new(shape)
+		}
+		return m[uid]
+	}
+	for _, r := range rules {
+		var read shape
+		for _, c := range r.ast.Conditions {
+			read.read(c.Body)
+		}
+		switch scope := r.ast.Action.(type) {
+		case ast.ScopeTypeEq:
+			at(exact, scope.Entity).join(&read)
+		case ast.ScopeTypeIn:
+			at(within, scope.Entity).join(&read)
+		case ast.ScopeTypeInSet:
+			for _, e := range scope.Entities {
+				at(within, e).join(&read)
+			}
+		default:
+			any.join(&read)
+		}
+	}
+	kept := make(shapes)
+	for _, a := range actions {
+		var s shape
+		s.join(&any)
+		s.join(exact[a.uid])
+		for _, g := range a.groups {
+			s.join(within[g])
+		}
+		a.shape = kept.keep(&s)
+	}
 }
