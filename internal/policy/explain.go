@@ -82,7 +82,7 @@ type keys uint64
 // learn notes what stands in a party's way and what could move it. It reports false if something
 // stands there that nobody could move.
 func (x *explainer) learn(req *authz.Request) bool {
-	q, flt := x.set.query(req, x.f, everything)
+	q, flt := x.set.query(req, x.f, nil)
 	if flt != nil {
 		return false
 	}
@@ -153,7 +153,17 @@ func (x *explainer) meeting(q *query, r *rule, inForce bool) ([]keys, bool) {
 	var clock []wish
 	late := !inForce
 	var rest []part
+	for _, part := range p.parts { // first what is cheap to give up by
+		if part.fixed {
+			if holds, _ := q.satisfies(part.test); !holds {
+				return nil, false
+			}
+		}
+	}
 	for _, part := range p.parts {
+		if part.fixed {
+			continue
+		}
 		holds, _ := q.satisfies(part.test)
 		if list, ok := wishes(part.body, part.want); ok {
 			clock = append(clock, list...)

@@ -23,6 +23,7 @@ type part struct {
 	body  cedarast.IsNode // the condition
 	want  bool            // what the condition must be
 	atoms []atom
+	fixed bool // whether nobody could change anything that it reads
 }
 
 // An atom relates a changeable quantity to a value that may be told.
@@ -119,7 +120,11 @@ func (p *plan) split(n cedarast.IsNode, want bool) {
 	} else {
 		test.Unless(cedarast.NewNode(n))
 	}
-	p.parts = append(p.parts, part{test: compilePart(test), body: n, want: want, atoms: atomsOf(n)})
+	made := part{test: compilePart(test), body: n, want: want, atoms: atomsOf(n)}
+	_, timed := wishes(n, want)
+	_, untimed := wishes(n, !want)
+	made.fixed = len(made.atoms) == 0 && !timed && !untimed
+	p.parts = append(p.parts, made)
 }
 
 func compilePart(p *cedarast.Policy) *cedar.Policy {
