@@ -2,3 +2,6 @@ package pdp
 
 // AppendRecord is the form in which decisions are recorded.
 func AppendRecord(b []byte, rec *Record) []byte { return rec.append(b) }
+
+// Size is how much room a record is given.
+func Size(rec *Record) int { return rec.size() }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -31,8 +32,27 @@ func ParseRecord(body []byte) (*Record, error) {
 
 // draft returns the entry that records rec.
 func (rec *Record) draft() audit.Draft {
-	actor := "pep:" + rec.Request.Observed.PEP
-	return audit.Draft{Kind: audit.DecisionMade, Actor: actor, Body: rec.append(make([]byte, 0, 1024))}
+	return audit.Draft{Kind: audit.DecisionMade, Actor: actor(&rec.Request), Body: rec.append(make([]byte, 0, rec.size()))}
+}
+
+// actor says who asked. An enforcement point is known by its name, which holds no colon; anybody else
+// is written as the role and the name already.
+func actor(r *authz.Request) string {
+	if strings.IndexByte(r.Observed.PEP, ':') >= 0 {
+		return r.Observed.PEP
+	}
+	return "pep:" + r.Observed.PEP
+}
+
+// size returns about how long rec's JSON form will be.
+func (rec *Record) size() int {
+	r, d := &rec.Request, &rec.Decision
+	n := 960 + len(r.Subject.Properties) + len(r.Action.Properties) + len(r.Resource.Properties) + len(r.Context)
+	n += 96*len(d.Fired) + 128*len(d.Reasons) + 192*len(d.Changes)
+	if rec.Facts.Agent != nil {
+		n += 384
+	}
+	return n
 }
 
 // append appends rec's JSON form to b. It writes what encoding/json would, save for members that
@@ -53,10 +73,7 @@ func appendRequest(b []byte, r *authz.Request) []byte {
 	if len(r.OnBehalf) > 0 {
 		b = append(b, `,"on_behalf":[`...)
 		for i, ref := range r.OnBehalf {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, '{')
+			b = append(comma(b, i), '{')
 			b = appendRef(b, ref)
 			b = append(b, '}')
 		}
@@ -144,10 +161,7 @@ func appendFacts(b []byte, f *authz.Facts) []byte {
 	if len(f.Risk.Contributions) > 0 {
 		b = append(b, `,"contributions":[`...)
 		for i, c := range f.Risk.Contributions {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, `{"source":`...)
+			b = append(comma(b, i), `{"source":`...)
 			b = appendString(b, c.Source)
 			b = append(b, `,"points":`...)
 			b = append(strconv.AppendInt(b, c.Points, 10), '}')
@@ -207,13 +221,25 @@ func appendDecision(b []byte, d *authz.Decision) []byte {
 	b = append(b, `","code":`...)
 	b = appendString(b, d.Code)
 	if len(d.Reasons) > 0 {
-		b = appendJSON(b, `,"reasons":`, d.Reasons)
+		b = append(b, `,"reasons":[`...)
+		for i := range d.Reasons {
+			b = appendReason(comma(b, i), &d.Reasons[i])
+		}
+		b = append(b, ']')
 	}
 	if len(d.Changes) > 0 {
-		b = appendJSON(b, `,"changes":`, d.Changes)
+		b = append(b, `,"changes":[`...)
+		for i := range d.Changes {
+			b = appendChange(comma(b, i), &d.Changes[i])
+		}
+		b = append(b, ']')
 	}
 	if len(d.Obligations) > 0 {
-		b = appendJSON(b, `,"obligations":`, d.Obligations)
+		b = append(b, `,"obligations":[`...)
+		for i := range d.Obligations {
+			b = appendObligation(comma(b, i), &d.Obligations[i])
+		}
+		b = append(b, ']')
 	}
 	if len(d.Remedies) > 0 {
 		b = append(b, `,"remedies":`...)
@@ -222,10 +248,7 @@ func appendDecision(b []byte, d *authz.Decision) []byte {
 	if len(d.Fired) > 0 {
 		b = append(b, `,"fired":[`...)
 		for i := range d.Fired {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendFired(b, &d.Fired[i])
+			b = appendFired(comma(b, i), &d.Fired[i])
 		}
 		b = append(b, ']')
 	}
@@ -255,6 +278,39 @@ func appendFired(b []byte, f *authz.Fired) []byte {
 	b = appendMember(b, "party", f.Party)
 	b[len(b)-1] = '}'
 	return b
+}
+
+func appendReason(b []byte, r *authz.Reason) []byte {
+	b = append(b, `{"code":`...)
+	b = appendString(b, r.Code)
+	b = append(b, `,"message":`...)
+	b = append(appendString(b, r.Message), ',')
+	b = appendMember(b, "party", r.Party)
+	b[len(b)-1] = '}'
+	return b
+}
+
+func appendChange(b []byte, c *authz.Change) []byte {
+	b = append(b, `{"who":`...)
+	b = appendString(b, c.Who)
+	b = append(b, `,"kind":`...)
+	b = append(appendString(b, c.Kind), ',')
+	b = appendMember(b, "target", c.Target)
+	b = appendClaimed(b, `"to":`, authz.Claimed(c.To))
+	if len(c.To) > 0 {
+		b = append(b, ',')
+	}
+	b = append(b, `"hint":`...)
+	return append(appendString(b, c.Hint), '}')
+}
+
+func appendObligation(b []byte, o *authz.Obligation) []byte {
+	b = append(b, `{"id":`...)
+	b = appendString(b, o.ID)
+	b = append(b, `,"type":`...)
+	b = appendString(b, o.Type)
+	b = appendClaimed(b, `,"properties":`, authz.Claimed(o.Properties))
+	return append(b, '}')
 }
 
 func appendEntity(b []byte, e *authz.Entity) []byte {
@@ -309,6 +365,14 @@ func appendNames(b []byte, name string, values []string) []byte {
 	return append(appendStrings(b, values), ',')
 }
 
+// comma appends the comma before an element that is not the first.
+func comma(b []byte, i int) []byte {
+	if i > 0 {
+		return append(b, ',')
+	}
+	return b
+}
+
 // trim drops the comma behind the last member of an object whose members start at n.
 func trim(b []byte, n int) []byte {
 	if len(b) > n && b[len(b)-1] == ',' {
@@ -320,10 +384,7 @@ func trim(b []byte, n int) []byte {
 func appendStrings(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i, s := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendString(b, s)
+		b = appendString(comma(b, i), s)
 	}
 	return append(b, ']')
 }
@@ -341,13 +402,4 @@ func appendTime(b []byte, t time.Time) []byte {
 	b = append(b, '"')
 	b = t.AppendFormat(b, time.RFC3339Nano)
 	return append(b, '"')
-}
-
-// appendJSON appends the rare members, which a refusal or an obligation has.
-func appendJSON(b []byte, member string, v any) []byte {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return b
-	}
-	return append(append(b, member...), text...)
 }

@@ -193,8 +193,7 @@ func (s *search) record(ctx context.Context, target string, req *authz.Request, 
 	if err != nil {
 		return fmt.Errorf("recording the search: %w", err)
 	}
-	actor := "pep:" + req.Observed.PEP
-	if _, err := s.p.Log.Record(ctx, audit.Draft{Kind: audit.SearchMade, Actor: actor, Body: body}); err != nil {
+	if _, err := s.p.Log.Record(ctx, audit.Draft{Kind: audit.SearchMade, Actor: actor(req), Body: body}); err != nil {
 		return fmt.Errorf("recording the search: %w", err)
 	}
 	return nil
