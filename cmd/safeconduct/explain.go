@@ -4,26 +4,39 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
 func newExplain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain DECISION",
 		Short: "Explain a recorded decision: what the agent was told, and why it was so",
-		Long: `Explain a recorded decision: what was asked, what was known of the moment, which policies took part,
-and what the agent was told. DECISION is its id, d and a number.
+		Long: `Explain a recorded decision: what was asked, what the agent was told, and, for the operator, every
+policy that could have applied: what became of it, the clause that decided, with its place, and the
+values that it read. DECISION is its id, d and a number.
 
-All of it comes from the record. What stands under "for the operator" is not for the agent: it holds
-policies, and facts of risk and conduct.`,
-		Example: `  $ safeconduct explain d1702
-  d1702: require_approval (approval_required), 2026-11-23 16:00:09Z, policies of version 1
+For that the recorded request is judged again, by the recorded facts and the version of the policies
+that decided then; whether the answer is the recorded one is told. What stands under "for the
+operator" is not for the agent. Only administrators and auditors can ask.`,
+		Example: `  $ safeconduct explain d66
+  d66: require_approval (approval_required), 2026-11-23 16:00:09Z, policies of version 1
   asked by pep:pep: agent:banking.gpt-4o-2024-05-13 send_money Account:own for user:emma
+  ...
+  for the operator
+    judged again  by version 1 and the recorded facts: the same answer
+    ...
+
+  payee: forbid, satisfied, remedy approval, for the agent
+    policies/40-destinations.cedar:12, The payee of a payment comes from the person
+    line 16 holds: unless { context.observed.provenance.prompt.contains("recipient") }
+      context.observed.provenance.prompt = []
   ...`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -74,11 +87,21 @@ type explanation struct {
 		Changes  []authz.Change `json:"changes"`
 		Remedies []string       `json:"remedies"`
 	} `json:"agent_view"`
-	Policies []struct {
-		authz.Fired
-		Message string `json:"message"`
-		Detail  string `json:"detail"`
-	} `json:"policies"`
+	Again struct {
+		Agrees  bool           `json:"agrees"`
+		Problem string         `json:"problem"`
+		Effect  authz.Effect   `json:"effect"`
+		Code    string         `json:"code"`
+		Changes []authz.Change `json:"changes"`
+	} `json:"judged_again"`
+	Policies []tracedPolicy `json:"policies"`
+}
+
+// A tracedPolicy says what became of a policy, and what its reason says.
+type tracedPolicy struct {
+	policy.Traced
+	Message string `json:"message"`
+	Detail  string `json:"detail"`
 }
 
 func (x *explanation) print(w io.Writer) error {
@@ -115,24 +138,94 @@ func (x *explanation) print(w io.Writer) error {
 	p.f("")
 	p.f("for the operator")
 	if d.Detail != "" {
-		p.f("  detail      %s", d.Detail)
+		p.f("  %-13s %s", "detail", d.Detail)
 	}
-	for _, t := range x.Policies {
-		note := ""
-		for _, n := range [][2]string{{"reason ", t.Reason}, {"remedy ", t.Remedy}, {"for the ", t.Party}, {"error: ", t.Error}} {
-			if n[1] != "" {
-				note += ", " + n[0] + n[1]
-			}
-		}
-		if t.Shadow {
-			note += ", in shadow"
-		}
-		p.f("  policy      %s (%s%s)", t.Policy, t.Effect, note)
+	switch again := &x.Again; {
+	case again.Problem != "":
+		p.f("  %-13s %s", "judged again", "not: "+again.Problem)
+	case again.Agrees:
+		p.f("  %-13s by version %d and the recorded facts: the same answer", "judged again", d.PolicySet)
+	default:
+		p.f("  %-13s by version %d and the recorded facts: NOT the same answer, but %s (%s)", "judged again", d.PolicySet, again.Effect, again.Code)
 	}
 	for _, l := range known(f, q) {
-		p.f("  %-11s %s", l[0], l[1])
+		p.f("  %-13s %s", l[0], l[1])
 	}
+	x.policies(p)
 	return p.err
+}
+
+// policies prints what became of the policies: in full those that took part and the permits that
+// were not satisfied, the others by name.
+func (x *explanation) policies(p *lines) {
+	if x.Again.Problem != "" {
+		p.f("")
+		for _, t := range x.Record.Decision.Fired {
+			p.f("%s: %s, recorded as fired%s", t.Policy, t.Effect, notes("remedy ", t.Remedy, "error: ", t.Error, "for the ", t.Party))
+		}
+		return
+	}
+	brief := map[string][]string{}
+	for _, t := range x.Policies {
+		switch {
+		case t.Outcome == "scope" || t.Outcome == "not_in_force":
+			brief[t.Outcome] = append(brief[t.Outcome], t.Policy)
+		case t.Outcome == "unsatisfied" && t.Effect == "forbid":
+			brief["forbid"] = append(brief["forbid"], t.Policy)
+		default:
+			p.f("")
+			t.print(p)
+		}
+	}
+	if len(brief) > 0 {
+		p.f("")
+	}
+	for _, b := range [][2]string{
+		{"forbid", "forbid, and did not fire"}, {"not_in_force", "not in force then"}, {"scope", "of other subjects or resources"},
+	} {
+		if names := brief[b[0]]; names != nil {
+			slices.Sort(names)
+			p.f("%s: %s", b[1], strings.Join(slices.Compact(names), ", "))
+		}
+	}
+}
+
+func (t *tracedPolicy) print(p *lines) {
+	shadow := ""
+	if t.Mode == "shadow" {
+		shadow = "shadow"
+	}
+	p.f("%s: %s, %s%s", t.Policy, t.Effect, t.Outcome, notes("remedy ", t.Remedy, "in ", shadow, "for the ", t.Party))
+	p.f("  %s:%d%s", t.File, t.Line, notes("", t.Title))
+	if t.Message != "" {
+		p.f("  reason %s: %s", t.Reason, t.Message)
+	}
+	if t.Detail != "" {
+		p.f("  %s", t.Detail)
+	}
+	for _, c := range t.Clauses {
+		if t.Outcome == "unsatisfied" && c.Outcome == "holds" {
+			continue // it is not what decided
+		}
+		p.f("  line %d %s: %s", c.Line, strings.ReplaceAll(c.Outcome, "_", " "), strings.Join(strings.Fields(c.Text), " "))
+		if c.Error != "" {
+			p.f("    %s", c.Error)
+		}
+		for _, r := range c.Reads {
+			p.f("    %s = %s", r.Path, clip(r.Value, 200))
+		}
+	}
+}
+
+// notes joins those of the pairs of a word and a value that have a value.
+func notes(pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			b.WriteString(", " + pairs[i] + pairs[i+1])
+		}
+	}
+	return b.String()
 }
 
 // asked says in one line what was asked.

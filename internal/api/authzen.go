@@ -88,10 +88,13 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 		b = append(b, `{"evaluations":[`...)
 		for i := range decisions {
 			b = comma(b, i)
-			if err := q.items[i].Err; err != nil {
-				b = appendItemError(b, err.Error())
-			} else {
-				b = appendDecision(b, &decisions[i])
+			switch d := &decisions[i]; {
+			case q.items[i].Err != nil:
+				b = appendItemError(b, authz.CodeInvalid, q.items[i].Err.Error())
+			case d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown: // alone it would be 400
+				b = appendItemError(b, d.Code, d.Detail)
+			default:
+				b = appendDecision(b, d)
 			}
 		}
 		return append(b, `]}`...)

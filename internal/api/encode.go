@@ -91,9 +91,12 @@ func appendChange(b []byte, c *authz.Change) []byte {
 	return append(b, '}')
 }
 
-// appendItemError appends the answer to an item of a batch that could not be understood.
-func appendItemError(b []byte, message string) []byte {
-	b = append(b, `{"decision":false,"context":{"code":"`+authz.CodeInvalid+`","error":{"status":400,"message":`...)
+// appendItemError appends the answer to an item of a batch that could not be understood, or does not
+// fit the schema.
+func appendItemError(b []byte, code, message string) []byte {
+	b = append(b, `{"decision":false,"context":{"code":`...)
+	b = appendString(b, code)
+	b = append(b, `,"error":{"status":400,"message":`...)
 	b = appendString(b, message)
 	return append(b, `}}}`...)
 }

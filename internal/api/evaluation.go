@@ -9,18 +9,17 @@ import (
 // A question is an AuthZEN request as it was written, before it is known to be complete.
 // In a batch, what an item leaves out is taken whole from the members beside "evaluations".
 type question struct {
-	subject, resource          authz.Entity
-	action                     authz.Action
-	context                    authz.Claimed
-	seen                       *sight
-	hasSubject, hasResource    bool
-	hasAction, hasContext      bool
-	items                      []pdp.Item // of "evaluations", before they inherit
-	questions                  []question // their questions, likewise
-	semantics                  pdp.Semantics
-	pageToken                  string
-	pageLimit                  int
-	hasPage, hasToken, hasSize bool
+	subject, resource       authz.Entity
+	action                  authz.Action
+	context                 authz.Claimed
+	seen                    *sight
+	hasSubject, hasResource bool
+	hasAction, hasContext   bool
+	items                   []pdp.Item // of "evaluations", before they inherit
+	questions               []question // their questions, likewise
+	semantics               pdp.Semantics
+	pageToken               string
+	pageLimit               int
 }
 
 // What a request's path allows beside the four entities.

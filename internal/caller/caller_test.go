@@ -183,8 +183,10 @@ func TestEnsure(t *testing.T) {
 		t.Error("a second token was made")
 	}
 	const given = "given-token-of-an-administrator"
-	if ensure(given) != "" || ensure(given) != "" {
-		t.Error("a token was made where one was given")
+	for range 2 {
+		if ensure(given) != "" {
+			t.Error("a token was made where one was given")
+		}
 	}
 	if len(l.entries) != 2 {
 		t.Errorf("%d entries, want 2", len(l.entries))

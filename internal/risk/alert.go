@@ -78,8 +78,6 @@ const (
 	IndicatorSHA256   IndicatorType = "sha256"   // the resource's id, with or without "sha256:"
 )
 
-var indicatorTypes = []IndicatorType{IndicatorIP, IndicatorDomain, IndicatorAgent, IndicatorResource, IndicatorSHA256}
-
 // An Indicator is a sign of a threat: an address, a name, a digest that is known to be bad.
 type Indicator struct {
 	ID        string        `json:"id"`

@@ -1,0 +1,50 @@
+package pdp
+
+import (
+	"slices"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/policy"
+)
+
+// Again judges what was recorded once more: the recorded request, by the recorded facts and a set of
+// policies. With the version that decided, the answer is the recorded one; if it is not, this
+// program judges otherwise than the one that recorded it. Nothing of today is looked at, neither the
+// registry nor risk nor the clock, and nothing is recorded.
+func (rec *Record) Again(set *policy.Set) authz.Decision {
+	rec.restore(set)
+	var d authz.Decision
+	switch who := rec.Facts.Agent; {
+	case rec.Request.Agent() != "" && who == nil:
+		d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
+	case who != nil && who.State != authz.AgentActive:
+		d.Refuse(authz.CodeAgentInactive, "This agent is "+string(who.State)+".")
+	default:
+		d = set.EvaluateAll(&rec.Request, &rec.Facts)
+		if d.Effect != authz.Allow {
+			d.Changes = set.Explain(&rec.Request, &rec.Facts, &d)
+		}
+	}
+	d.At = rec.Decision.At
+	d.PolicySet, d.Catalog = set.Version(), set.Version()
+	return d
+}
+
+// Trace tells what became of every policy of the set that could have applied. See policy.Set.Trace.
+func (rec *Record) Trace(set *policy.Set) []policy.Traced {
+	rec.restore(set)
+	return set.Trace(&rec.Request, &rec.Facts)
+}
+
+// restore sets what is not recorded because the catalog's version says it.
+func (rec *Record) restore(set *policy.Set) { rec.Facts.Zone = set.Catalog().Zone() }
+
+// Agrees reports whether two decisions say the same to the enforcement point, for the same reasons:
+// effect, code, remedies, obligations, and the policies that took part.
+func Agrees(a, b *authz.Decision) bool {
+	return a.Effect == b.Effect && a.Code == b.Code && slices.Equal(a.Remedies, b.Remedies) &&
+		slices.EqualFunc(a.Obligations, b.Obligations, func(a, b authz.Obligation) bool { return a.ID == b.ID && a.Type == b.Type }) &&
+		slices.EqualFunc(a.Fired, b.Fired, func(a, b authz.Fired) bool {
+			return a.Policy == b.Policy && a.Effect == b.Effect && a.Shadow == b.Shadow && a.Party == b.Party && (a.Error == "") == (b.Error == "")
+		})
+}
