@@ -33,6 +33,7 @@ type Catalog struct {
 	entities     map[authz.Ref]*Stored
 	byType       map[string][]*Stored
 	signals      signals
+	mentions     []Mention
 	weights      Weights
 }
 
@@ -104,6 +105,8 @@ type Stored struct {
 	authz.Ref
 	Properties authz.Claimed
 	Parents    []authz.Ref
+
+	line, column int32
 }
 
 // A Reason is an operator's own reason for a refusal, named by @reason: a message for the agent and

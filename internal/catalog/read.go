@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ type reader struct {
 	*document
 	c     *Catalog
 	later []func()
+
+	mentioned map[string]bool // types
 }
 
 // read compiles d. If d has problems afterwards the Catalog is not to be used.
@@ -32,7 +35,7 @@ func read(d *document) *Catalog {
 		weights:      DefaultWeights(),
 	}
 	c.signals.always = []string{}
-	r := &reader{document: d, c: c}
+	r := &reader{document: d, c: c, mentioned: map[string]bool{}}
 	var rules []*rule
 	weighed := false
 	d.object(d.root, "a catalog", fields{
@@ -53,6 +56,9 @@ func read(d *document) *Catalog {
 	for _, check := range r.later {
 		check()
 	}
+	slices.SortStableFunc(c.mentions, func(a, b Mention) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	c.classes.compile(c.types, rules)
 	if !weighed && len(c.networks.names) > 0 {
 		c.weights.UnknownZone = defaultUnknownZone
@@ -68,8 +74,8 @@ func read(d *document) *Catalog {
 	return c
 }
 
-// texts reads a list of texts, sorted; none may be repeated.
-func (r *reader) texts(n ast.Node, what string) []string {
+// texts reads a list of texts, sorted; none may be repeated. It calls f, if any, with each.
+func (r *reader) texts(n ast.Node, what string, f func(s string, at ast.Node)) []string {
 	all := []string{}
 	seen := map[string]bool{}
 	r.list(n, what, func(v ast.Node) {
@@ -82,6 +88,9 @@ func (r *reader) texts(n ast.Node, what string) []string {
 		default:
 			seen[s] = true
 			all = append(all, s)
+			if f != nil {
+				f(s, v)
+			}
 		}
 	})
 	slices.Sort(all)
@@ -163,6 +172,8 @@ func (r *reader) approver(n ast.Node) (a Approver) {
 	switch person := a.Person.Type != "" && a.Person.ID != ""; {
 	case person == (len(a.Claims) > 0), !person && !a.Person.IsZero():
 		r.at(n, "a member is a person (type and id) or everybody with the same claims")
+	case person:
+		r.mention(MentionsType, a.Person.Type, "approvers", n)
 	}
 	return a
 }

@@ -20,8 +20,10 @@ func (r *reader) capabilities(n ast.Node) {
 					k.Class = "?" // complained of already
 				}
 			},
-			"actions": func(n ast.Node) { k.Actions = r.texts(n, "actions") },
-			"limits":  func(n ast.Node) { r.limits(n, k) },
+			"actions": func(n ast.Node) {
+				k.Actions = r.texts(n, "actions", func(s string, at ast.Node) { r.mention(MentionsGroup, s, what, at) })
+			},
+			"limits": func(n ast.Node) { r.limits(n, k) },
 		})
 		if k.Class == "" {
 			r.at(at, "%s has no class: one of read, write, egress, money, admin", what)
@@ -40,7 +42,7 @@ func (r *reader) limits(n ast.Node, k *Capability) {
 	l := &k.Limits
 	r.object(n, "limits", fields{
 		"class":   func(n ast.Node) { l.Class = r.class(n) },
-		"regions": func(n ast.Node) { l.Regions = r.some(n, "regions", r.texts(n, "regions")) },
+		"regions": func(n ast.Node) { l.Regions = r.some(n, "regions", r.texts(n, "regions", nil)) },
 		"schedules": func(n ast.Node) {
 			l.Schedules = r.some(n, "schedules", r.names(n, "schedules", func(s string, at ast.Node) {
 				r.later = append(r.later, func() {

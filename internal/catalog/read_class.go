@@ -13,6 +13,7 @@ func (r *reader) types(n ast.Node) {
 		if !r.keyName(name, at, "type") {
 			return
 		}
+		r.mention(MentionsType, name, "types", at)
 		t := &Type{Name: name}
 		r.object(v, "type "+name, fields{
 			"class": func(n ast.Node) {
@@ -22,7 +23,7 @@ func (r *reader) types(n ast.Node) {
 			},
 			"labels":             func(n ast.Node) { t.Labels = r.names(n, "labels", nil) },
 			"jurisdiction":       func(n ast.Node) { t.Jurisdiction = r.text(n, "jurisdiction") },
-			"request_properties": func(n ast.Node) { t.RequestProperties = r.texts(n, "request_properties") },
+			"request_properties": func(n ast.Node) { t.RequestProperties = r.texts(n, "request_properties", nil) },
 		})
 		r.c.types[name] = t
 	})
@@ -32,7 +33,11 @@ func (r *reader) classify(n ast.Node) (rules []*rule) {
 	r.list(n, "classify", func(v ast.Node) {
 		q := &rule{}
 		r.object(v, "a rule", fields{
-			"type": func(n ast.Node) { q.typ = r.ident(n, "type") },
+			"type": func(n ast.Node) {
+				if q.typ = r.ident(n, "type"); q.typ != "" {
+					r.mention(MentionsType, q.typ, "classify", n)
+				}
+			},
 			"id": func(n ast.Node) {
 				q.id = r.text(n, "id")
 				q.prefix = q.id

@@ -53,8 +53,10 @@ func (r *reader) entities(n ast.Node) {
 		}
 		if t := first(r.value(v)); t != nil {
 			lines[e.Ref] = t.Position.Line
+			e.line, e.column = int32(t.Position.Line), int32(t.Position.Column)
 		}
 		places[e.Ref] = v
+		r.mention(MentionsType, e.Type, "entity "+e.Ref.String(), v)
 		r.c.entities[e.Ref] = e
 		r.c.byType[e.Type] = append(r.c.byType[e.Type], e)
 		r.later = append(r.later, func() {

@@ -21,7 +21,10 @@ func (r *reader) signals(n ast.Node) {
 	r.object(n, "signals", fields{
 		"always": func(n ast.Node) { s.always = join(list(n), nil) },
 		"actions": func(n ast.Node) {
-			r.each(n, "actions", func(action string, _, v ast.Node) { s.actions[action] = list(v) })
+			r.each(n, "actions", func(action string, at, v ast.Node) {
+				r.mention(MentionsAction, action, "signals", at)
+				s.actions[action] = list(v)
+			})
 		},
 	})
 	for action, own := range s.actions {

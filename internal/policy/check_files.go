@@ -5,33 +5,19 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
-
 	"github.com/safeconduct/safeconduct/internal/catalog"
 )
 
 // Check returns everything that is wrong with src, or looks wrong: what Compile would refuse, and
 // warnings besides, those included that depend on the date. The list may be empty and is never nil.
 func Check(src Source, cat *catalog.Catalog, now time.Time) *Problems {
-	s, ps := compile(src, cat)
-	if !withinBounds(src, new(Problems)) {
-		return ps
+	d := compile(src, cat)
+	if c := d.checker; c != nil {
+		c.now = now
+		c.review(d.rules)
+		d.problems.sort(fileOrder(src))
 	}
-	c := checker{files: src.Files, ps: ps, now: now}
-	if s != nil && s.schema != nil {
-		c.strict = validate.New(s.schema.resolved, validate.WithStrict())
-	}
-	rules := parsePolicies(src.Files, new(Problems))
-	for _, r := range rules {
-		annotate(r, src.Files[r.file].Name, cat, new(Problems))
-		c.dates(r)
-		if c.strict != nil {
-			c.idle(r)
-		}
-	}
-	c.permits(rules)
-	ps.sort(fileOrder(src))
-	return ps
+	return d.problems
 }
 
 // CheckFiles is Check for files: of policies, of the schema ("" for none) and of the catalog ("" for

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,40 +12,61 @@ import (
 )
 
 // parsePolicies reads the policies of all files. Rules that could be read come back with id, file,
-// statement, policy, AST and effect set; every one that could not is a problem of its own and spoils
-// no other.
+// statement, policy, AST and effect set, in the order of the text; every one that could not is a
+// problem of its own and spoils no other.
 func parsePolicies(files []File, ps *Problems) []*rule {
-	var rules []*rule
-	for i, f := range files {
-		for n, st := range splitStatements(f.Text) {
-			if p, ok := tooDeep(st.tokens, maxDepth, maxTokens); !ok {
-				ps.add(Problem{File: f.Name, Line: p.line, Column: p.column, Message: "policy is too large or nested too deeply"})
-				continue
-			}
-			p, err := parseOne(f.Text[st.start().offset:st.end()])
-			if err != nil {
-				ps.add(parseProblem(f.Name, st, err))
-				continue
-			}
-			ast := (*cedarast.Policy)(p.AST())
-			ast.Position = cedarast.Position{Filename: f.Name, Offset: st.start().offset, Line: st.start().line, Column: st.start().column}
-			r := &rule{
-				id:        fmt.Sprintf("%s#%d", strings.TrimSuffix(path.Base(f.Name), ".cedar"), n+1),
-				policy:    p,
-				ast:       ast,
-				forbid:    ast.Effect == cedarast.EffectForbid,
-				file:      i,
-				statement: st,
-			}
-			for _, a := range ast.Annotations {
-				if a.Key == "id" && a.Value != "" {
-					r.id = string(a.Value)
-				}
-			}
-			rules = append(rules, r)
+	cut := make([][]statement, len(files))
+	inParallel(len(files), func(i int) { cut[i] = splitStatements(files[i].Text) })
+	var all []unread
+	for i, list := range cut {
+		for n, st := range list {
+			all = append(all, unread{file: i, number: n + 1, statement: st})
 		}
 	}
-	return rules
+	rules, problems := make([]*rule, len(all)), make([]Problem, len(all))
+	inParallel(len(all), func(i int) {
+		rules[i], problems[i] = all[i].read(files[all[i].file])
+	})
+	for i, r := range rules {
+		if r == nil {
+			ps.add(problems[i])
+		}
+	}
+	return slices.DeleteFunc(rules, func(r *rule) bool { return r == nil })
+}
+
+// An unread statement is one that is not parsed yet.
+type unread struct {
+	file, number int // which file, and which statement of it, from 1
+	statement
+}
+
+// read returns the rule, or nil and the problem that it has.
+func (u unread) read(f File) (*rule, Problem) {
+	start := u.start()
+	if p, ok := tooDeep(u.tokens, maxDepth, maxTokens); !ok {
+		return nil, Problem{File: f.Name, Line: p.line, Column: p.column, Message: "policy is too large or nested too deeply"}
+	}
+	p, err := parseOne(f.Text[start.offset:u.end()])
+	if err != nil {
+		return nil, parseProblem(f.Name, u.statement, err)
+	}
+	ast := (*cedarast.Policy)(p.AST())
+	ast.Position = cedarast.Position{Filename: f.Name, Offset: start.offset, Line: start.line, Column: start.column}
+	r := &rule{
+		id:        fmt.Sprintf("%s#%d", strings.TrimSuffix(path.Base(f.Name), ".cedar"), u.number),
+		policy:    p,
+		ast:       ast,
+		forbid:    ast.Effect == cedarast.EffectForbid,
+		file:      u.file,
+		statement: u.statement,
+	}
+	for _, a := range ast.Annotations {
+		if a.Key == "id" && a.Value != "" {
+			r.id = string(a.Value)
+		}
+	}
+	return r, Problem{}
 }
 
 var parsePlace = regexp.MustCompile(`(?:parse error at )?<input>:(\d+):(\d+):? ?`)

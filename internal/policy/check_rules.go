@@ -9,39 +9,57 @@ import (
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/types"
 	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 )
 
-// checkRules looks for what is wrong with rules that could be parsed and annotated: ids given
-// twice, what the schema refuses, and what can never have an effect.
-func checkRules(files []File, rules []*rule, s *schema, ps *Problems) {
-	c := checker{files: files, ps: ps}
-	c.ids(rules)
+// A checker looks for what is wrong with rules that could be parsed and annotated: ids given twice,
+// what the schema refuses, and what can never have an effect.
+type checker struct {
+	files  []File
+	ps     *Problems
+	now    time.Time
+	narrow *narrower // nil if there is no schema to check against
+	strict *validate.Validator
+
+	required                         []string // signals that the catalog requires of every act
+	attributes, entityTypes, actions []string // every name of the schema, for hints
+}
+
+// newChecker returns a checker of the files' rules. The schema may be nil.
+func newChecker(files []File, s *schema, ps *Problems) *checker {
+	c := &checker{files: files, ps: ps}
 	if s != nil {
-		c.schema = s.resolved
-		narrow := newNarrower(s)
-		c.learn()
-		for _, r := range rules {
-			c.strict = narrow.validator(r.ast)
-			c.types(r)
-		}
+		c.narrow = newNarrower(s)
+		c.learn(s.resolved)
+	}
+	return c
+}
+
+// check reports what is wrong with the rules.
+func (c *checker) check(rules []*rule) {
+	c.ids(rules)
+	if c.narrow != nil {
+		c.each(rules, (*checker).types)
 	}
 	for _, r := range rules {
 		c.lint(r)
 	}
 }
 
-type checker struct {
-	files  []File
-	ps     *Problems
-	now    time.Time
-	schema *resolved.Schema
-	strict *validate.Validator
-
-	attributes, entityTypes, actions []string // every name of the schema, for hints
+// each calls f with every rule and a checker of its own, which knows the rule's validator, on all
+// cores. Problems are told in the order of the rules.
+func (c *checker) each(rules []*rule, f func(*checker, *rule)) {
+	found := make([]Problems, len(rules))
+	inParallel(len(rules), func(i int) {
+		own := *c
+		own.ps, own.strict = &found[i], c.narrow.validator(rules[i].ast)
+		f(&own, rules[i])
+	})
+	for i := range found {
+		c.ps.List = append(c.ps.List, found[i].List...)
+	}
 }
 
 // at returns a problem of r whose place is t.
@@ -86,34 +104,6 @@ func (c *checker) ids(rules []*rule) {
 	}
 }
 
-// lint warns of what compiles and is probably not meant.
-func (c *checker) lint(r *rule) {
-	if r.mode != disabled && r.forbid && r.reason == "" {
-		c.at(r, r.statement.head(), SeverityWarning, `add @reason("...") with a reason of the catalog, so that the refused learn why`,
-			"forbid without @reason")
-	}
-}
-
-// dates warns of policies that are over.
-func (c *checker) dates(r *rule) {
-	if r.mode != disabled && !r.expires.IsZero() && !c.now.Before(r.expires) {
-		c.at(r, r.annotation("expires"), SeverityWarning, "remove the policy or move the date",
-			"the policy expired at %s", r.expires.Format(time.RFC3339))
-	}
-}
-
-// permits warns if nothing is permitted.
-func (c *checker) permits(rules []*rule) {
-	for _, r := range rules {
-		if !r.forbid && r.mode == enforce && (r.expires.IsZero() || c.now.Before(r.expires)) {
-			return
-		}
-	}
-	if len(rules) > 0 {
-		c.ps.add(Problem{Severity: SeverityWarning, Message: "no policy permits anything", Hint: "what no policy permits is denied"})
-	}
-}
-
 // types reports what the schema refuses in r, each error at the narrowest place that is known. A
 // policy that is in order costs one run of the validator.
 func (c *checker) types(r *rule) {
@@ -152,29 +142,11 @@ func (c *checker) types(r *rule) {
 	}
 }
 
-// idle warns of a policy that is in order and whose conditions can never hold.
-func (c *checker) idle(r *rule) {
-	if len(r.ast.Conditions) > 0 && len(r.statement.clauses) > 0 && c.neverHolds(r.ast) {
-		c.at(r, r.statement.clauses[0].tokens[0], SeverityWarning, "", "these conditions can never hold: the policy never fires")
-	}
-}
-
 // plainest drops errors that follow from others of the list: that two types differ, where one of them
 // should not be there at all.
 func plainest(list []error) []error {
 	wrong := slices.ContainsFunc(list, func(e error) bool { return strings.HasPrefix(e.Error(), "unexpected type: ") })
 	return slices.DeleteFunc(list, func(e error) bool { return wrong && strings.HasPrefix(e.Error(), "the types ") })
-}
-
-// neverHolds reports whether the validator knows the conditions to be false for every request: it
-// does not look at what stands behind such a one, even if that has the wrong type.
-func (c *checker) neverHolds(p *cedarast.Policy) bool {
-	q := *p
-	q.Conditions = append(slices.Clone(p.Conditions), cedarast.ConditionType{
-		Condition: cedarast.ConditionWhen,
-		Body:      cedarast.NodeValue{Value: types.String("")},
-	})
-	return len(validatePolicy(c.strict, &q)) == 0
 }
 
 // A unit is a part of a policy that can be judged by itself: a clause, or one of the conditions that
@@ -334,7 +306,7 @@ func findToken(toks []token, otherwise token, word string) token {
 }
 
 // learn collects the names of the schema.
-func (c *checker) learn() {
+func (c *checker) learn(s *resolved.Schema) {
 	attrs := make(map[string]bool)
 	var walk func(t resolved.IsType)
 	walk = func(t resolved.IsType) {
@@ -348,14 +320,14 @@ func (c *checker) learn() {
 			}
 		}
 	}
-	for name, e := range c.schema.Entities {
+	for name, e := range s.Entities {
 		c.entityTypes = append(c.entityTypes, string(name))
 		walk(e.Shape)
 	}
-	for name := range c.schema.Enums {
+	for name := range s.Enums {
 		c.entityTypes = append(c.entityTypes, string(name))
 	}
-	for uid, a := range c.schema.Actions {
+	for uid, a := range s.Actions {
 		c.actions = append(c.actions, string(uid.ID))
 		if a.AppliesTo != nil {
 			walk(a.AppliesTo.Context)

@@ -25,6 +25,7 @@ action "pay" in ["money"] appliesTo { principal: [Agent], resource: [Account], c
 const checkCatalog = `
 reasons: {closed: {message: "It is closed."}}
 obligations: {tell: {type: notification}}
+signals: {always: [confidence]}
 `
 
 var checkDay = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
@@ -40,34 +41,34 @@ func check(t *testing.T, policies, schema string) *policy.Problems {
 
 func TestCheck(t *testing.T) {
 	// Every faulty policy stands beside a good one, so that the warning of no permit stays away.
-	const good = "@id(\"good\") permit (principal, action, resource);\n"
+	const good = "@id(\"good\") permit (principal is Agent, action, resource);\n"
 	for _, tt := range []struct{ name, policies, want string }{
 		{"nothing", `@id("x") @reason("closed") forbid (principal, action, resource) when { resource.balance < 0 };`, ""},
-		{"a missing semicolon", "permit (principal, action, resource)",
-			"p.cedar:2:37: the policy ends where \";\" is expected\n\thint: every policy ends with a semicolon\n"},
-		{"two parse errors", "permit (principal, action);\npermits (principal, action, resource);\n" + `@id("late") permit (principal, action, resource);`,
+		{"a missing semicolon", "permit (principal is Agent, action, resource)",
+			"p.cedar:2:46: the policy ends where \";\" is expected\n\thint: every policy ends with a semicolon\n"},
+		{"two parse errors", "permit (principal, action);\npermits (principal, action, resource);\n" + `@id("late") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:26: found \")\", expected \",\"\n" +
 				"p.cedar:3:1: found \"permits\", expected permit or forbid\n\thint: a policy is annotations, then permit or forbid with (principal, action, resource), then when {...} and unless {...}\n"},
 		{"a template", `permit (principal == ?principal, action, resource);`,
 			"p.cedar:2:22: expected ident, found \"?\"\n\thint: templates are not supported; write the entity\n"},
 		{"a string that does not end", "permit (principal, action, resource) when { \"a };\n",
 			"p.cedar:2:45: literal not terminated\n"},
-		{"an unknown annotation", `@ide("x") permit (principal, action, resource);`,
+		{"an unknown annotation", `@ide("x") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:2: unknown annotation @ide\n\thint: did you mean \"id\"?\n"},
-		{"an annotation beyond recognition", "\n  @severity(\"x\") permit (principal, action, resource);",
+		{"an annotation beyond recognition", "\n  @severity(\"x\") permit (principal is Agent, action, resource);",
 			"p.cedar:3:4: unknown annotation @severity\n\thint: one of @id, @title, @mode, @not_before, @expires, @remedy, @obligations, @reason\n"},
-		{"bad values", "@id(\"x\") @mode(\"off\") @not_before(\"tomorrow\")\n@obligations(\"tel\") @reason(\"clsed\")\npermit (principal, action, resource);",
+		{"bad values", "@id(\"x\") @mode(\"off\") @not_before(\"tomorrow\")\n@obligations(\"tel\") @reason(\"clsed\")\npermit (principal is Agent, action, resource);",
 			"p.cedar:2:11: unknown mode \"off\"\n\thint: one of enforce, shadow, disabled\n" +
 				"p.cedar:2:24: @not_before is not an RFC 3339 time: \"tomorrow\"\n\thint: write a date with time and zone, as in \"2026-01-31T18:00:00+01:00\"\n" +
 				"p.cedar:3:2: unknown obligation \"tel\"\n\thint: declare it in the catalog\n" +
 				"p.cedar:3:22: unknown reason \"clsed\"\n\thint: declare it in the catalog\n"},
-		{"a remedy of a permit", `@id("x") @remedy("approval") permit (principal, action, resource);`,
+		{"a remedy of a permit", `@id("x") @remedy("approval") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:11: @remedy on a permit\n\thint: a permit needs no remedy; put the condition into a forbid of its own\n"},
-		{"an id given twice", `@id("good") permit (principal, action, resource);`,
+		{"an id given twice", `@id("good") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:2: policy id \"good\" is already taken at p.cedar:1\n\thint: ids name policies in the record, so that each must be given once\n"},
 		{"a forbid without a reason", `@id("x") forbid (principal, action, resource) when { resource.balance < 0 };`,
 			"p.cedar:2:10: warning: forbid without @reason\n\thint: add @reason(\"...\") with a reason of the catalog, so that the refused learn why\n"},
-		{"an expired policy", `@id("x") @expires("2026-11-22T00:00:00Z") permit (principal, action, resource);`,
+		{"an expired policy", `@id("x") @expires("2026-11-22T00:00:00Z") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:11: warning: the policy expired at 2026-11-22T00:00:00Z\n\thint: remove the policy or move the date\n"},
 		{"an unknown action", `permit (principal, action == Action::"pai", resource);`,
 			"p.cedar:2:38: unrecognized action `Action::\"pai\"`\n\thint: did you mean \"pay\"?\n"},
@@ -91,6 +92,17 @@ func TestCheck(t *testing.T) {
 		{"faults of two clauses", "permit (principal, action, resource)\nwhen { resource.sttus == 1 }\nunless { resource.balnce == 2 };",
 			"p.cedar:3:17: attribute `sttus` on entity type `Account` not found\n\thint: did you mean \"status\"?\n" +
 				"p.cedar:4:19: attribute `balnce` on entity type `Account` not found\n\thint: did you mean \"balance\"?\n"},
+		{"everything to everybody", `@id("x") permit (principal, action, resource) when { true };`,
+			"p.cedar:2:10: warning: the policy permits everything to everybody that no forbid refuses\n\thint: name a principal, an action or a resource, or add a condition\n"},
+		{"everything to everybody, disabled", `@id("x") @mode("disabled") permit (principal, action, resource);`, ""},
+		{"everything to everybody, in the shadow", `@id("x") @mode("shadow") @reason("closed") forbid (principal, action, resource) unless { false };`,
+			"p.cedar:2:44: warning: the policy forbids everything to everybody\n\thint: to stop everything for a while this serves; otherwise name a principal, an action or a resource, or add a condition\n"},
+		{"a trial that is over", `@id("x") @mode("shadow") @expires("2026-11-23T00:00:00Z") permit (principal is Agent, action, resource);`,
+			"p.cedar:2:27: warning: the policy expired at 2026-11-23T00:00:00Z\n\thint: its trial is over and nothing is recorded of it any more: enforce it, remove it, or move the date\n"},
+		{"a forbid that silence escapes", `@reason("closed") forbid (principal, action, resource) when { resource.balance > 1 && (context.claimed has purpose && context.claimed.purpose == "x") };`,
+			"p.cedar:2:19: warning: a caller that does not state \"purpose\" escapes this forbid\n\thint: forbid it unless the claim is there and good: `unless { context.claimed has purpose && ... }`, or require the signal in the catalog if it is one\n"},
+		{"a forbid that silence does not escape", `@reason("closed") forbid (principal, action, resource) unless { context.claimed has purpose && context.claimed.purpose == "x" };`, ""},
+		{"a claim that the catalog requires", `@reason("closed") forbid (principal, action, resource) when { context.claimed has confidence && context.claimed.confidence.lessThan(decimal("0.5")) };`, ""},
 		{"conditions that never hold", `permit (principal, action, resource) when { resource is Card };`,
 			"p.cedar:2:38: warning: these conditions can never hold: the policy never fires\n"},
 		{"after a comment and letters beyond ASCII", "// é\n/* ä\n */ permit (principal, action, resource) when { \"äöü\" == resource.balence };",
@@ -106,7 +118,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckNothingPermitted(t *testing.T) {
-	ps := check(t, `@reason("closed") forbid (principal, action, resource);`, checkSchema)
+	ps := check(t, `@reason("closed") forbid (principal is Agent, action, resource);`, checkSchema)
 	if got, want := ps.String(), "warning: no policy permits anything\n\thint: what no policy permits is denied\n"; got != want {
 		t.Errorf("problems = %q, want %q", got, want)
 	}

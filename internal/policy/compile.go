@@ -23,12 +23,19 @@ const (
 	maxExpansion   = 400_000 // attributes of a schema once its types are written out
 )
 
+// A draft is a set on its way: what compiling found, and what a closer look starts from.
+type draft struct {
+	set      *Set     // can be used only if no problem is an error
+	rules    []*rule  // in the order of the source; those that could be parsed
+	checker  *checker // nil if the source is beyond the bounds
+	problems *Problems
+}
+
 // compile checks src and compiles it as far as it can, so that every problem is found at once.
-// The set can be used only if no problem is an error.
-func compile(src Source, cat *catalog.Catalog) (*Set, *Problems) {
+func compile(src Source, cat *catalog.Catalog) *draft {
 	ps := new(Problems)
 	if !withinBounds(src, ps) {
-		return nil, ps
+		return &draft{problems: ps}
 	}
 	s := &Set{
 		source: Source{Schema: src.Schema, Files: slices.Clone(src.Files)},
@@ -42,19 +49,20 @@ func compile(src Source, cat *catalog.Catalog) (*Set, *Problems) {
 	for _, r := range rules {
 		annotate(r, src.Files[r.file].Name, cat, ps)
 	}
-	checkRules(src.Files, rules, s.schema, ps)
+	c := newChecker(src.Files, s.schema, ps)
+	if cat != nil {
+		c.required = cat.Signals()
+	}
+	c.check(rules)
 	if s.schema != nil {
 		s.stored = newStored(s.schema, cat, ps)
+		checkMentions(s.schema, cat, ps)
 	}
 	if !ps.HasErrors() {
 		s.arrange(rules)
 	}
-	names := []string{schemaFile, catalogFile}
-	for _, f := range src.Files {
-		names = append(names, f.Name)
-	}
-	ps.sort(names)
-	return s, ps
+	ps.sort(fileOrder(src))
+	return &draft{set: s, rules: rules, checker: c, problems: ps}
 }
 
 // arrange puts the rules in the order in which they are judged and indexes them.

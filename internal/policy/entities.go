@@ -39,7 +39,7 @@ func newStored(s *schema, cat *catalog.Catalog, ps *Problems) *stored {
 		}
 		slices.Sort(names)
 		for _, name := range names {
-			st.addType(s, cat, name, problem)
+			st.addType(s, cat, name, ps)
 		}
 	}
 	for _, a := range s.actions {
@@ -68,7 +68,11 @@ func newStored(s *schema, cat *catalog.Catalog, ps *Problems) *stored {
 // catalogFile is the name under which problems of the catalog are reported.
 const catalogFile = "catalog"
 
-func (st *stored) addType(s *schema, cat *catalog.Catalog, name string, problem func(hint, format string, args ...any)) {
+func (st *stored) addType(s *schema, cat *catalog.Catalog, name string, ps *Problems) {
+	var line, column int
+	problem := func(hint, format string, args ...any) {
+		ps.add(Problem{File: catalogFile, Line: line, Column: column, Message: fmt.Sprintf(format, args...), Hint: hint})
+	}
 	kind := s.kinds[name]
 	if t, ok := cat.Type(name); ok {
 		for _, p := range t.RequestProperties {
@@ -87,6 +91,7 @@ func (st *stored) addType(s *schema, cat *catalog.Catalog, name string, problem 
 		}
 	}
 	for _, c := range cat.Entities(name) {
+		line, column = c.Place()
 		uid := types.NewEntityUID(kind.typ, types.String(c.ID))
 		switch {
 		case kind.typ == agentEntity:

@@ -174,7 +174,7 @@ func atomOf(n cedarast.IsNode) (atom, bool) {
 		q, ok := quantityOf(n.Arg)
 		return atom{on: q, is: empty}, ok
 	case cedarast.NodeTypeHas:
-		q, ok := quantityOf(cedarast.NodeTypeAccess{StrOpNode: n.StrOpNode})
+		q, ok := quantityOf(cedarast.NodeTypeAccess(n))
 		return atom{on: q, is: present}, ok
 	case cedarast.NodeTypeExtensionCall:
 		if is, ok := decimalOrder[string(n.Name)]; ok && len(n.Args) == 2 {

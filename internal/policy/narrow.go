@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -13,19 +14,27 @@ import (
 // A narrower finds validators for policies. Cedar's validator looks at every action of its schema
 // for every policy, so that the time to check a set grows with the product of both. A narrower gives
 // it a schema in which only those actions apply to anything that the policy's scope leaves, which
-// are those by which the validator judges; and of the others only those that the policy names.
+// are those by which the validator judges; and of the others only those that the policy names. It
+// is safe for concurrent use.
 type narrower struct {
 	full    *resolved.Schema
-	uids    []types.EntityUID                              // of all actions, sorted
-	members map[types.EntityUID][]types.EntityUID          // of an action group, itself included
-	inside  map[types.EntityType]map[types.EntityType]bool // types that can be in a type, itself included
-	known   map[string]*validate.Validator
+	uids    []types.EntityUID                      // of all actions, sorted
+	samples []types.EntityUID                      // one action of every type, by which the validator knows the type
+	members map[types.EntityUID][]types.EntityUID  // of an action group, itself included
+	asked   map[types.EntityType][]types.EntityUID // the actions that apply to a principal type
+	on      map[types.EntityType][]types.EntityUID // and to a resource type
+
+	mu     sync.Mutex
+	inside map[types.EntityType]map[types.EntityType]bool // types that can be in a type, itself included
+	known  map[string]*validate.Validator
 }
 
 func newNarrower(s *schema) *narrower {
 	n := &narrower{
 		full:    s.resolved,
 		members: make(map[types.EntityUID][]types.EntityUID),
+		asked:   make(map[types.EntityType][]types.EntityUID),
+		on:      make(map[types.EntityType][]types.EntityUID),
 		inside:  make(map[types.EntityType]map[types.EntityType]bool),
 		known:   make(map[string]*validate.Validator),
 	}
@@ -33,9 +42,20 @@ func newNarrower(s *schema) *narrower {
 		n.uids = append(n.uids, uid)
 	}
 	slices.SortFunc(n.uids, compareUID)
-	for _, uid := range n.uids {
+	for i, uid := range n.uids {
+		if i == 0 || uid.Type != n.uids[i-1].Type {
+			n.samples = append(n.samples, uid)
+		}
 		for _, group := range s.groupsOf(uid) {
 			n.members[group] = append(n.members[group], uid)
+		}
+		if to := s.resolved.Actions[uid].AppliesTo; to != nil {
+			for _, t := range to.Principals {
+				n.asked[t] = append(n.asked[t], uid)
+			}
+			for _, t := range to.Resources {
+				n.on[t] = append(n.on[t], uid)
+			}
 		}
 	}
 	return n
@@ -44,42 +64,62 @@ func newNarrower(s *schema) *narrower {
 // validator returns a strict validator that judges p as one of the whole schema would.
 func (n *narrower) validator(p *ast.Policy) *validate.Validator {
 	named := actionsNamed(p)
-	actions, all := n.uids, true
-	if _, ok := p.Action.(ast.ScopeTypeAll); !ok {
-		actions, all = nil, false
-		for _, uid := range scopeActions(p.Action) {
-			actions = append(actions, n.members[uid]...)
-		}
-	}
 	principals, resources := n.typesOf(p.Principal), n.typesOf(p.Resource)
-	if all && principals == nil && resources == nil {
-		named = nil // the whole schema
+	_, all := p.Action.(ast.ScopeTypeAll)
+	whole := all && principals == nil && resources == nil
+	if whole {
+		named = nil
 	}
 	key := n.key(p, named)
-	if v := n.known[key]; v != nil {
+	n.mu.Lock()
+	v := n.known[key]
+	n.mu.Unlock()
+	if v != nil {
 		return v
 	}
 	s := *n.full
-	if !all || principals != nil || resources != nil {
+	if !whole {
 		s.Actions = make(map[types.EntityUID]resolved.Action)
-		n.addTypes(&s)
+		for _, uid := range n.samples {
+			n.add(&s, uid)
+		}
 		for _, uid := range named {
 			n.add(&s, uid)
 		}
-		for _, uid := range actions {
+		for _, uid := range n.reached(p.Action, principals, resources) {
+			n.add(&s, uid)
 			a := n.full.Actions[uid]
-			fits := a.AppliesTo != nil && meets(a.AppliesTo.Principals, principals) && meets(a.AppliesTo.Resources, resources)
-			if fits || !all {
-				n.add(&s, uid)
-			}
-			if fits {
+			if a.AppliesTo != nil && meets(a.AppliesTo.Principals, principals) && meets(a.AppliesTo.Resources, resources) {
 				s.Actions[uid] = a
 			}
 		}
 	}
-	v := validate.New(&s, validate.WithStrict())
+	v = validate.New(&s, validate.WithStrict())
+	n.mu.Lock()
 	n.known[key] = v
+	n.mu.Unlock()
 	return v
+}
+
+// reached returns the actions that a policy may speak of: those of its scope, or if that is open,
+// those that apply to one of the types that the rest of the scope leaves. At least one of these is
+// then given.
+func (n *narrower) reached(scope ast.IsActionScopeNode, principals, resources map[types.EntityType]bool) []types.EntityUID {
+	var out []types.EntityUID
+	if _, all := scope.(ast.ScopeTypeAll); !all {
+		for _, uid := range scopeActions(scope) {
+			out = append(out, n.members[uid]...)
+		}
+		return out
+	}
+	by, left := n.on, resources
+	if resources == nil {
+		by, left = n.asked, principals
+	}
+	for t := range left {
+		out = append(out, by[t]...)
+	}
+	return out
 }
 
 // add puts an action and its groups into s, applying to nothing.
@@ -92,17 +132,6 @@ func (n *narrower) add(s *resolved.Schema, uid types.EntityUID) {
 	s.Actions[uid] = a
 	for p := range a.Entity.Parents.All() {
 		n.add(s, p)
-	}
-}
-
-// addTypes puts one action of every type into s, by which the validator knows the type.
-func (n *narrower) addTypes(s *resolved.Schema) {
-	var last types.EntityType
-	for _, uid := range n.uids {
-		if uid.Type != last {
-			n.add(s, uid)
-			last = uid.Type
-		}
 	}
 }
 
@@ -159,6 +188,8 @@ func (n *narrower) typesOf(s ast.IsScopeNode) map[types.EntityType]bool {
 
 // typesIn returns the types whose entities can be in one of type t, t included.
 func (n *narrower) typesIn(t types.EntityType) map[types.EntityType]bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if in := n.inside[t]; in != nil {
 		return in
 	}

@@ -63,11 +63,11 @@ type Set struct {
 // Compile checks src against its schema and the catalog and compiles it. A nil catalog declares
 // nothing. The error, if any, is authz.ErrInvalid and a *Problems with every problem found.
 func Compile(src Source, cat *catalog.Catalog) (*Set, error) {
-	s, ps := compile(src, cat)
-	if err := ps.Err(); err != nil {
+	d := compile(src, cat)
+	if err := d.problems.Err(); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return d.set, nil
 }
 
 // Version returns the number under which the set was published, 0 if it never was.
