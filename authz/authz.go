@@ -93,7 +93,7 @@ type Observed struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Provenance says where arguments came from, if the enforcement point keeps track; nil if not.
 	Provenance *Provenance `json:"provenance,omitempty"`
-	// Obligations lists the ids that the enforcement point says it can meet; nil means it did not say.
+	// Obligations lists the ids or types that the enforcement point says it can meet; nil means it did not say.
 	Obligations []string `json:"supported_obligations,omitempty"`
 }
 

@@ -80,6 +80,16 @@ type Obligation struct {
 	Properties json.RawMessage `json:"properties,omitempty"`
 }
 
+// ProfileType is the type under which the AuthZEN obligations profile knows o: its own, if the profile
+// registers it, else "custom".
+func (o *Obligation) ProfileType() string {
+	switch o.Type {
+	case "step-up", "notification", "session_termination":
+		return o.Type
+	}
+	return "custom"
+}
+
 // A Fired names a policy that took part in a decision.
 type Fired struct {
 	Policy string `json:"policy"`           // its id

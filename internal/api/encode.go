@@ -54,19 +54,8 @@ func appendDecision(b []byte, d *authz.Decision) []byte {
 	}
 	if len(d.Obligations) > 0 {
 		b = append(b, `,"obligations":[`...)
-		for i, o := range d.Obligations {
-			b = comma(b, i)
-			b = append(b, `{"id":`...)
-			b = appendString(b, o.ID)
-			b = append(b, `,"type":`...)
-			b = appendString(b, o.Type)
-			b = append(b, `,"properties":`...)
-			if len(o.Properties) == 0 {
-				b = append(b, `{}`...)
-			} else {
-				b = append(b, o.Properties...)
-			}
-			b = append(b, '}')
+		for i := range d.Obligations {
+			b = appendObligation(comma(b, i), &d.Obligations[i])
 		}
 		b = append(b, ']')
 	}

@@ -37,6 +37,12 @@ type ErrorBody struct {
 	Error ErrorDetail `json:"error"`
 }
 
+// A RefusalBody is what an error of an evaluation route looks like: it refuses, and nothing is recorded.
+type RefusalBody struct {
+	Decision bool        `json:"decision" doc:"always false"`
+	Error    ErrorDetail `json:"error"`
+}
+
 // An ErrorDetail says what went wrong, for programs (Code) and for people (Message).
 type ErrorDetail struct {
 	Code      string           `json:"code"`

@@ -40,10 +40,10 @@ type DecisionContext struct {
 	Changes      []authz.Change     `json:"changes,omitempty" doc:"the smallest set of changes that would turn the refusal into permission"`
 	Remedies     []string           `json:"remedies,omitempty" doc:"approval, step_up: those that together lift the refusal"`
 	Obligations  []authz.Obligation `json:"obligations,omitempty" doc:"all must be met, else the act must not happen"`
-	Error        *ItemError         `json:"error,omitempty" doc:"of an item of a batch that could not be understood"`
+	Error        *ItemError         `json:"error,omitempty" doc:"of an item of a batch that could not be understood, or does not fit the schema"`
 }
 
-// An ItemError says why an item of a batch could not be understood.
+// An ItemError says why an item of a batch could not be understood, or does not fit the schema.
 type ItemError struct {
 	Status  int    `json:"status"`
 	Message string `json:"message"`

@@ -33,7 +33,7 @@ func makeMetadata(publicURL string) ([]byte, error) {
 		SearchResourceEndpoint:    publicURL + "/access/v1/search/resource",
 		SearchActionEndpoint:      publicURL + "/access/v1/search/action",
 		Capabilities:              []string{},
-		SupportedObligations:      []string{"step-up", "notification", "session_termination", "custom"},
+		SupportedObligations:      obligationTypes,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the metadata: %w", err)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -10,7 +11,8 @@ import (
 //
 //   - "observed": {"ip", "session", "provenance": {"prompt", "operator", "untrusted", "unknown"},
 //     "supported_obligations"}
-//   - "supported_obligations", where the obligations profile puts it
+//   - "supported_obligations", where the obligations profile puts it: types, of which those count that
+//     the metadata names; in "observed" there may be the catalog's ids as well
 //   - "on_behalf_of": for whom the agent acts, [{"type", "id"}], nearest first
 //
 // Unknown members of observed are refused: an observation that we would drop is one that the
@@ -93,7 +95,8 @@ func (p *parser) context() (claimed authz.Claimed, seen *sight, err error) {
 func (p *parser) sight(member string, s *sight) (err error) {
 	switch member {
 	case "supported_obligations":
-		s.observed.Obligations, err = p.names("context.supported_obligations")
+		list, err := p.names("context.supported_obligations")
+		s.supports(slices.DeleteFunc(list, func(typ string) bool { return !slices.Contains(obligationTypes, typ) }))
 		return err
 	case "on_behalf_of":
 		s.onBehalf, err = p.persons()
@@ -114,7 +117,9 @@ func (p *parser) sight(member string, s *sight) (err error) {
 		case "session":
 			o.Session, err = p.str("context.observed", ".session", maxSession)
 		case "supported_obligations":
-			o.Obligations, err = p.names("context.observed.supported_obligations")
+			var list []string
+			list, err = p.names("context.observed.supported_obligations")
+			s.supports(list)
 		case "provenance":
 			o.Provenance, err = p.provenance()
 		default:
@@ -122,6 +127,19 @@ func (p *parser) sight(member string, s *sight) (err error) {
 		}
 		return err
 	})
+}
+
+// supports adds to what the enforcement point can meet. From then on it has said something, even if
+// that is nothing.
+func (s *sight) supports(list []string) {
+	if s.observed.Obligations == nil {
+		s.observed.Obligations = []string{}
+	}
+	for _, o := range list {
+		if !slices.Contains(s.observed.Obligations, o) {
+			s.observed.Obligations = append(s.observed.Obligations, o)
+		}
+	}
 }
 
 func (p *parser) provenance() (*authz.Provenance, error) {

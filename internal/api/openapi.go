@@ -44,6 +44,12 @@ func document(routes []route, publicURL string) ([]byte, error) {
 				"default": object{"description": "What went wrong.", "content": object{"application/json": object{"schema": errorRef}}},
 			},
 		}
+		if rt.decides {
+			refusal := object{"application/json": object{"schema": g.schema(reflect.TypeFor[RefusalBody](), false)}}
+			responses := op["responses"].(object)
+			responses["400"] = object{"description": "The request could not be understood, or does not fit the schema: refused, and not recorded.", "content": refusal}
+			responses["default"] = object{"description": "What went wrong: refused.", "content": refusal}
+		}
 		if rt.roles == nil {
 			op["security"] = []any{}
 		} else {

@@ -136,15 +136,16 @@ func union(rules []*rule) []authz.Obligation {
 	return out
 }
 
-// unmet returns the ids of the obligations that are not among those that the enforcement point says
-// it can meet. If it said nothing, it is trusted to meet all.
+// unmet returns the ids of the obligations that the enforcement point does not say it can meet, by
+// their ids, by their types in the catalog, or by those of the AuthZEN obligations profile. If it said
+// nothing, it is trusted to meet all.
 func unmet(list []authz.Obligation, can []string) []string {
 	if can == nil {
 		return nil
 	}
 	var out []string
 	for _, o := range list {
-		if !slices.Contains(can, o.ID) {
+		if !slices.Contains(can, o.ID) && !slices.Contains(can, o.Type) && !slices.Contains(can, o.ProfileType()) {
 			out = append(out, o.ID)
 		}
 	}
