@@ -11,6 +11,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/agent"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
 // A hole is a store that keeps nothing.
@@ -20,19 +21,27 @@ func (hole) Agents(context.Context, authz.AgentID, int) ([]authz.Agent, error) {
 func (hole) PutAgent(context.Context, authz.Agent) error                       { return nil }
 
 // fill returns a registry of n agents, as the log would fill it: every value is freshly decoded.
-func fill(t testing.TB, n int) *agent.Registry {
+// They are of one organisation, in which owners, purposes and lists of capabilities repeat, or else
+// have nothing in common.
+func fill(t testing.TB, n int, alike bool) *agent.Registry {
 	t.Helper()
 	r := agent.NewRegistry(agent.Config{Store: hole{}})
 	for i := range n {
+		of := func(kinds int) int {
+			if alike {
+				return i % kinds
+			}
+			return i
+		}
 		a := authz.Agent{
 			ID:      authz.AgentID(fmt.Sprintf("customer-order-agent-%08d", i)),
-			Owner:   fmt.Sprintf("team-%d@example.org", i%500),
-			Purpose: fmt.Sprintf("process-customer-orders-%d", i%50),
-			Version: "2026.11." + fmt.Sprint(i%20), Creator: "admin:anna", State: authz.AgentActive,
-			Labels: map[string]string{"environment": "production", "region": []string{"eu", "us"}[i%2], "model": "m-" + fmt.Sprint(i%7)},
+			Owner:   fmt.Sprintf("team-%d@example.org", of(500)),
+			Purpose: fmt.Sprintf("process-customer-orders-%d", of(50)),
+			Version: "2026.11." + fmt.Sprint(of(20)), Creator: "admin:anna", State: authz.AgentActive,
+			Labels: map[string]string{"environment": "production", "region": []string{"eu", "us"}[i%2], "model": "m-" + fmt.Sprint(of(7))},
 		}
 		for k := range 6 {
-			a.Capabilities = append(a.Capabilities, fmt.Sprintf("capability-%d-%d", i%30, k))
+			a.Capabilities = append(a.Capabilities, fmt.Sprintf("capability-%d-%d", of(30), k))
 		}
 		body, err := json.Marshal(agent.Change{Agent: a, Why: "filling"})
 		if err != nil {
@@ -54,24 +63,72 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// An agent with six capabilities and three labels takes less than 2 KiB of memory.
+const memorySchema = `
+entity Order;
+action read appliesTo { principal: [Agent, User], resource: [Order], context: { observed: Observed, claimed: Claimed } };`
+
+// An agent with six capabilities and three labels takes less than 2 KiB of memory, together with
+// what the policy engine keeps of agents once every one of them has asked.
 func TestMemoryOfAnAgent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a registry")
 	}
-	const n = 100_000
-	before := heap()
-	r := fill(t, n)
-	each := (heap() - before) / n
-	t.Logf("%d bytes an agent at %d agents", each, n)
-	if each > 2048 {
-		t.Errorf("%d bytes an agent, want at most 2048", each)
+	set, err := policy.Compile(policy.Source{Schema: memorySchema, Files: []policy.File{{Name: "p.cedar", Text: `
+permit (principal in Purpose::"process-customer-orders-1", action, resource)
+when { principal.hasTag("region") && principal.getTag("region") == "us" && context.observed has agent && context.observed.agent.capabilities.contains("capability-1-1") };`}}}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	runtime.KeepAlive(r)
+	for _, tt := range []struct {
+		what  string
+		n     int
+		alike bool
+	}{
+		{"agents of one organisation", 100_000, true},
+		{"agents with nothing in common", 20_000, false},
+	} {
+		before := heap()
+		r := fill(t, tt.n, tt.alike)
+		registered := heap() - before
+		askAll(t, r, set)
+		whole := heap() - before
+		n := uint64(tt.n)
+		t.Logf("%d %s: %d bytes each, %d of the registry and %d of the policy engine", n, tt.what, whole/n, registered/n, (whole-registered)/n)
+		if whole/n > 2048 {
+			t.Errorf("%d %s: %d bytes each, want at most 2048", n, tt.what, whole/n)
+		}
+		runtime.KeepAlive(r)
+	}
+	runtime.KeepAlive(set)
+}
+
+// askAll has every agent ask once.
+func askAll(t *testing.T, r *agent.Registry, set *policy.Set) {
+	t.Helper()
+	asked, allowed := 0, 0
+	for page := r.Agents(agent.Filter{}, "", 1000); len(page) > 0; page = r.Agents(agent.Filter{}, page[len(page)-1].ID, 1000) {
+		for _, a := range page {
+			d := set.Evaluate(&authz.Request{
+				Subject:  authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: string(a.ID)}},
+				Action:   authz.Action{Name: "read"},
+				Resource: authz.Entity{Ref: authz.Ref{Type: "Order", ID: fmt.Sprint(asked)}},
+			}, &authz.Facts{At: start.Add(time.Duration(asked) * time.Second), Agent: a, Trust: authz.NeutralTrust})
+			if d.Code != authz.CodeAllowed && d.Code != authz.CodeNoPermit {
+				t.Fatalf("agent %s: %s, want an answer without a fault", a.ID, d.Code)
+			}
+			asked++
+			if d.Allowed() {
+				allowed++
+			}
+		}
+	}
+	if allowed == 0 || allowed == asked {
+		t.Fatalf("%d of %d requests are allowed, want some", allowed, asked)
+	}
 }
 
 func BenchmarkAgent(b *testing.B) {
-	r := fill(b, 100_000)
+	r := fill(b, 100_000, true)
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
@@ -84,7 +141,7 @@ func BenchmarkAgent(b *testing.B) {
 }
 
 func BenchmarkAgentsFiltered(b *testing.B) {
-	r := fill(b, 100_000)
+	r := fill(b, 100_000, true)
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Agents(agent.Filter{Text: "no such text"}, "", 100)

@@ -105,7 +105,7 @@ func (w *wasmCedar) judge(t *testing.T, c wasmCase) wasmVerdict {
 // fails if Cedar is not installed; SAFECONDUCT_TEST_SEED starts at a given case.
 func TestWasm(t *testing.T) {
 	w := startWasm(t)
-	limit := 8 * time.Second
+	limit := 3 * time.Second
 	if testing.Short() {
 		limit = time.Second
 	}
