@@ -56,11 +56,9 @@ from the backups. To restore, put the file and the key into an empty data direct
 // returns the directory too.
 func openData(c *cobra.Command, dir string) (*store.DB, string, error) {
 	if dir == "" {
-		cfg, err := server.Default()
-		if err != nil {
-			return nil, "", err
+		if dir = server.Default().Data; dir == "" {
+			return nil, "", usageError{errors.New("there is no home directory: name the data directory with --data")}
 		}
-		dir = cfg.Data
 	}
 	name := filepath.Join(dir, server.DatabaseFile)
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {

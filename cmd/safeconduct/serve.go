@@ -56,14 +56,12 @@ const keyFile = "log.key"
 
 // serveConfig returns the configuration of a file, with what flags and the environment say instead.
 func serveConfig(file, data, listen string) (server.Config, error) {
-	cfg, err := server.Default()
+	cfg := server.Default()
 	if file != "" {
-		cfg, err = server.Load(file)
-	} else if err != nil && data != "" {
-		cfg, err = server.Config{}, nil // no home directory is needed
-	}
-	if err != nil {
-		return server.Config{}, err
+		var err error
+		if cfg, err = server.Load(file); err != nil {
+			return server.Config{}, err
+		}
 	}
 	if data != "" {
 		if cfg.Log.Key == filepath.Join(cfg.Data, keyFile) {
@@ -140,6 +138,10 @@ func startHint(err error) error {
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return hinted(err, "another program listens there; choose another port with --listen, or a free one with --listen 127.0.0.1:0")
+	case errors.Is(err, server.ErrKeyMissing):
+		return hinted(err, "restore log.key from its backup; replicas need the same file. If it is lost, name its public half (GET /v1/audit/key, or whatever was kept of it) under log.former_keys, and a new key is made")
+	case errors.Is(err, server.ErrKeyDiffers):
+		return hinted(err, "replicas share one log.key: copy the file that the others use. After a change of keys, name the public half of the one before under log.former_keys")
 	case errors.Is(err, authz.ErrConflict):
 		return hinted(err, "another process serves this data directory; stop it, or choose another with --data")
 	}

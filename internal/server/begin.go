@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -149,7 +150,7 @@ func (s *Server) newestCheckpoint(ctx context.Context) *audit.Checkpoint {
 	if err != nil {
 		return nil
 	}
-	cp, err := audit.ParseCheckpoint(note, s.key.Verifier())
+	cp, err := audit.ParseCheckpoint(note, append(slices.Clone(s.former), s.key.Verifier())...)
 	if err != nil {
 		return nil
 	}

@@ -1,13 +1,15 @@
 package server
 
 import (
-	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/audit"
@@ -67,8 +69,12 @@ type Log struct {
 	// Origin names the log in its checkpoints, host and path without a scheme. It is part of the
 	// key that is made at the first start; changing it later is refused.
 	Origin string
-	// Key is the file of the signing key, Data/log.key by default. It is made if it is missing.
+	// Key is the file of the signing key, Data/log.key by default. It is made if it is missing and the
+	// log is empty. Replicas must share it.
 	Key string
+	// FormerKeys are the public halves of keys that signed for this log before Key. They are believed
+	// as Key is; if they are named and Key is missing, a new one is made.
+	FormerKeys []string
 	// CheckpointInterval is how often a checkpoint is signed while the log grows; 1 s by default.
 	CheckpointInterval time.Duration
 	// Heartbeat is how long the log is silent before it says so; 10 s by default.
@@ -83,19 +89,25 @@ type Telemetry struct {
 	Sample   float64 // share of the requests that are traced, 0 to 1; 0.01 by default
 }
 
-// Default returns the configuration that serves without a file.
-func Default() (Config, error) {
+// Default returns the configuration that serves without a file. Where the user has no home, Data is
+// empty, and must be set.
+func Default() Config {
+	c := Config{Data: defaultData()}
+	c.fill()
+	return c
+}
+
+// defaultData returns the service's directory under the user's state directory, "" if there is none.
+func defaultData() string {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(dir) {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return Config{}, fmt.Errorf("finding the user's state directory: %w", err)
+			return ""
 		}
 		dir = filepath.Join(home, ".local", "state")
 	}
-	c := Config{Data: filepath.Join(dir, "safeconduct")}
-	c.fill()
-	return c, nil
+	return filepath.Join(dir, "safeconduct")
 }
 
 // fill sets what was left out.
@@ -125,6 +137,15 @@ func (c *Config) fill() {
 
 // Validate returns a *Problems with everything that is wrong with c, or nil.
 func (c *Config) Validate() error {
+	ps := c.problems()
+	if c.Data == "" {
+		ps.add(c.line("data"), "data must name a directory: there is no home directory to make one in")
+	}
+	return ps.err()
+}
+
+// problems returns what is wrong with c, but for a directory that may still be named.
+func (c *Config) problems() *Problems {
 	ps := &Problems{file: c.file}
 	for _, check := range []struct {
 		bad  bool
@@ -133,13 +154,13 @@ func (c *Config) Validate() error {
 	}{
 		{!validListen(c.Listen), "listen", "must be HOST:PORT or :PORT, with a port from 0 to 65535"},
 		{c.PublicURL != "" && !validURL(c.PublicURL), "public_url", "must be an absolute https URL without query or fragment (http only on loopback)"},
-		{c.Data == "", "data", "must name a directory"},
 		{c.Postgres != "" && !strings.Contains(c.Postgres, "://") && !strings.Contains(c.Postgres, "="), "postgres", "must be a connection string: postgres://user@host/name, or key=value pairs"},
 		{(c.TLS.Cert == "") != (c.TLS.Key == ""), "tls", "needs both cert and key"},
 		{len(c.Organisation.Policies) > 0 && c.Organisation.Schema == "", "organisation.schema", "is needed beside policies"},
 		{len(c.Organisation.Policies) > 0 && c.Organisation.Catalog == "", "organisation.catalog", "is needed beside policies"},
 		{c.Organisation.Schema != "" && len(c.Organisation.Policies) == 0, "organisation.policies", "are needed beside a schema"},
 		{!validOrigin(c.Log.Origin), "log.origin", "must be a host and a path without a scheme, blanks or '+': example.com/log"},
+		{!validFormer(c.Log), "log.former_keys", "must be verifier keys of this log's origin: origin+hash+key"},
 		{c.Log.CheckpointInterval < 100*time.Millisecond || c.Log.CheckpointInterval > time.Hour, "log.checkpoint_interval", "must be from 100ms to 1h"},
 		{c.Log.Heartbeat < time.Second || c.Log.Heartbeat > time.Hour, "log.heartbeat", "must be from 1s to 1h"},
 		{c.Log.MaxAge < time.Second || c.Log.MaxAge > time.Hour, "log.max_age", "must be from 1s to 1h"},
@@ -158,7 +179,7 @@ func (c *Config) Validate() error {
 			ps.add(c.line(check.path), "%s %s", check.path, check.msg)
 		}
 	}
-	return ps.err()
+	return ps
 }
 
 // line returns the line on which a member, or the nearest one around it, was set; 0 if none was.
@@ -206,4 +227,9 @@ func validOrigin(s string) bool {
 	return s != "" && len(s) <= 200 && !strings.Contains(s, "://") && !strings.ContainsFunc(s, func(c rune) bool {
 		return c <= ' ' || c == '+' || c >= 0x7f
 	})
+}
+
+func validFormer(l Log) bool {
+	vs, err := verifiers(l.FormerKeys)
+	return err == nil && !slices.ContainsFunc(vs, func(v note.Verifier) bool { return v.Name() != l.Origin })
 }

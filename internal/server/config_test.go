@@ -91,6 +91,8 @@ func TestProblems(t *testing.T) {
 		"telemetry:\n  sample: 2\n":            {"f:2: telemetry.sample must be from 0 to 1"},
 		"telemetry:\n  sample: NaN\n":          {"f:2: telemetry.sample must be a number"},
 		"listen: [a]\n":                        {"f:1: listen must be one value"},
+		"log:\n  former_keys: [a+b+c]\n":       {"f:2: log.former_keys must be verifier keys"},
+		"log:\n  former_keys: {a: b}\n":        {"f:2: log.former_keys must be a list"},
 		"listen: a:1\n---\nlisten: b:2\n":      {"f:3: more than one document"},
 		"a: b: c\n":                            {"f:1: "},
 		"x: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000): {"f:1: nested too deeply"},

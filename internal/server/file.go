@@ -84,14 +84,10 @@ func Load(path string) (Config, error) {
 }
 
 // Parse reads and validates the text of a configuration file of that name. The error is a *Problems
-// with every problem that could be found.
+// with every problem that could be found. Where the user has no home and the text names no directory,
+// Data is empty: Validate will ask for it.
 func Parse(path string, text []byte) (Config, error) {
-	c, err := Default()
-	if err != nil {
-		return Config{}, err
-	}
-	defaultData := c.Data
-	c = Config{file: path, lines: map[string]int{}}
+	c := Config{file: path, lines: map[string]int{}}
 	ps := &Problems{file: path}
 	root := parseYAML(text, ps)
 	if err := ps.err(); err != nil {
@@ -102,16 +98,12 @@ func Parse(path string, text []byte) (Config, error) {
 		walk(root, "", 0, members, c.lines, ps)
 	}
 	if c.Data == "" {
-		c.Data = defaultData
+		c.Data = defaultData()
 	}
 	c.fill()
-	if err := c.Validate(); err != nil {
-		if more, ok := errors.AsType[*Problems](err); ok {
-			for _, p := range more.List { // one problem a line is enough
-				if p.Line == 0 || !slices.ContainsFunc(ps.List, func(q Problem) bool { return q.Line == p.Line }) {
-					ps.List = append(ps.List, p)
-				}
-			}
+	for _, p := range c.problems().List { // one problem a line is enough
+		if p.Line == 0 || !slices.ContainsFunc(ps.List, func(q Problem) bool { return q.Line == p.Line }) {
+			ps.List = append(ps.List, p)
 		}
 	}
 	return c, ps.err()
@@ -207,6 +199,7 @@ func (c *Config) members(dir string) map[string]member {
 		"organisation.policies":   paths(&c.Organisation.Policies, path),
 		"log.origin":              text(&c.Log.Origin),
 		"log.key":                 path(&c.Log.Key),
+		"log.former_keys":         list(&c.Log.FormerKeys),
 		"log.checkpoint_interval": duration(&c.Log.CheckpointInterval),
 		"log.heartbeat":           duration(&c.Log.Heartbeat),
 		"log.max_age":             duration(&c.Log.MaxAge),
@@ -391,6 +384,24 @@ func paths(p *[]string, path func(*string) member) member {
 			}
 			if _, err := filepath.Match(s, ""); err != nil {
 				return fmt.Errorf("has a pattern that cannot be read: %.100q", s)
+			}
+			*p = append(*p, s)
+		}
+		return nil
+	}
+}
+
+// list reads one text, or several.
+func list(p *[]string) member {
+	return func(n ast.Node) error {
+		values := []ast.Node{n}
+		if seq, ok := n.(*ast.SequenceNode); ok {
+			values = seq.Values
+		}
+		for _, v := range values {
+			s, err := scalar(v)
+			if err != nil || s == "" {
+				return errors.New("must be a list of texts")
 			}
 			*p = append(*p, s)
 		}

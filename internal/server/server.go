@@ -8,7 +8,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -48,6 +48,7 @@ type Server struct {
 	logger  *slog.Logger
 	db      *store.DB
 	key     *audit.Key
+	former  []note.Verifier
 	log     *audit.Log
 	follow  *audit.Follower
 	index   *audit.Index
@@ -105,7 +106,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.db, err = store.Open(ctx, dbConfig); err != nil {
 		return err
 	}
-	if s.key, err = loadKey(s.cfg.Log); err != nil {
+	if s.key, err = loadKey(ctx, s.cfg.Log, s.db); err != nil {
+		return err
+	}
+	if s.former, err = verifiers(s.cfg.Log.FormerKeys); err != nil {
 		return err
 	}
 	host, _ := os.Hostname()
@@ -115,6 +119,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	if s.log, err = audit.New(logStore, audit.Config{
 		Key:             s.key,
+		Former:          s.former,
 		Writer:          host,
 		Heartbeat:       s.cfg.Log.Heartbeat,
 		CheckpointEvery: s.cfg.Log.CheckpointInterval,
@@ -139,23 +144,6 @@ func (s *Server) open(ctx context.Context) (err error) {
 
 // DatabaseFile is the name of the SQLite database in the data directory.
 const DatabaseFile = "safeconduct.db"
-
-// loadKey reads the log's key, or makes it at the first start.
-func loadKey(c Log) (*audit.Key, error) {
-	key, err := audit.LoadKey(c.Key)
-	if errors.Is(err, authz.ErrNotFound) {
-		if key, err = audit.NewKey(rand.Reader, c.Origin); err == nil {
-			err = key.Save(c.Key)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if key.Origin() != c.Origin {
-		return nil, authz.Errorf(authz.ErrInvalid, "the key in %s signs for the log %q, the configuration says %q: a log's origin cannot change", c.Key, key.Origin(), c.Origin)
-	}
-	return key, nil
-}
 
 // A committer passes changes to a follower that is made later than those who need it.
 type committer struct{ *audit.Follower }
