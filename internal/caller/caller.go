@@ -16,6 +16,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -175,6 +176,10 @@ type entry struct {
 	Hash    string `json:"hash"`
 	Revoked bool   `json:"revoked,omitempty"`
 	Why     string `json:"why"`
+
+	// IfAsOf, if not nil, is the AsOf of the caller that this entry replaces, 0 if there is to be none.
+	// If another entry came first, this one changes nothing.
+	IfAsOf *int64 `json:"if_as_of,omitempty"`
 }
 
 // Create makes a caller with a new token and returns both. The token cannot be had again.
@@ -209,6 +214,9 @@ func (r *Registry) newToken(role Role) (string, error) {
 // Ensure makes sure that the caller of that fixed id exists, holds the token, and is not revoked.
 // An empty token means: if no caller of the role can call, make one and return its token.
 // It is how the first callers come to be; the log says that the service itself made them.
+//
+// Replicas may do it at once. The first entry counts, and whoever comes second learns of it by
+// authz.ErrConflict, with nothing changed: there is such a caller, and the token is another's.
 func (r *Registry) Ensure(ctx context.Context, id, name string, role Role, token string) (made string, err error) {
 	const actor, why = "safeconduct", "first caller of its role"
 	if token == "" {
@@ -228,10 +236,22 @@ func (r *Registry) Ensure(ctx context.Context, id, name string, role Role, token
 	if ok && have.RevokedAt.IsZero() && have.Hash == hash(token) {
 		return "", nil
 	}
-	if _, err := r.put(ctx, actor, entry{ID: id, Name: name, Role: role, Hash: hash(token), Why: why}); err != nil {
+	_, err = r.put(ctx, actor, entry{ID: id, Name: name, Role: role, Hash: hash(token), Why: why, IfAsOf: &have.AsOf})
+	if errors.Is(err, authz.ErrConflict) && r.holds(id, token) {
+		return "", nil // another replica was given the same
+	}
+	if err != nil {
 		return "", fmt.Errorf("making the first %s: %w", role, err)
 	}
 	return made, nil
+}
+
+// holds reports whether the caller of that id can call with that token.
+func (r *Registry) holds(id, token string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.byID[id]
+	return ok && c.RevokedAt.IsZero() && c.Hash == hash(token)
 }
 
 // Revoke refuses a caller's token from now on. It returns authz.ErrNotFound if there is no such
@@ -303,6 +323,9 @@ func (r *Registry) Apply(ctx context.Context, e audit.Entry) error {
 	have, ok := r.byID[body.ID]
 	if ok && have.AsOf >= e.Seq {
 		return nil // seen before
+	}
+	if body.IfAsOf != nil && *body.IfAsOf != have.AsOf {
+		return authz.Errorf(authz.ErrConflict, "caller %s was made or changed by entry %d meanwhile", body.ID, have.AsOf)
 	}
 	for _, other := range r.byID {
 		if other.ID != body.ID && other.Name == body.Name && other.Role == body.Role && other.RevokedAt.IsZero() && !body.Revoked {

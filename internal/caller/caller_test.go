@@ -236,3 +236,58 @@ func BenchmarkAuthenticate(b *testing.B) {
 		}
 	}
 }
+
+// racing commits after somebody else did, once.
+type racing struct {
+	*tape
+	first func()
+}
+
+func (l *racing) Commit(ctx context.Context, d audit.Draft) (int64, error) {
+	if f := l.first; f != nil {
+		l.first = nil
+		f()
+	}
+	return l.tape.Commit(ctx, d)
+}
+
+// Replicas that start at once on an empty store do not take each other's first token away.
+func TestEnsureAtOnce(t *testing.T) {
+	const given = "given-token-of-an-administrator"
+	for _, tt := range []struct {
+		name, first, second string
+		conflict            bool
+	}{
+		{"both make one", "", "", true},
+		{"both are given the same", given, given, false},
+		{"both are given, and differ", given, given + "-other", true},
+	} {
+		l, db := &tape{}, storetest.Open(t)
+		one := newRegistry(t, l, db)
+		race := &racing{tape: l}
+		two := caller.NewRegistry(db, race)
+		if err := two.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.all = append(l.all, two)
+		kept := tt.first
+		race.first = func() {
+			made, err := one.Ensure(t.Context(), "first", "admin", caller.Administrator, tt.first)
+			if err != nil {
+				t.Fatalf("%s: the first: %v", tt.name, err)
+			}
+			if made != "" {
+				kept = made
+			}
+		}
+		made, err := two.Ensure(t.Context(), "first", "admin", caller.Administrator, tt.second)
+		if errors.Is(err, authz.ErrConflict) != tt.conflict || made != "" {
+			t.Errorf("%s: the second: %v, want a conflict: %v, and no token", tt.name, err, tt.conflict)
+		}
+		for i, r := range []*caller.Registry{one, two} {
+			if _, err := r.Authenticate(kept); err != nil {
+				t.Errorf("%s: registry %d refuses the first token: %v", tt.name, i+1, err)
+			}
+		}
+	}
+}

@@ -79,19 +79,24 @@ func (s *Server) begin(ctx context.Context) error {
 // firstCallers makes sure that somebody can call. Their ids are fixed, so that a token given in the
 // environment replaces the one before it, and the old one is refused from then on.
 func (s *Server) firstCallers(ctx context.Context) error {
-	admin, err := s.callers.Ensure(ctx, "first-administrator", "admin", caller.Administrator, s.cfg.AdminToken)
-	if err != nil {
-		return err
-	}
-	if admin != "" {
-		s.tokens.Admin = admin
-	}
-	pep, err := s.callers.Ensure(ctx, "first-pep", "pep", caller.PEP, s.cfg.PEPToken)
-	if err != nil {
-		return err
-	}
-	if pep != "" {
-		s.tokens.PEP = pep
+	for _, first := range []struct {
+		id, name, given string
+		role            caller.Role
+		made            *string
+	}{
+		{"first-administrator", "admin", s.cfg.AdminToken, caller.Administrator, &s.tokens.Admin},
+		{"first-pep", "pep", s.cfg.PEPToken, caller.PEP, &s.tokens.PEP},
+	} {
+		made, err := s.callers.Ensure(ctx, first.id, first.name, first.role, first.given)
+		switch {
+		case errors.Is(err, authz.ErrConflict) && s.callers.Any(first.role):
+			s.logger.WarnContext(ctx, "another replica set the first token at the same time: that one counts, give all replicas the same",
+				"caller", first.id, "role", string(first.role))
+		case err != nil:
+			return err
+		case made != "":
+			*first.made = made
+		}
 	}
 	return nil
 }

@@ -22,8 +22,18 @@ const configAuthor = "config"
 // maxFile bounds a file that the configuration names.
 const maxFile = 16 << 20
 
-// publish makes what the configuration declares the active version, if it is not.
+// publish makes what the configuration declares the active version, if it is not. If another replica
+// publishes meanwhile, it looks again.
 func (s *Server) publish(ctx context.Context) error {
+	for range 10 {
+		if err := s.publishOnce(ctx); !errors.Is(err, authz.ErrConflict) {
+			return err
+		}
+	}
+	return authz.Errorf(authz.ErrConflict, "other replicas keep publishing something else: give all the same organisation")
+}
+
+func (s *Server) publishOnce(ctx context.Context) error {
 	o := s.cfg.Organisation
 	if o.Catalog == "" && o.Schema == "" {
 		return nil
