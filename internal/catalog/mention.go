@@ -10,6 +10,7 @@ type Mention struct {
 	Kind         MentionKind
 	Name         string
 	By           string // what names it, as in "capability pay"
+	Capability   string // whose limit names it, if it is an argument
 	Line, Column int    // from 1
 }
 
@@ -17,9 +18,10 @@ type Mention struct {
 type MentionKind uint8
 
 const (
-	MentionsGroup  MentionKind = iota // an action or a group of actions
-	MentionsAction                    // an action that requests can name
-	MentionsType                      // an entity type; only the first place of each is kept
+	MentionsGroup    MentionKind = iota // an action or a group of actions
+	MentionsAction                      // an action that requests can name
+	MentionsType                        // an entity type; only the first place of each is kept
+	MentionsArgument                    // an argument of one of the actions of Capability
 )
 
 // Mentions returns the names that a schema must know, in the order of the document. The slice is
@@ -28,6 +30,12 @@ func (c *Catalog) Mentions() []Mention { return c.mentions }
 
 // Place returns the line and the column, from 1, at which the entity is declared.
 func (s *Stored) Place() (line, column int) { return int(s.line), int(s.column) }
+
+// mentionArgument notes that a limit of the capability names an argument at a node.
+func (r *reader) mentionArgument(name string, k *Capability, at ast.Node) {
+	r.mention(MentionsArgument, name, "capability "+k.ID, at)
+	r.c.mentions[len(r.c.mentions)-1].Capability = k.ID
+}
 
 // mention notes that by names something at a node.
 func (r *reader) mention(kind MentionKind, name, by string, at ast.Node) {

@@ -55,6 +55,7 @@ func (r *reader) limits(n ast.Node, k *Capability) {
 		"amount": func(n ast.Node) {
 			l.Amount = map[string]string{}
 			r.each(n, "amount", func(argument string, at, v ast.Node) {
+				r.mentionArgument(argument, k, at)
 				text, ok := r.written(v)
 				most, exact := parseDecimal(text)
 				if !ok || !exact {

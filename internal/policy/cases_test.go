@@ -87,6 +87,27 @@ p.cedar:3: policy never fires in no case
 	}
 }
 
+// A policy that errs has not fired, however often it was tried.
+func TestRunCasesCountsNoErrors(t *testing.T) {
+	text := strings.NewReplacer(
+		"context.args.n > 3 }", "context.args.n * 9223372036854775807 > 3 }",
+		"principal is User, action, resource) when { context.args.n > 100 }", "principal is User, action, resource) when { context.args.n + 9223372036854775807 > 100 }",
+	).Replace(tinyCases)
+	rep, err := policy.RunCases(fstest.MapFS{"t.txtar": {Data: []byte(text)}}, "t.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range rep.Coverage {
+		want := 0
+		if c.Policy == "all" {
+			want = 2
+		}
+		if c.Fired != want || c.Evaluated != 2 {
+			t.Errorf("policy %s: evaluated %d times and fired %d times, want 2 and %d", c.Policy, c.Evaluated, c.Fired, want)
+		}
+	}
+}
+
 func TestRunCasesLayers(t *testing.T) { // an archive may refer to files beside it
 	archive := strings.NewReplacer("-- c.yaml --", "-- unused.yaml --").Replace(tinyCases)
 	fsys := fstest.MapFS{

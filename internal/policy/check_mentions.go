@@ -16,7 +16,12 @@ func checkMentions(s *schema, cat *catalog.Catalog, ps *Problems) {
 		return
 	}
 	hints := make(map[catalog.Mention]string)
+	groups := s.byGroup()
 	for _, m := range cat.Mentions() {
+		if m.Kind == catalog.MentionsArgument {
+			checkArgument(groups, cat, m, ps)
+			continue
+		}
 		var what string
 		var known []string
 		name := catalog.Mention{Kind: m.Kind, Name: m.Name}
@@ -56,3 +61,41 @@ func checkMentions(s *schema, cat *catalog.Catalog, ps *Problems) {
 
 // maxSuggested bounds the unknown names for which a known one is looked for.
 const maxSuggested = 50
+
+// byGroup returns the actions that requests can name by their own name and those of their groups.
+func (s *schema) byGroup() map[string][]*action {
+	out := make(map[string][]*action)
+	for _, name := range slices.Sorted(maps.Keys(s.actions)) {
+		for _, group := range s.actions[name].groupNames {
+			out[group] = append(out[group], s.actions[name])
+		}
+	}
+	return out
+}
+
+// checkArgument warns of a limit on an argument that no action of the capability takes. An argument
+// that is missing is over every limit, so that the capability grants nothing.
+func checkArgument(groups map[string][]*action, cat *catalog.Catalog, m catalog.Mention, ps *Problems) {
+	k, ok := cat.Capability(m.Capability)
+	if !ok {
+		return
+	}
+	var names []string
+	for _, name := range k.Actions {
+		for _, a := range groups[name] {
+			if a.args == nil {
+				continue
+			}
+			if a.args.attrs[m.Name].typ != nil {
+				return
+			}
+			if len(names) < maxSuggested {
+				names = slices.AppendSeq(names, maps.Keys(a.args.attrs))
+			}
+		}
+	}
+	ps.add(Problem{
+		File: catalogFile, Line: m.Line, Column: m.Column, Severity: SeverityWarning, Hint: suggest(m.Name, names),
+		Message: fmt.Sprintf("%s: the schema has no argument %q of its actions: what lacks the argument is over the limit", m.By, m.Name),
+	})
+}

@@ -59,10 +59,21 @@ signals:
 		_, err = policy.Compile(src, cat)
 		return err
 	}
+	cat, err := catalog.Parse("catalog.yaml", []byte("capabilities:\n  pay:\n    class: money\n    actions: [money]\n    limits:\n      amount: {count: 3, amout: 5}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := policy.Source{Schema: checkSchema, Files: []policy.File{{Name: "p.cedar", Text: "permit (principal is Agent, action, resource);"}}}
+	const limit = `catalog:6:26: warning: capability pay: the schema has no argument "amout" of its actions: what lacks the argument is over the limit
+	hint: did you mean "amount"?
+`
+	if d := cmp.Diff(limit, policy.Check(src, cat, checkDay).String()); d != "" {
+		t.Errorf("problems of a limit (-want +got):\n%s", d)
+	}
 	if err := compile(known); err != nil {
 		t.Errorf("a catalog that names what the schema knows: %v", err)
 	}
-	err := compile(typos)
+	err = compile(typos)
 	var ps *policy.Problems
 	if !errors.As(err, &ps) || !errors.Is(err, authz.ErrInvalid) {
 		t.Fatalf("Compile = %v, want *Problems", err)

@@ -91,7 +91,7 @@ type Library struct {
 	cfg    LibraryConfig
 	active atomic.Pointer[published]
 
-	compiling sync.Mutex // never held by those who decide
+	compiling sync.Mutex // never held by those who decide, nor by who applies the log
 	kept      shelf
 }
 
@@ -240,9 +240,17 @@ func (l *Library) Apply(ctx context.Context, e audit.Entry) error {
 		Number: c.Version, At: e.At, Author: c.Author, Message: c.Message,
 		SourceDigest: c.Source, CatalogDigest: c.Catalog, Restores: c.Restores, Seq: e.Seq,
 	}
-	set, err := l.compiled(ctx, v)
-	if err != nil {
-		return err
+	// Whoever published v has compiled it already. Other replicas do so now: without waiting for
+	// those who compile for other ends, since what follows in the log waits for this.
+	set := l.kept.set(v)
+	if set == nil {
+		t, err := l.texts(ctx, v)
+		if err != nil {
+			return err
+		}
+		if set, err = l.build(t); err != nil {
+			return err
+		}
 	}
 	if err := l.cfg.Store.PutPolicyVersion(ctx, v); err != nil {
 		return fmt.Errorf("keeping policy version %d: %w", v.Number, err)
@@ -336,13 +344,18 @@ func (l *Library) compiled(ctx context.Context, v Version) (*Set, error) {
 	return l.compile(t)
 }
 
-// compile compiles a pair and keeps it for a while.
+// compile compiles a pair, unless it is kept.
 func (l *Library) compile(t Texts) (*Set, error) {
 	l.compiling.Lock() // one at a time, for it takes memory
 	defer l.compiling.Unlock()
 	if set := l.kept.set(t.Version); set != nil {
 		return set, nil
 	}
+	return l.build(t)
+}
+
+// build compiles a pair and keeps it for a while.
+func (l *Library) build(t Texts) (*Set, error) {
 	cat, err := l.cfg.Catalog.Parse("catalog.yaml", []byte(t.Catalog))
 	if err != nil {
 		return nil, err

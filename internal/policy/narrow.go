@@ -24,6 +24,8 @@ type narrower struct {
 	asked   map[types.EntityType][]types.EntityUID // the actions that apply to a principal type
 	on      map[types.EntityType][]types.EntityUID // and to a resource type
 
+	below map[types.EntityType][]types.EntityType // the types that can be directly in a type
+
 	mu     sync.Mutex
 	inside map[types.EntityType]map[types.EntityType]bool // types that can be in a type, itself included
 	known  map[string]*validate.Validator
@@ -35,8 +37,14 @@ func newNarrower(s *schema) *narrower {
 		members: make(map[types.EntityUID][]types.EntityUID),
 		asked:   make(map[types.EntityType][]types.EntityUID),
 		on:      make(map[types.EntityType][]types.EntityUID),
+		below:   make(map[types.EntityType][]types.EntityType),
 		inside:  make(map[types.EntityType]map[types.EntityType]bool),
 		known:   make(map[string]*validate.Validator),
+	}
+	for name, e := range s.resolved.Entities {
+		for _, parent := range e.ParentTypes {
+			n.below[parent] = append(n.below[parent], name)
+		}
 	}
 	for uid := range s.resolved.Actions {
 		n.uids = append(n.uids, uid)
@@ -194,11 +202,11 @@ func (n *narrower) typesIn(t types.EntityType) map[types.EntityType]bool {
 		return in
 	}
 	in := map[types.EntityType]bool{t: true}
-	for grown := true; grown; {
-		grown = false
-		for name, e := range n.full.Entities {
-			if !in[name] && slices.ContainsFunc(e.ParentTypes, func(p types.EntityType) bool { return in[p] }) {
-				in[name], grown = true, true
+	for list := []types.EntityType{t}; len(list) > 0; list = list[1:] {
+		for _, below := range n.below[list[0]] {
+			if !in[below] {
+				in[below] = true
+				list = append(list, below)
 			}
 		}
 	}
