@@ -17,6 +17,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
 const (
@@ -154,10 +155,11 @@ func (e *problemError) Error() string {
 		if strings.Contains(e.refused.Message, p.Message) {
 			continue // the message lists them
 		}
-		fmt.Fprintf(&b, "\n%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
-		if p.Hint != "" {
-			fmt.Fprintf(&b, "\n\thint: %s", p.Hint)
+		line := policy.Problem{File: p.File, Line: p.Line, Column: p.Column, Message: p.Message, Hint: p.Hint}
+		if p.Severity == policy.SeverityWarning.String() {
+			line.Severity = policy.SeverityWarning
 		}
+		b.WriteString("\n" + (&policy.Problems{List: []policy.Problem{line}}).Error())
 	}
 	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/server"
 )
 
 func newPolicy() *cobra.Command {
@@ -55,7 +56,8 @@ func newPolicyPublish() *cobra.Command {
 		Use:   "publish [POLICY...]",
 		Short: "Publish policies and their catalog as a new version",
 		Long: `Publish policies, their schema and their catalog as a new version, and make it active. They are
-checked here first, and by the service again; nothing is published if a problem is found.
+checked here first, and by the service again; nothing is published if a problem is found, and every
+problem is told with its file, line and column. Warnings are told too, and do not stand in the way.
 
 The files are those of the organisation in ` + configName + `, or of another --config, unless policies
 are named. What is not named at all stays as the active version has it. If somebody publishes
@@ -79,7 +81,7 @@ func publish(c *cobra.Command, conn *connection, d *declared, why string, asJSON
 	if d.Source == nil && d.Catalog == nil {
 		return usageError{errors.New("there is nothing to publish")}
 	}
-	if d.Source == nil || d.Catalog != nil { // else the catalog is the service's
+	if d.Source != nil && d.Catalog != nil { // else the other part is the service's
 		r, err := d.check()
 		if err != nil {
 			return err
@@ -90,6 +92,9 @@ func publish(c *cobra.Command, conn *connection, d *declared, why string, asJSON
 	}
 	api, err := conn.open()
 	if err != nil {
+		return err
+	}
+	if err := d.checkBy(c, api); err != nil {
 		return err
 	}
 	var have versionList
@@ -107,6 +112,25 @@ func publish(c *cobra.Command, conn *connection, d *declared, why string, asJSON
 		return err
 	}
 	return sayVersion(c, &v, asJSON)
+}
+
+// checkBy lets the service check what is declared, with what is active in the place of what is not. It
+// prints warnings as talk; problems are its error.
+func (d *declared) checkBy(c *cobra.Command, api *remote) error {
+	in := struct {
+		Source  *policy.Source `json:"source,omitempty"`
+		Catalog string         `json:"catalog,omitempty"`
+	}{d.Source, string(d.Catalog)}
+	var r checked
+	if err := api.call(c.Context(), "POST", "/v1/policies/check", in, &r); err != nil {
+		return err
+	}
+	r.Problems = server.Located(r.Problems, d.SchemaName, d.CatalogName)
+	if !r.OK {
+		return &problems{&r}
+	}
+	_, err := fmt.Fprint(c.ErrOrStderr(), (&policy.Problems{List: r.Problems}).String())
+	return err
 }
 
 // sayVersion says which version is active now.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/server"
 )
 
 func newPolicyCheck() *cobra.Command {
@@ -17,7 +18,8 @@ func newPolicyCheck() *cobra.Command {
 		Short: "Check policies against their schema and catalog",
 		Long: `Check policies as the service does before it accepts them: syntax, types against the schema, and
 every annotation, obligation and reason against the catalog. Every problem is told at once, with
-its file, line and column. Nothing is asked over the network.
+its file, line and column, and with warnings of what can be published but was hardly meant: a policy
+that has expired, or that nothing can satisfy. Nothing is asked over the network.
 
 The files are those of the organisation in ` + configName + `, or of another --config, unless policies
 are named. The exit status is 1 if there is a problem that stands in the way of publication.`,
@@ -39,12 +41,7 @@ are named. The exit status is 1 if there is a problem that stands in the way of 
 				return err
 			}
 		} else {
-			for _, p := range r.Problems {
-				fmt.Fprintln(c.OutOrStdout(), p.String())
-				if p.Hint != "" {
-					fmt.Fprintf(c.OutOrStdout(), "\thint: %s\n", p.Hint)
-				}
-			}
+			fmt.Fprint(c.OutOrStdout(), (&policy.Problems{List: r.Problems}).String())
 			fmt.Fprintln(c.OutOrStdout(), r.summary())
 		}
 		if !r.OK {
@@ -104,7 +101,7 @@ func (d *declared) check() (*checked, error) {
 		return r, nil
 	}
 	ps := policy.Check(*d.Source, cat, time.Now())
-	r.Problems = append(r.Problems, ps.List...)
+	r.Problems = append(r.Problems, server.Located(ps.List, d.SchemaName, d.CatalogName)...)
 	if r.OK = !ps.HasErrors(); r.OK {
 		set, err := policy.Compile(*d.Source, cat)
 		if err != nil {

@@ -35,6 +35,7 @@ type declared struct {
 	Source      *policy.Source
 	Catalog     []byte
 	CatalogName string
+	SchemaName  string
 }
 
 // read reads the files that the flags and arguments name. What they leave out is taken from the
@@ -72,7 +73,7 @@ func (s *sourceFlags) read(policies []string) (*declared, error) {
 			catalog = cfg.Organisation.Catalog
 		}
 	}
-	d := &declared{CatalogName: relative(catalog)}
+	d := &declared{CatalogName: relative(catalog), SchemaName: relative(schema)}
 	if catalog != "" {
 		b, err := readBounded(catalog)
 		if err != nil {

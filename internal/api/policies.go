@@ -29,7 +29,8 @@ type SourceForm struct {
 
 type checkPolicies struct{ SourceForm }
 
-// A CheckReport says what is wrong, or looks wrong, with a policy set and its catalog.
+// A CheckReport says what is wrong, or looks wrong, with a policy set and its catalog. Warnings, of
+// which some depend on the date, do not stand in the way of publication.
 type CheckReport struct {
 	OK       bool             `json:"ok" doc:"whether it could be published"`
 	Problems []policy.Problem `json:"problems"`
@@ -64,13 +65,8 @@ func (s *Server) checkPolicies(r *http.Request, _ *caller.Caller, in checkPolici
 			return report, nil
 		}
 	}
-	if _, err := policy.Compile(src, cat); err != nil {
-		ps, ok := errors.AsType[*policy.Problems](err)
-		if !ok {
-			return CheckReport{}, err
-		}
-		report.OK, report.Problems = false, ps.List
-	}
+	ps := policy.Check(src, cat, s.Now())
+	report.OK, report.Problems = !ps.HasErrors(), append(report.Problems, ps.List...)
 	return report, nil
 }
 

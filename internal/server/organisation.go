@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
@@ -61,6 +62,12 @@ func (s *Server) publishOnce(ctx context.Context) error {
 		pub.IfVersion = active.Version()
 	}
 	v, err := s.library.Publish(ctx, pub)
+	if ps, ok := errors.AsType[*policy.Problems](err); ok {
+		ps.List = Located(ps.List, s.shown(o.Schema), s.shown(o.Catalog))
+	}
+	if ps, ok := errors.AsType[*catalog.Problems](err); ok {
+		ps.Name = s.shown(o.Catalog)
+	}
 	if err != nil {
 		return err
 	}
@@ -92,14 +99,33 @@ func (s *Server) source(o Organisation) (*policy.Source, error) {
 			if err != nil {
 				return nil, err
 			}
-			shown := filepath.Base(name)
-			if rel, err := filepath.Rel(filepath.Dir(s.cfg.file), name); err == nil && s.cfg.file != "" && filepath.IsLocal(rel) {
-				shown = filepath.ToSlash(rel)
-			}
-			src.Files = append(src.Files, policy.File{Name: shown, Text: string(text)})
+			src.Files = append(src.Files, policy.File{Name: s.shown(name), Text: string(text)})
 		}
 	}
 	return src, nil
+}
+
+// shown returns the name of a file as versions and problems have it: relative to the configuration.
+func (s *Server) shown(name string) string {
+	if rel, err := filepath.Rel(filepath.Dir(s.cfg.file), name); err == nil && s.cfg.file != "" && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return filepath.Base(name)
+}
+
+// Located returns problems with the names of the files that the schema and the catalog were read
+// from, where the engine, which has their texts only, names them its own way.
+func Located(problems []policy.Problem, schema, catalog string) []policy.Problem {
+	out := slices.Clone(problems)
+	for i := range out {
+		switch p := &out[i]; {
+		case p.File == "schema.cedarschema" && schema != "":
+			p.File = schema
+		case (p.File == "catalog" || p.File == "catalog.yaml") && catalog != "":
+			p.File = catalog
+		}
+	}
+	return out
 }
 
 func sameSource(a, b *policy.Source) bool {
