@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -47,7 +46,7 @@ func (l *Log) write(ctx context.Context) error {
 				l.queue.stop(errStopped)
 				return fmt.Errorf("appending to the log: %w", err)
 			}
-			pace.note(b.callers, time.Since(start))
+			pace.note(b, time.Since(start))
 			if timer != nil {
 				timer.Reset(l.cfg.Heartbeat)
 			}
@@ -76,35 +75,6 @@ func (l *Log) beat() {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel() // if there is no room, there is no silence either
 	_, _, _ = l.queue.join(gone, []Draft{d}, d.encodedSize())
-}
-
-// A pace lets callers that were just woken join the next batch before it is committed: otherwise
-// the first of them would have a batch, and a commit, to himself.
-type pace struct {
-	callers int           // of the last batch
-	took    time.Duration // its commit
-}
-
-func (p *pace) note(callers int, took time.Duration) { p.callers, p.took = callers, took }
-
-// gather lets other goroutines run until as many callers as last time have joined, or nobody new
-// comes, at most for a quarter of what a commit costs.
-func (p *pace) gather(q *queue) {
-	if p.callers < 2 {
-		return
-	}
-	limit := min(p.took/4, time.Millisecond)
-	start, last := time.Now(), 0
-	for idle := 0; idle < 256; idle++ {
-		n, full := q.waiting()
-		if n == 0 || n >= p.callers || full || time.Since(start) >= limit {
-			return
-		}
-		if n != last {
-			last, idle = n, 0
-		}
-		runtime.Gosched()
-	}
 }
 
 // commit makes b durable and tells its callers. It returns an error only if the log is damaged.
@@ -174,6 +144,7 @@ func (l *Log) accept(b *batch, first int64) {
 		l.cfg.Logger.Info("log writable again", "entry", first)
 		l.failed.Store(false)
 	}
+	b.behind = l.queue.waiting() // before they are told, and come again
 	b.finish(first, nil)
 }
 

@@ -34,7 +34,7 @@ func TestFindFindsAll(t *testing.T) {
 		var ms []made
 		record := func(n int) {
 			for len(ms) < n {
-				m := made{kind: "decision.made", actor: "pep:" + pick("one", "two"), agent: fmt.Sprintf("bot-%d", rnd.IntN(500)),
+				m := made{kind: "decision.made", actor: "pep:" + pick("one", "two"), agent: fmt.Sprintf(pick("bot-%d", `b"o\%d{`), rnd.IntN(500)),
 					action: pick("send_money", "read.file", "delete"), resource: fmt.Sprintf("file:doc %d", rnd.IntN(50)),
 					outcome: pick("allow", "allow", "allow", "deny"), code: pick("allowed", "forbidden")}
 				m.id = fmt.Sprintf("rare%d", rnd.IntN(4000))

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -11,6 +12,12 @@ import (
 // It waits for a store that cannot be read; a damaged log ends it with a *Fault. A number that the
 // log has not reached is authz.ErrInvalid: what was made of the log is of another one.
 func (l *Log) Follow(ctx context.Context, after int64, f func(context.Context, []Entry) error) error {
+	return l.follow(ctx, after, 0, f)
+}
+
+// follow is Follow for who may lag: having come to the end of the log, it rests that long before it
+// goes on, and so is woken once for many batches.
+func (l *Log) follow(ctx context.Context, after int64, rest time.Duration, f func(context.Context, []Entry) error) error {
 	if err := l.tail.wait(ctx); err != nil {
 		return err
 	}
@@ -41,6 +48,9 @@ func (l *Log) Follow(ctx context.Context, after int64, f func(context.Context, [
 			}
 			after = es[len(es)-1].Seq
 			continue
+		}
+		if err := backoff(rest).sleep(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-grown:

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"slices"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -19,6 +20,10 @@ const IndexBuckets = 64
 // numbered k*IndexChunk+1 to (k+1)*IndexChunk; the entries of a chunk that is not yet full are
 // searched without the index.
 const IndexChunk = 4096
+
+// indexRest is how long the index lags on purpose: each batch would wake it, and a chunk is written
+// when it is full.
+const indexRest = 20 * time.Millisecond
 
 // An IndexBlock is what one chunk of the log adds to one bucket of the search index.
 type IndexBlock struct {
@@ -115,7 +120,7 @@ func (x *Index) follow(ctx context.Context) error {
 		r termReader
 	)
 	c.first = cursor + 1
-	return x.log.Follow(ctx, cursor, func(ctx context.Context, es []Entry) error {
+	return x.log.follow(ctx, cursor, indexRest, func(ctx context.Context, es []Entry) error {
 		for i := range es {
 			e := &es[i]
 			c.add(e.Seq, r.read(e))

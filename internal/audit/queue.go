@@ -15,6 +15,7 @@ type batch struct {
 	bodies  []int   // where each entry's body begins in data
 	entries []Entry // kinds, actors, and the times they were handed in
 	callers int
+	behind  int // callers that waited for the next batch when this one was committed
 
 	done  chan struct{} // closed when the outcome is known
 	first int64         // number of the first entry
@@ -33,11 +34,13 @@ type queue struct {
 	room    chan struct{}               // closed when something was taken; nil if nobody waits
 	err     error                       // why nothing is accepted any more
 	wake    chan struct{}               // tells the committing goroutine, holds one
+	hoped   int                         // callers that the oldest batch is held for; 0 if it is not held
+	ready   chan struct{}               // tells that it need not be held any longer, holds one
 }
 
 func (q *queue) init(cfg Config) {
 	q.cfg = cfg
-	q.wake = make(chan struct{}, 1)
+	q.wake, q.ready = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // join adds drafts to the open batch and returns it, and the place of the first of them in it. It
@@ -51,6 +54,9 @@ func (q *queue) join(ctx context.Context, drafts []Draft, size int) (*batch, int
 		}
 		if q.entries+len(drafts) <= q.cfg.QueueEntries && q.bytes+size <= q.cfg.QueueBytes {
 			b, i := q.add(drafts, size)
+			if b.callers >= q.hoped || len(q.batches) > 1 {
+				q.unhold()
+			}
 			q.mu.Unlock()
 			select {
 			case q.wake <- struct{}{}:
@@ -61,6 +67,7 @@ func (q *queue) join(ctx context.Context, drafts []Draft, size int) (*batch, int
 		if q.room == nil {
 			q.room = make(chan struct{})
 		}
+		q.unhold() // nobody can join any more
 		room := q.room
 		q.mu.Unlock()
 		select {
@@ -123,14 +130,44 @@ func (q *queue) take() *batch {
 	return b
 }
 
-// waiting returns how many calls wait in the oldest batch, and whether it is full.
-func (q *queue) waiting() (callers int, full bool) {
+// waiting returns how many calls wait in the open batch.
+func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.batches) == 0 {
-		return 0, false
+		return 0
 	}
-	return q.batches[0].callers, len(q.batches) > 1
+	return q.batches[len(q.batches)-1].callers
+}
+
+// hold makes ready tell when the oldest batch has that many callers, or when no more can join it. It
+// returns false if there is nothing to be waited for.
+func (q *queue) hold(callers int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.batches) != 1 || q.batches[0].callers >= callers || len(q.batches[0].entries) >= q.cfg.BatchEntries || q.room != nil || q.err != nil {
+		return false
+	}
+	q.hoped = callers
+	return true
+}
+
+// unhold tells, once, that the batch that is held is ready. Callers have q.mu.
+func (q *queue) unhold() {
+	if q.hoped > 0 {
+		q.hoped = 0
+		q.ready <- struct{}{} // there is room: hold comes after the last was taken
+	}
+}
+
+// release ends hold.
+func (q *queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.hoped == 0 { // it has just been told
+		<-q.ready
+	}
+	q.hoped = 0
 }
 
 // close refuses what comes from now on; what is queued stays.
@@ -140,6 +177,7 @@ func (q *queue) close(err error) {
 	if q.err == nil {
 		q.err = err
 	}
+	q.unhold()
 	if q.room != nil {
 		close(q.room)
 		q.room = nil

@@ -46,81 +46,52 @@ func termOf[S string | []byte](tag byte, value S) term {
 
 // A termReader reads the terms of entries. It is not safe for concurrent use.
 type termReader struct {
-	dec   jsontext.Decoder
+	scan  scanner          // of a decision
+	dec   jsontext.Decoder // of anything else
 	src   bytes.Buffer
 	terms []term
 	words int
-	buf   []byte
-	buf2  []byte
+	whole []byte    // TYPE:ID of a resource
+	room  [2][]byte // for strings with escapes
 }
 
 // read returns the terms of e, some perhaps twice. They are good until the next call. A body that is not
 // what its kind says has fewer terms; that is never an error.
 func (r *termReader) read(e *Entry) []term {
 	r.terms, r.words = r.terms[:0], 0
-	r.add(tagKind, e.Kind)
-	r.terms = append(r.terms, termOf(tagActor, e.Actor))
+	r.terms = append(r.terms, termOf(tagKind, string(e.Kind)), termOf(tagActor, e.Actor))
 	if id, ok := strings.CutPrefix(e.Actor, "agent:"); ok {
 		r.terms = append(r.terms, termOf(tagAgent, id))
 	}
-	if e.Kind == Heartbeat {
-		return r.terms
-	}
-	r.src.Reset()
-	r.src.Write(e.Body)
-	r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if e.Kind == DecisionMade {
+	switch e.Kind {
+	case Heartbeat:
+	case DecisionMade:
+		r.scan = scanner{text: e.Body}
 		r.decision()
-	} else {
+	default:
+		r.src.Reset()
+		r.src.Write(e.Body)
+		r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 		r.wordsOf([]byte(e.Actor))
 		r.everything(strings.HasPrefix(string(e.Kind), "agent."))
 	}
 	return r.terms
 }
 
-func (r *termReader) add(tag byte, kind Kind) { r.terms = append(r.terms, termOf(tag, string(kind))) }
-
-// members calls f with the name of each member of the object that comes next; f reads the value. It
-// returns false when there is nothing more to be read.
-func (r *termReader) members(f func(name []byte) bool) bool {
-	if r.dec.PeekKind() != '{' {
-		return r.dec.SkipValue() == nil
+// text reads a string of a decision; anything else is "". Room says where it may be put.
+func (r *termReader) text(room int) (text []byte, ok bool) {
+	if r.scan.next() != '"' {
+		return nil, r.scan.skip()
 	}
-	if _, err := r.dec.ReadToken(); err != nil {
-		return false
-	}
-	for r.dec.PeekKind() == '"' {
-		v, err := r.dec.ReadValue()
-		if err != nil || len(v) > 64 {
-			return false
-		}
-		r.buf = append(r.buf[:0], v[1:len(v)-1]...) // names that are escaped are not ours
-		if !f(r.buf) {
-			return false
-		}
-	}
-	t, err := r.dec.ReadToken()
-	return err == nil && t.Kind() == '}'
-}
-
-// text reads a string; anything else is "".
-func (r *termReader) text(into []byte) (_ []byte, ok bool) {
-	if r.dec.PeekKind() != '"' {
-		return into[:0], r.dec.SkipValue() == nil
-	}
-	v, err := r.dec.ReadValue()
-	if err != nil {
-		return into[:0], false
-	}
-	into, err = jsontext.AppendUnquote(into[:0], v)
-	return into, err == nil
+	text, r.room[room], ok = r.scan.string(r.room[room])
+	return text, ok
 }
 
 // decision reads {"request":{"subject":{"type","id"},"action":{"name"},"resource":{"type","id"}},
 // "decision":{"effect","code"}} and skips the rest.
 func (r *termReader) decision() {
 	left := 2
-	r.members(func(name []byte) bool {
+	r.scan.members(func(name []byte) bool {
 		switch string(name) {
 		case "request":
 			left--
@@ -133,14 +104,14 @@ func (r *termReader) decision() {
 				return false
 			}
 		default:
-			return r.dec.SkipValue() == nil
+			return r.scan.skip()
 		}
 		return left > 0
 	})
 }
 
 func (r *termReader) request() bool {
-	return r.members(func(name []byte) bool {
+	return r.scan.members(func(name []byte) bool {
 		switch string(name) {
 		case "subject":
 			typ, id, ok := r.ref()
@@ -152,36 +123,35 @@ func (r *termReader) request() bool {
 		case "resource":
 			typ, id, ok := r.ref()
 			r.wordsOf(id)
-			typ = append(append(typ, ':'), id...)
-			r.terms = append(r.terms, termOf(tagResource, typ))
+			r.whole = append(append(append(r.whole[:0], typ...), ':'), id...)
+			r.terms = append(r.terms, termOf(tagResource, r.whole))
 			return ok
 		case "action":
-			return r.members(func(name []byte) bool {
+			return r.scan.members(func(name []byte) bool {
 				if string(name) != "name" {
-					return r.dec.SkipValue() == nil
+					return r.scan.skip()
 				}
-				var ok bool
-				r.buf2, ok = r.text(r.buf2)
-				r.terms = append(r.terms, termOf(tagAction, r.buf2))
-				r.wordsOf(r.buf2)
+				text, ok := r.text(0)
+				r.terms = append(r.terms, termOf(tagAction, text))
+				r.wordsOf(text)
 				return ok
 			})
 		}
-		return r.dec.SkipValue() == nil
+		return r.scan.skip()
 	})
 }
 
 // ref reads {"type","id"}.
 func (r *termReader) ref() (typ, id []byte, ok bool) {
-	ok = r.members(func(name []byte) bool {
+	ok = r.scan.members(func(name []byte) bool {
 		var ok bool
 		switch string(name) {
 		case "type":
-			typ, ok = r.text(typ)
+			typ, ok = r.text(0)
 		case "id":
-			id, ok = r.text(id)
+			id, ok = r.text(1)
 		default:
-			ok = r.dec.SkipValue() == nil
+			ok = r.scan.skip()
 		}
 		return ok
 	})
@@ -190,18 +160,17 @@ func (r *termReader) ref() (typ, id []byte, ok bool) {
 
 func (r *termReader) outcome() bool {
 	left := 2
-	return r.members(func(name []byte) bool {
+	return r.scan.members(func(name []byte) bool {
 		tag := byte(tagOutcome)
 		switch string(name) {
 		case "code":
 			tag = tagCode
 		case "effect":
 		default:
-			return r.dec.SkipValue() == nil
+			return r.scan.skip()
 		}
-		var ok bool
-		r.buf2, ok = r.text(r.buf2)
-		r.terms = append(r.terms, termOf(tag, r.buf2))
+		text, ok := r.text(0)
+		r.terms = append(r.terms, termOf(tag, text))
 		left--
 		return ok && left > 0
 	})
@@ -217,18 +186,21 @@ func (r *termReader) everything(agent bool) {
 		}
 		switch r.dec.PeekKind() {
 		case '"':
-			var ok bool
-			if r.buf2, ok = r.text(r.buf2); !ok {
+			var (
+				text []byte
+				ok   bool
+			)
+			if text, ok = r.decoded(); !ok {
 				return
 			}
 			if name {
-				id = agent && string(r.buf2) == "id" && r.dec.StackDepth() <= 2
+				id = agent && string(text) == "id" && r.dec.StackDepth() <= 2
 				continue
 			}
 			if id {
-				r.terms = append(r.terms, termOf(tagAgent, r.buf2))
+				r.terms = append(r.terms, termOf(tagAgent, text))
 			}
-			r.wordsOf(r.buf2)
+			r.wordsOf(text)
 		default:
 			if _, err := r.dec.ReadToken(); err != nil {
 				return
@@ -236,6 +208,16 @@ func (r *termReader) everything(agent bool) {
 		}
 		id = false
 	}
+}
+
+// decoded reads the string that comes next.
+func (r *termReader) decoded() (text []byte, ok bool) {
+	v, err := r.dec.ReadValue()
+	if err != nil {
+		return nil, false
+	}
+	r.room[0], err = jsontext.AppendUnquote(r.room[0][:0], v)
+	return r.room[0], err == nil
 }
 
 // wordsOf adds the words of a text: runs of letters and digits, in lower case.
