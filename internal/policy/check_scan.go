@@ -19,7 +19,7 @@ func (t token) end() int { return t.offset + len(t.text) }
 // Cedar would refuse still yields tokens, so that positions can be told in a faulty text. An
 // unterminated string ends with its line.
 func scanTokens(text string) []token {
-	var out []token
+	out := make([]token, 0, len(text)/6)
 	p := place{0, 1, 1}
 	step := func() rune {
 		r, n := utf8.DecodeRuneInString(text[p.offset:])
