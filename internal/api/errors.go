@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -56,7 +57,7 @@ type ErrorDetail struct {
 func describe(err error, requestID string) (status int, d ErrorDetail) {
 	for _, s := range statuses {
 		if errors.Is(err, s.kind) {
-			d = ErrorDetail{Code: s.code, Message: err.Error(), RequestID: requestID}
+			d = ErrorDetail{Code: s.code, Message: discreet(err), RequestID: requestID}
 			if p, ok := errors.AsType[*policy.Problems](err); ok {
 				d.Message, d.Problems = "the policies have problems", p.List
 			}
@@ -68,6 +69,17 @@ func describe(err error, requestID string) (status int, d ErrorDetail) {
 		}
 	}
 	return http.StatusInternalServerError, ErrorDetail{Code: "internal", Message: "internal error", RequestID: requestID}
+}
+
+// discreet returns what err says, without what the database's driver says of where it is and as whom
+// we connect. That is in our log.
+func discreet(err error) string {
+	const cut = "database unavailable"
+	before, _, found := strings.Cut(err.Error(), cut+": ")
+	if found {
+		return before + cut
+	}
+	return before
 }
 
 // catalogProblems returns the problems of a catalog in the form of those of policies.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -423,4 +424,23 @@ func FuzzEvaluation(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Where the database is, and as whom the service connects, is said in its own log and to nobody else.
+func TestErrorsAreDiscreet(t *testing.T) {
+	away := authz.Errorf(authz.ErrUnavailable, "database unavailable: %w", errors.New("dial tcp 10.9.8.7:5432: user=pdp"))
+	d := openDoor(t, func(c *api.Config) {
+		c.Ready = func(context.Context) []error { return []error{fmt.Errorf("store: %w", away)} }
+	})
+	d.pdp.answer = func(authz.Request) (authz.Decision, error) {
+		return authz.Decision{}, fmt.Errorf("recording the decision: %w", away)
+	}
+	for _, r := range []*http.Response{d.post("/access/v1/evaluation", whole), d.send("GET", "/readyz", "")} {
+		if got := text(t, r); r.StatusCode != 503 || strings.Contains(got, "10.9.8.7") || strings.Contains(got, "user=") || !strings.Contains(got, "database unavailable") {
+			t.Errorf("status %d: %s", r.StatusCode, got)
+		}
+	}
+	if !strings.Contains(d.log.String(), "10.9.8.7") {
+		t.Errorf("the service's log does not tell: %s", d.log)
+	}
 }

@@ -29,7 +29,7 @@ func writeHealth(w http.ResponseWriter, problems []error) error {
 	h, status := Health{Status: "ok"}, http.StatusOK
 	for _, err := range problems {
 		h.Status, status = "unavailable", http.StatusServiceUnavailable
-		h.Reasons = append(h.Reasons, err.Error())
+		h.Reasons = append(h.Reasons, discreet(err))
 	}
 	body, err := json.Marshal(h)
 	if err != nil {

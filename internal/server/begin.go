@@ -109,6 +109,9 @@ func (s *Server) ready(ctx context.Context) (problems []error) {
 	if err := s.follow.Fresh(); err != nil {
 		problems = append(problems, fmt.Errorf("log: %w", err))
 	}
+	if s.log.Stats().Failing {
+		problems = append(problems, errors.New("log: the newest entries could not be written"))
+	}
 	if s.library.Active() == nil {
 		problems = append(problems, errors.New("policies: none is published; use `safeconduct policy publish`, or start with a --config that names an organisation"))
 	}

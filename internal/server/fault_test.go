@@ -159,7 +159,7 @@ func TestLogUnwritable(t *testing.T) {
 			if hits.Load() == 0 {
 				t.Error("the fault was not met")
 			}
-			if broken.methods == "" {
+			if broken.cue != audittest.After {
 				eventually(t, "readyz says why", func() bool {
 					r := s.do("GET", "/readyz", "", "")
 					return r.status == 503 && strings.Contains(r.body, "log")
