@@ -13,7 +13,7 @@ import (
 )
 
 // configName is the configuration that commands look for in the current directory.
-const configName = "safeconduct.yaml"
+const configName = server.FileName
 
 // A sourceFlags says where policies, schema and catalog are.
 type sourceFlags struct{ config, schema, catalog string }
@@ -46,9 +46,6 @@ func (s *sourceFlags) read(policies []string) (*declared, error) {
 		name := s.config
 		if name == "" {
 			name = configName
-		}
-		if fi, err := os.Stat(name); err == nil && fi.IsDir() {
-			name = filepath.Join(name, configName)
 		}
 		if _, err := os.Stat(name); err != nil && s.config == "" {
 			return nil, usageError{hinted(fmt.Errorf("no policies are named, and there is no %s here", configName), "name policy files with --schema and --catalog, or a configuration with --config")}

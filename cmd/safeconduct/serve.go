@@ -35,7 +35,7 @@ start and shown once, on standard output: the service keeps only its hash.`,
 		Args: cobra.NoArgs,
 	}
 	asJSON := c.Flags().Bool("json", false, "print the address and the tokens as JSON, and log JSON")
-	config := c.Flags().String("config", "", "configuration `FILE` (YAML)")
+	config := c.Flags().String("config", "", "configuration `FILE` (YAML), or the directory of a "+server.FileName)
 	data := c.Flags().String("data", "", "`DIRECTORY` of the database and the log's key (default $XDG_STATE_HOME/safeconduct)")
 	listen := c.Flags().String("listen", "", "`ADDRESS` to listen on (default 127.0.0.1:8180); port 0 takes a free one")
 	verbose := c.Flags().BoolP("verbose", "v", false, "log more")

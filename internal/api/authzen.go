@@ -80,7 +80,10 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 	}
 	start := s.Now()
 	decisions, err := s.PDP.DecideAll(r.Context(), q.items, q.semantics)
-	s.Metrics.Decided(s.Now().Sub(start), len(q.items), decisions...)
+	s.Metrics.Asked(s.Now().Sub(start), len(q.items))
+	for i := range decisions {
+		s.Metrics.Decided(decisions[i].Effect, decisions[i].Code)
+	}
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,8 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, c *call, q *ques
 	}
 	start := s.Now()
 	d, err := s.PDP.Decide(r.Context(), req)
-	s.Metrics.Decided(s.Now().Sub(start), 0, d)
+	s.Metrics.Asked(s.Now().Sub(start), 0)
+	s.Metrics.Decided(d.Effect, d.Code)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,8 @@ func (tokens) Authenticate(token string) (*caller.Caller, error) {
 type noMetrics struct{}
 
 func (noMetrics) Route(string, string) func(int, time.Duration) { return func(int, time.Duration) {} }
-func (noMetrics) Decided(time.Duration, int, ...authz.Decision) {}
+func (noMetrics) Asked(time.Duration, int)                      {}
+func (noMetrics) Decided(authz.Effect, string)                  {}
 func (noMetrics) AuthFailed()                                   {}
 
 // A door is a Server over a recordingPDP.

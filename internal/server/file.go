@@ -68,8 +68,15 @@ func (ps *Problems) Error() string {
 // Unwrap makes ps authz.ErrInvalid.
 func (ps *Problems) Unwrap() error { return authz.ErrInvalid }
 
-// Load reads and validates a configuration file. Relative paths in it are relative to its directory.
+// FileName is the name of a configuration in its directory.
+const FileName = "safeconduct.yaml"
+
+// Load reads and validates a configuration file, or the one of a directory. Relative paths in it are
+// relative to its directory.
 func Load(path string) (Config, error) {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		path = filepath.Join(path, FileName)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return Config{}, authz.Errorf(authz.ErrInvalid, "opening the configuration: %w", err)

@@ -69,15 +69,17 @@ func (m *metrics) Route(method, path string) func(status int, took time.Duration
 // AuthFailed implements api.Metrics.
 func (m *metrics) AuthFailed() { m.failures.Inc() }
 
-// Decided implements api.Metrics.
-func (m *metrics) Decided(took time.Duration, items int, decisions ...authz.Decision) {
+// Asked implements api.Metrics.
+func (m *metrics) Asked(took time.Duration, items int) {
 	m.latency.Observe(took.Seconds())
 	if items > 0 {
 		m.batches.Observe(float64(items))
 	}
-	for i := range decisions {
-		m.decisions.WithLabelValues(decisions[i].Effect.String(), decisions[i].Code).Inc()
-	}
+}
+
+// Decided implements api.Metrics.
+func (m *metrics) Decided(effect authz.Effect, code string) {
+	m.decisions.WithLabelValues(effect.String(), code).Inc()
 }
 
 // handler serves the numbers as Prometheus reads them.
