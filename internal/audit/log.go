@@ -202,7 +202,7 @@ func (l *Log) watch(ctx context.Context) error {
 	}
 }
 
-// catchUp reads the log up to its head.
+// catchUp reads the log up to where its head is now.
 func (l *Log) catchUp(ctx context.Context) error {
 	select {
 	case <-l.catch:
@@ -210,17 +210,17 @@ func (l *Log) catchUp(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	before := l.tail.end().head
+	seen := time.Now()
+	head, err := l.head(ctx)
+	if err != nil {
+		return err
+	}
+	if head.Batches < before.Batches {
+		return &Fault{Batch: head.Batches, Seq: head.Entries + 1, Err: authz.Errorf(authz.ErrInvalid,
+			"the store has gone back: it had %d batches and has %d", before.Batches, head.Batches)}
+	}
 	for {
-		before := l.tail.end().head
-		seen := time.Now()
-		head, err := l.head(ctx)
-		if err != nil {
-			return err
-		}
-		if head.Batches < before.Batches {
-			return &Fault{Batch: head.Batches, Seq: head.Entries + 1, Err: authz.Errorf(authz.ErrInvalid,
-				"the store has gone back: it had %d batches and has %d", before.Batches, head.Batches)}
-		}
 		known := l.tail.end().head
 		if head.Batches <= known.Batches {
 			l.tail.confirm(seen)
