@@ -60,6 +60,10 @@ func TestDemo(t *testing.T) {
 		t.Errorf("%d traces, %d calls, of which %d allowed, %d held, %d denied; want 360, 1656 and their sum",
 			r.Traces, r.Calls, r.Allowed, r.Held, denied)
 	}
+	// What the recorded agents got wrong themselves: an amount that is no number, a list that is none.
+	if invalid != 15 {
+		t.Errorf("%d calls do not fit the schema, want 15", invalid)
+	}
 	if len(r.Suites) != 5 || r.Suites[4].Suite != "all" {
 		t.Fatalf("suites %+v, want four and all", r.Suites)
 	}

@@ -139,7 +139,7 @@ func (c *Config) fill() {
 func (c *Config) Validate() error {
 	ps := c.problems()
 	if c.Data == "" {
-		ps.add(c.line("data"), "data must name a directory: there is no home directory to make one in")
+		ps.add(c.line("data"), "data must name a directory (--data): there is no home directory to make one in")
 	}
 	return ps.err()
 }
