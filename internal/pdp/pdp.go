@@ -18,7 +18,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
-// A PDP is a policy decision point. All fields are needed.
+// A PDP is a policy decision point. All exported fields are needed. It is not to be copied once used.
 type PDP struct {
 	Agents interface { // *agent.Registry
 		Agent(id authz.AgentID) (*authz.Agent, error)
@@ -36,6 +36,8 @@ type PDP struct {
 	// Fresh returns authz.ErrUnavailable if what this process knows is too old to decide by.
 	Fresh func() error
 	Now   func() time.Time
+
+	texts agentTexts
 }
 
 // DecisionID returns the identifier of the decision that the log entry of that number records.
@@ -59,7 +61,7 @@ func (p *PDP) Decide(ctx context.Context, req authz.Request) (authz.Decision, er
 	if err := p.answer(&rec); err != nil {
 		return rec.Decision, err
 	}
-	seq, err := p.Log.Record(ctx, rec.draft())
+	seq, err := p.Log.Record(ctx, rec.draft(&p.texts))
 	if err != nil {
 		rec.Decision.Refuse(authz.CodeUnavailable, "The decision could not be recorded, so it is refused. Try again later.")
 		return rec.Decision, fmt.Errorf("recording the decision: %w", err)
@@ -109,7 +111,7 @@ func (p *PDP) DecideAll(ctx context.Context, items []Item, sem Semantics) ([]aut
 			return refuse(err)
 		} else {
 			recorded = append(recorded, len(decisions))
-			drafts = append(drafts, rec.draft())
+			drafts = append(drafts, rec.draft(&p.texts))
 		}
 		decisions = append(decisions, rec.Decision)
 		if allowed := rec.Decision.Allowed(); sem == DenyOnFirstDeny && !allowed || sem == PermitOnFirstPermit && allowed {

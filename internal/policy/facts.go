@@ -39,14 +39,20 @@ type moment struct {
 	local time.Time
 	key   []byte
 	spans [parts]span // of each part in key; empty if nobody reads it
+
+	whole, fields types.RecordMap // for building; a record copies what it is made of
 }
 
 type span struct{ begin, end int }
 
-var moments = sync.Pool{New: func() any { return &moment{key: make([]byte, 0, 512)} }}
+var moments = sync.Pool{New: func() any {
+	return &moment{key: make([]byte, 0, 512), whole: make(types.RecordMap), fields: make(types.RecordMap)}
+}}
 
 func (b *moment) free() {
 	b.req, b.f = nil, nil
+	clear(b.whole)
+	clear(b.fields)
 	moments.Put(b)
 }
 
@@ -93,7 +99,8 @@ func (b *moment) appendKey() (lasting bool) {
 // build makes the record, of parts that were built before where the memo has them. Parts that
 // nobody reads are left out.
 func (b *moment) build(known *memo) types.Record {
-	m := make(types.RecordMap, 8)
+	m := b.whole
+	clear(m)
 	for i, p := range observedParts {
 		s := b.spans[i]
 		if s.end == 0 {
@@ -102,7 +109,8 @@ func (b *moment) build(known *memo) types.Record {
 		w, key := b.want.part(p.name), b.key[s.begin:s.end]
 		r, ok := known.record(key)
 		if !ok {
-			fields := make(types.RecordMap, 8)
+			fields := b.fields
+			clear(fields)
 			p.fill(b, func(name types.String, v types.Value) {
 				if w.has(name) {
 					fields[name] = v
