@@ -127,6 +127,9 @@ func (b *moment) build(known *memo) types.Record {
 	if b.want.has("session") && b.req.Observed.Session != "" {
 		m["session"] = types.String(b.req.Observed.Session)
 	}
+	if b.want.has("approvals") {
+		m["approvals"] = types.Set{} // nobody can give one yet
+	}
 	if b.want.has("pep") {
 		m["pep"] = types.String(b.req.Observed.PEP)
 	}
