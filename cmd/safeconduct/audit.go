@@ -30,7 +30,7 @@ afterwards no longer fits the checkpoints that were kept.`,
 		Example: `  $ safeconduct audit verify --data ~/.local/state/safeconduct
   $ safeconduct audit show 42`,
 	}
-	c.AddCommand(newAuditVerify(), newAuditShow(), newAuditFind(), newAuditProve())
+	c.AddCommand(newAuditVerify(), newAuditShow(), newAuditFind(), newAuditProve(), newAuditReindex())
 	return c
 }
 

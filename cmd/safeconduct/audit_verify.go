@@ -75,11 +75,11 @@ if the log does not verify.`,
 	return c
 }
 
-// openLog opens the database of a configuration, or else that in a data directory, for reading. It
-// returns the file of the log's key, too.
-func openLog(c *cobra.Command, config, dir string) (*store.DB, string, error) {
+// openLog opens the database of a configuration, or else that in a data directory. It returns the
+// file of the log's key, too.
+func openLog(c *cobra.Command, config, dir string, readOnly bool) (*store.DB, string, error) {
 	if config == "" {
-		db, dir, err := openData(c, dir)
+		db, dir, err := openData(c, dir, readOnly)
 		return db, filepath.Join(dir, keyFile), err
 	}
 	cfg, err := server.Load(config)
@@ -87,16 +87,16 @@ func openLog(c *cobra.Command, config, dir string) (*store.DB, string, error) {
 		return nil, "", err
 	}
 	if cfg.Postgres == "" {
-		db, _, err := openData(c, cfg.Data)
+		db, _, err := openData(c, cfg.Data, readOnly)
 		return db, cfg.Log.Key, err
 	}
-	db, err := store.Open(c.Context(), store.Config{Postgres: cfg.Postgres, ReadOnly: true})
+	db, err := store.Open(c.Context(), store.Config{Postgres: cfg.Postgres, ReadOnly: readOnly})
 	return db, cfg.Log.Key, err
 }
 
 // verifyData verifies the log in a database and returns its newest checkpoint.
 func verifyData(c *cobra.Command, config, dir, key string, kept []byte, asJSON bool) ([]byte, error) {
-	db, file, err := openLog(c, config, dir)
+	db, file, err := openLog(c, config, dir, true)
 	if err != nil {
 		return nil, err
 	}

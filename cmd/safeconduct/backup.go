@@ -31,7 +31,7 @@ from the backups. To restore, put the file and the key into an empty data direct
 	data := c.Flags().String("data", "", "data `DIRECTORY` of the service (default $XDG_STATE_HOME/safeconduct)")
 	_ = c.MarkFlagDirname("data")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		db, _, err := openData(c, *data)
+		db, _, err := openData(c, *data, true)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ from the backups. To restore, put the file and the key into an empty data direct
 
 // openData opens the database in a data directory for reading, beside a service that may run, and
 // returns the directory too.
-func openData(c *cobra.Command, dir string) (*store.DB, string, error) {
+func openData(c *cobra.Command, dir string, readOnly bool) (*store.DB, string, error) {
 	if dir == "" {
 		if dir = server.Default().Data; dir == "" {
 			return nil, "", usageError{errors.New("there is no home directory: name the data directory with --data")}
@@ -64,6 +64,6 @@ func openData(c *cobra.Command, dir string) (*store.DB, string, error) {
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return nil, "", hinted(fmt.Errorf("there is no database in %s", dir), "name the data directory of a service with --data")
 	}
-	db, err := store.Open(c.Context(), store.Config{SQLite: name, ReadOnly: true})
+	db, err := store.Open(c.Context(), store.Config{SQLite: name, ReadOnly: readOnly})
 	return db, dir, err
 }

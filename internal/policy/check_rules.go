@@ -276,7 +276,9 @@ func (c *checker) typeError(r *rule, msg string, toks []token) {
 	case strings.HasPrefix(msg, "attribute"):
 		attr := attributeName(name)
 		place = findToken(toks, place, attr)
-		hint = suggest(attr, c.attributes)
+		if hint = suggest(attr, c.attributes); slices.Contains(c.attributes, attr) {
+			hint = "another value has an attribute of that name: compare what stands before it with the schema"
+		}
 	case strings.HasPrefix(msg, "unexpected type: expected decimal but saw Long"):
 		hint = `write decimals as decimal("0.5") and compare them with lessThan and greaterThan`
 	case strings.HasPrefix(msg, "unexpected type: expected datetime, or duration, or Long but saw decimal"),
