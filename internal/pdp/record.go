@@ -351,13 +351,14 @@ func appendRef(b []byte, r authz.Ref) []byte {
 	return appendString(b, r.ID)
 }
 
-// appendClaimed appends a member that holds what a caller said, without line breaks, if it said anything.
+// appendClaimed appends a member that holds what a caller said, if it said anything. What was written
+// over several lines is made compact.
 func appendClaimed(b []byte, member string, c authz.Claimed) []byte {
 	if len(c) == 0 {
 		return b
 	}
 	b = append(b, member...)
-	if bytes.IndexByte(c, '\n') < 0 && bytes.IndexByte(c, ' ') < 0 {
+	if bytes.IndexByte(c, '\n') < 0 {
 		return append(b, c...)
 	}
 	v := jsontext.Value(bytes.Clone(c))

@@ -32,17 +32,8 @@ func (s *Set) Explain(req *authz.Request, f *authz.Facts, d *authz.Decision) []a
 	case authz.Allow:
 		return nil
 	case authz.RequireApproval, authz.StepUp:
-		var applied remedy
-		for _, r := range [...]remedy{approval, stepUp} {
-			if slices.Contains(d.Remedies, r.String()) {
-				applied |= r
-			}
-		}
-		for _, p := range parties(*req) {
-			if v := s.evaluate(&p, f, applied); !v.Allowed() {
-				return nil
-			}
-		}
+		// Nobody is denied, or the answer were Deny; and who is not denied was judged with all
+		// remedies assumed (see Evaluate), so the remedies suffice.
 		return remedyChanges(d.Remedies)
 	}
 	switch d.Code {
@@ -82,8 +73,9 @@ type keys uint64
 // learn notes what stands in a party's way and what could move it. It reports false if something
 // stands there that nobody could move.
 func (x *explainer) learn(req *authz.Request) bool {
-	q, flt := x.set.query(req, x.f, nil)
-	if flt != nil {
+	q := queries.Get().(*query)
+	defer q.free()
+	if flt := x.set.fill(q, req, x.f, nil); flt != nil {
 		return false
 	}
 	permitted := false
