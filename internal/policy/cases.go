@@ -215,17 +215,6 @@ func (c *caseFile) run(rep *CaseReport) error {
 	return nil
 }
 
-// parties returns the request as it is judged for each party: the subject, then everybody it acts for.
-func parties(req authz.Request) []authz.Request {
-	out := []authz.Request{req}
-	for _, p := range req.OnBehalf {
-		q := req
-		q.Subject, q.OnBehalf = authz.Entity{Ref: p}, nil
-		out = append(out, q)
-	}
-	return out
-}
-
 // judgeAll judges a request for all its parties. An inactive agent is refused, as the decision
 // service refuses it.
 func (s *Set) judgeAll(req authz.Request, f *authz.Facts) authz.Decision {

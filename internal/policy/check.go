@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
 )
 
 // A Severity says whether a Problem stands in the way of publication. The zero Severity does.
@@ -146,4 +148,25 @@ func (ps *Problems) sort(files []string) {
 			cmp.Compare(a.Column, b.Column),
 		)
 	})
+}
+
+// Check returns everything that is wrong with src, or looks wrong: what Compile would refuse, and
+// warnings besides, those included that depend on the date. The list may be empty and is never nil.
+func Check(src Source, cat *catalog.Catalog, now time.Time) *Problems {
+	d := compile(src, cat)
+	if c := d.checker; c != nil {
+		c.now = now
+		c.review(d.rules)
+		d.problems.sort(fileOrder(src))
+	}
+	return d.problems
+}
+
+// fileOrder returns the names of src's texts in the order in which problems are told.
+func fileOrder(src Source) []string {
+	names := []string{schemaFile, catalogFile}
+	for _, f := range src.Files {
+		names = append(names, f.Name)
+	}
+	return names
 }

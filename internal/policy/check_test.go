@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,30 +162,6 @@ func TestCompileTellsAll(t *testing.T) {
 	}
 	if !strings.Contains(string(text), `"severity":"warning"`) || !strings.Contains(string(text), `"severity":"error"`) {
 		t.Errorf("JSON names no severities: %s", text)
-	}
-}
-
-func TestCheckFiles(t *testing.T) {
-	fsys := fstest.MapFS{
-		"p.cedar":  {Data: []byte(`permit (principal, action, resource is Crad);`)},
-		"s.schema": {Data: []byte(checkSchema)},
-		"c.yaml":   {Data: []byte(checkCatalog)},
-		"bad.yaml": {Data: []byte("reasons: []\nzones: 1\n")},
-		"bad.s":    {Data: []byte("entity Account;\nentity {")},
-	}
-	for _, tt := range []struct{ schema, catalog, want string }{
-		{"s.schema", "c.yaml", "p.cedar:1:40: unrecognized entity type `Crad`\n\thint: did you mean \"Card\"?\n"},
-		{"bad.s", "c.yaml", "bad.s:2:8: "},
-		{"s.schema", "bad.yaml", "bad.yaml:1:"},
-		{"s.schema", "none.yaml", "none.yaml: open none.yaml: file does not exist\n"},
-	} {
-		ps := policy.CheckFiles(fsys, []string{"p.cedar"}, tt.schema, tt.catalog, checkDay)
-		if got := ps.String(); !strings.HasPrefix(got, tt.want) || tt.want == "" {
-			t.Errorf("CheckFiles with %s, %s = %q, want %q", tt.schema, tt.catalog, got, tt.want)
-		}
-		if ps.Err() == nil {
-			t.Errorf("CheckFiles with %s, %s has no error", tt.schema, tt.catalog)
-		}
 	}
 }
 

@@ -12,12 +12,27 @@ import (
 func (s *Set) EvaluateAll(req *authz.Request, f *authz.Facts) authz.Decision {
 	d := s.Evaluate(req, f)
 	for _, person := range req.OnBehalf {
-		q := *req
-		q.Subject, q.OnBehalf = authz.Entity{Ref: person}, nil
+		q := forPerson(req, person)
 		pd := s.Evaluate(&q, f)
 		join(&d, &pd)
 	}
 	return d
+}
+
+// forPerson returns the request as it is judged for somebody the subject acts for.
+func forPerson(req *authz.Request, person authz.Ref) authz.Request {
+	q := *req
+	q.Subject, q.OnBehalf = authz.Entity{Ref: person}, nil
+	return q
+}
+
+// parties returns the request as it is judged for each party: the subject, then everybody it acts for.
+func parties(req authz.Request) []authz.Request {
+	out := []authz.Request{req}
+	for _, person := range req.OnBehalf {
+		out = append(out, forPerson(&req, person))
+	}
+	return out
 }
 
 // join makes d stricter by other, the answer for one more person.
