@@ -13,21 +13,7 @@ import (
 // registry nor risk nor the clock, and nothing is recorded.
 func (rec *Record) Again(set *policy.Set) authz.Decision {
 	rec.restore(set)
-	var d authz.Decision
-	switch who := rec.Facts.Agent; {
-	case rec.Request.Agent() != "" && who == nil:
-		d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
-	case who != nil && who.State != authz.AgentActive:
-		d.Refuse(authz.CodeAgentInactive, "This agent is "+string(who.State)+".")
-	default:
-		d = set.EvaluateAll(&rec.Request, &rec.Facts)
-		if d.Effect != authz.Allow {
-			d.Changes = set.Explain(&rec.Request, &rec.Facts, &d)
-		}
-	}
-	d.At = rec.Decision.At
-	d.PolicySet, d.Catalog = set.Version(), set.Version()
-	return d
+	return rec.judge(set)
 }
 
 // Trace tells what became of every policy of the set that could have applied. See policy.Set.Trace.

@@ -143,37 +143,43 @@ func (p *PDP) answer(rec *Record) error {
 		return err
 	}
 
-	// 1. Who asks?
+	// 1. Who asks? An agent that is not registered stays nil.
 	var who *authz.Agent
 	if id := rec.Request.Agent(); id != "" {
-		if who, err = p.Agents.Agent(id); errors.Is(err, authz.ErrNotFound) {
-			d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
-		} else if err != nil {
+		who, err = p.Agents.Agent(id)
+		if err != nil && !errors.Is(err, authz.ErrNotFound) {
 			d.Refuse(authz.CodeUnavailable, "No decision can be made at present. Try again later.")
 			return fmt.Errorf("finding agent %q: %w", id, err)
-		} else if who.State != authz.AgentActive {
-			d.Refuse(authz.CodeAgentInactive, "This agent is "+string(who.State)+". Its owner or an administrator can restore it.")
 		}
 	}
 
 	// 2. What is known of the moment?
 	rec.Facts = p.facts(set, &rec.Request, who, d.At)
-	if d.Code != "" { // refused in step 1
-		d.PolicySet, d.Catalog = set.Version(), set.Version()
-		return nil
-	}
 
-	// 3. What do the policies say, of the agent and of everybody it acts for?
-	*d = set.EvaluateAll(&rec.Request, &rec.Facts)
-	if d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown {
+	// 3. What follows?
+	if *d = rec.judge(set); d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown {
 		return authz.Errorf(authz.ErrInvalid, "%s", d.Detail)
 	}
-
-	// What would change a refusal?
-	if d.Effect != authz.Allow {
-		d.Changes = set.Explain(&rec.Request, &rec.Facts, d)
-	}
 	return nil
+}
+
+// judge answers the request by the facts: may the agent act at all, what do the policies say of it and
+// of everybody it acts for, and what would change a refusal?
+func (rec *Record) judge(set *policy.Set) authz.Decision {
+	d := authz.Decision{At: rec.Facts.At, PolicySet: set.Version(), Catalog: set.Version()}
+	switch who := rec.Facts.Agent; {
+	case rec.Request.Agent() != "" && who == nil:
+		d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
+	case who != nil && who.State == authz.AgentRetired:
+		d.Refuse(authz.CodeAgentInactive, "This agent is retired.")
+	case who != nil && who.State != authz.AgentActive:
+		d.Refuse(authz.CodeAgentInactive, "This agent is "+string(who.State)+". Its owner or an administrator can restore it.")
+	default:
+		if d = set.EvaluateAll(&rec.Request, &rec.Facts); d.Effect != authz.Allow {
+			d.Changes = set.Explain(&rec.Request, &rec.Facts, &d)
+		}
+	}
+	return d
 }
 
 // ready returns the active policies, or authz.ErrUnavailable and what an operator should do.
