@@ -95,6 +95,8 @@ type Observed struct {
 	Provenance *Provenance `json:"provenance,omitempty"`
 	// Obligations lists the ids or types that the enforcement point says it can meet; nil means it did not say.
 	Obligations []string `json:"supported_obligations,omitempty"`
+	// Passport is what the agent's token says, verified; nil if no token was presented.
+	Passport *Passport `json:"passport,omitempty"`
 }
 
 // Provenance sorts the names of an act's arguments by where their values came from.
@@ -154,19 +156,20 @@ func ParseDataClass(s string) (DataClass, error) {
 
 // Facts are what we know of the moment of a request, never what was said of it.
 type Facts struct {
-	At        time.Time      `json:"at"`
-	Zone      *time.Location `json:"-"`                 // the organisation's; nil means UTC
-	Schedules []string       `json:"schedules"`         // names of the open ones, sorted
-	Zones     []string       `json:"zones"`             // network zones of the address, sorted
-	Country   string         `json:"country,omitempty"` // ISO 3166-1 alpha-2, or "" if unknown
-	Class     DataClass      `json:"class"`             // of the resource
-	Labels    []string       `json:"labels"`            // of the resource, sorted
-	Region    string         `json:"region,omitempty"`  // jurisdiction of the resource
-	Agent     *Agent         `json:"agent,omitempty"`   // the acting agent; nil if there is none
-	Grant     Grant          `json:"grant"`             // how the agent's capabilities cover the act
-	Trust     Trust          `json:"trust"`             // in the class of the act; the lowest if there are several
-	Risk      Risk           `json:"risk"`              // live
-	Missing   []string       `json:"missing,omitempty"` // required signals that are missing or stale
+	At         time.Time      `json:"at"`
+	Zone       *time.Location `json:"-"`                   // the organisation's; nil means UTC
+	Schedules  []string       `json:"schedules"`           // names of the open ones, sorted
+	Zones      []string       `json:"zones"`               // network zones of the address, sorted
+	Country    string         `json:"country,omitempty"`   // ISO 3166-1 alpha-2, or "" if unknown
+	Class      DataClass      `json:"class"`               // of the resource
+	Labels     []string       `json:"labels"`              // of the resource, sorted
+	Region     string         `json:"region,omitempty"`    // jurisdiction of the resource
+	Agent      *Agent         `json:"agent,omitempty"`     // the acting agent; nil if there is none
+	Grant      Grant          `json:"grant"`               // how the agent's capabilities cover the act
+	Trust      Trust          `json:"trust"`               // in the class of the act; the lowest if there are several
+	Risk       Risk           `json:"risk"`                // live
+	Credential Credential     `json:"credential,omitzero"` // of the acting agent
+	Missing    []string       `json:"missing,omitempty"`   // required signals that are missing or stale
 }
 
 // A Grant says how an agent's capabilities cover one act.

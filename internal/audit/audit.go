@@ -31,6 +31,12 @@ const (
 	AlertPut        Kind = "alert.put"      // raised, changed or cleared: the whole record
 	IndicatorPut    Kind = "indicator.put"  // threat indicator, likewise
 	CallerPut       Kind = "caller.put"     // an API caller's token was created or revoked
+	EnrolmentPut    Kind = "enrolment.put"  // an agent may register a key with a single-use token, of which only the hash is here
+	CredentialPut   Kind = "credential.put" // how an agent authenticates: registered, rotated or revoked; public parts only
+	KeyPut          Kind = "key.put"        // one of our own signing keys changed its state; public parts only
+	TokenIssued     Kind = "token.issued"   // what was granted, under which conditions; the digest of the token, never the token
+	TokenRevoked    Kind = "token.revoked"
+	StatusBlock     Kind = "status.block" // a process draws the next block of status list indexes
 	ServiceStarted  Kind = "service.started"
 	ServiceStopping Kind = "service.stopping"
 	Heartbeat       Kind = "log.heartbeat"

@@ -1,0 +1,60 @@
+package authz
+
+import "time"
+
+// A Detail is one element of authorization_details (RFC 9396) of the type "capability": a capability
+// and how far it goes. What is left out is not narrowed beyond what the catalog says.
+type Detail struct {
+	Type       string   `json:"type"`                // DetailType
+	Identifier string   `json:"identifier"`          // id of the capability
+	Actions    []string `json:"actions,omitempty"`   // of the capability's, the only ones; sorted
+	Locations  []string `json:"locations,omitempty"` // resource servers (audiences); sorted
+	Limits     *Limits  `json:"limits,omitempty"`
+}
+
+// DetailType is the only type of authorization details that is granted.
+const DetailType = "capability"
+
+// Limits narrow a capability.
+type Limits struct {
+	Class     string            `json:"class,omitempty"`     // most sensitive data class: public, internal, confidential, restricted
+	Amount    map[string]string `json:"amount,omitempty"`    // argument -> largest value, a decimal as text
+	Regions   []string          `json:"regions,omitempty"`   // jurisdictions; sorted
+	Schedules []string          `json:"schedules,omitempty"` // one of them must be open; sorted
+}
+
+// A Passport is what a verified token says of an act's bearer, as far as decisions read it. It can
+// only narrow what the agent is granted.
+type Passport struct {
+	ID      string    `json:"jti"`
+	Details []Detail  `json:"details"` // the capabilities it carries, by identifier
+	Bound   string    `json:"bound"`   // how the token is bound to its bearer: dpop, mtls, none
+	Depth   int       `json:"depth"`   // how often it was delegated
+	Expires time.Time `json:"expires"`
+}
+
+// A Bearer is who presents a valid token.
+type Bearer struct {
+	Agent    AgentID // who acts: the outermost actor, or the subject if nobody acts for it
+	OnBehalf []Ref   // for whom, nearest first
+	Passport Passport
+}
+
+// Presented is a token as it was presented to an enforcement point or to ourselves.
+type Presented struct {
+	Token       string
+	Scheme      string // of the Authorization header, in lower case: dpop or bearer; "" if an enforcement point forwards it
+	Proof       string // DPoP proof (RFC 9449); "" if there is none
+	Method, URL string // of the request that the proof is for
+	Certificate string // x5t#S256 of the client's certificate (RFC 8705); "" if there is none
+	Audience    string // who must be among the token's audiences
+	OwnNonce    bool   // the proof must carry a nonce of ours: it was presented to us
+}
+
+// A Credential says how an agent proves who it is, as our registry knows it.
+type Credential struct {
+	Method    string    `json:"method,omitempty"`    // how it authenticated for this request; "" if it did not here
+	Keys      int       `json:"keys"`                // active keys
+	Since     time.Time `json:"since,omitzero"`      // registration of the newest active key
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // of the newest active key
+}
