@@ -31,8 +31,8 @@ type Follower struct {
 	cfg FollowerConfig
 
 	mu       sync.Mutex
-	seq      int64           // the newest applied entry
-	moved    chan struct{}   // closed when seq moves
+	seq      int64 // the newest applied entry
+	waiting  waiters
 	verdicts map[int64]error // of entries that changed nothing, while somebody may ask
 	asking   map[*int64]struct{}
 	stuck    error     // why the next entry cannot be applied
@@ -55,8 +55,7 @@ func NewFollower(l *Log, cfg FollowerConfig) *Follower {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	f := &Follower{log: l, cfg: cfg, seq: cfg.After, moved: make(chan struct{}),
-		verdicts: map[int64]error{}, asking: map[*int64]struct{}{}}
+	f := &Follower{log: l, cfg: cfg, seq: cfg.After, verdicts: map[int64]error{}, asking: map[*int64]struct{}{}}
 	f.applied.Store(cfg.After)
 	return f
 }
@@ -137,8 +136,7 @@ func (f *Follower) settle() {
 	}
 }
 
-// advance notes that the entry numbered seq is applied. Waiters are woken once a slice, or when
-// there is a verdict.
+// advance notes that the entry numbered seq is applied, and wakes who waits for it.
 func (f *Follower) advance(seq int64, verdict error, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,10 +148,7 @@ func (f *Follower) advance(seq int64, verdict error, last bool) {
 	if last {
 		f.settle()
 	}
-	if last || len(f.asking) > 0 {
-		close(f.moved)
-		f.moved = make(chan struct{})
-	}
+	f.waiting.wake(seq)
 }
 
 // Seq returns the number of the newest entry that is applied.
@@ -161,25 +156,32 @@ func (f *Follower) Seq() int64 { return f.applied.Load() }
 
 // Wait waits until the entry numbered seq is applied.
 func (f *Follower) Wait(ctx context.Context, seq int64) error {
-	for {
-		f.mu.Lock()
-		applied, moved := f.seq, f.moved
+	f.mu.Lock()
+	if f.seq >= seq {
 		f.mu.Unlock()
-		if applied >= seq {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return nil
+	}
+	w := f.waiting.add(seq)
+	f.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.waiting.remove(w)
+		return ctx.Err()
 	}
 }
 
-// Commit records d, waits until this process has applied it, and returns its number and the
-// appliers' verdict. If it returns the number 0, see Log.Record; if it returns a number and ctx.Err,
-// the entry is recorded and its verdict not known yet.
-func (f *Follower) Commit(ctx context.Context, d Draft) (int64, error) {
+// Commit is CommitAll of one draft.
+func (f *Follower) Commit(ctx context.Context, d Draft) (int64, error) { return f.CommitAll(ctx, d) }
+
+// CommitAll records drafts as entries that follow one another, waits until this process has applied
+// them, and returns the number of the first and the first verdict that an applier has against one.
+// If it returns the number 0, see Log.Record; if it returns a number and ctx.Err, the entries are
+// recorded and the verdict is not known yet.
+func (f *Follower) CommitAll(ctx context.Context, drafts ...Draft) (int64, error) {
 	f.mu.Lock()
 	floor := f.seq
 	f.asking[&floor] = struct{}{}
@@ -190,16 +192,24 @@ func (f *Follower) Commit(ctx context.Context, d Draft) (int64, error) {
 		delete(f.asking, &floor)
 		f.forget()
 	}()
-	seq, err := f.log.Record(ctx, d)
+	first, err := f.log.Record(ctx, drafts...)
 	if err != nil {
 		return 0, err
 	}
-	if err := f.Wait(ctx, seq); err != nil {
-		return seq, err
+	last := first + int64(len(drafts)) - 1
+	if err := f.Wait(ctx, last); err != nil {
+		return first, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return seq, f.verdicts[seq]
+	if len(f.verdicts) > 0 {
+		for seq := first; seq <= last; seq++ {
+			if err := f.verdicts[seq]; err != nil {
+				return first, err
+			}
+		}
+	}
+	return first, nil
 }
 
 // forget drops the verdicts that nobody can ask for: an entry recorded by Commit has a number above

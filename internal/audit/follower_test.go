@@ -237,3 +237,34 @@ func TestFollowerAheadOfTheLog(t *testing.T) {
 		}
 	})
 }
+
+// Of changes that are recorded together the first verdict is told, and a wait that was given up
+// leaves nothing behind.
+func TestCommitAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reg register
+		l, _ := start(t, &audittest.Memory{}, audit.Config{Heartbeat: -1})
+		f := follow(t, l, audit.FollowerConfig{Appliers: []audit.Applier{&reg}})
+		set := func(v int) audit.Draft {
+			return audit.Draft{Kind: "reg.set", Actor: "test", Body: json.RawMessage(fmt.Sprintf(`{"v":%d}`, v))}
+		}
+		if first, err := f.CommitAll(t.Context(), set(1), set(2)); first != 1 || err != nil {
+			t.Errorf("CommitAll(1, 2) = %d, %v, want 1, nil", first, err)
+		}
+		first, err := f.CommitAll(t.Context(), set(3), set(9), set(4))
+		if first != 3 || !errors.Is(err, authz.ErrConflict) {
+			t.Errorf("CommitAll(3, 9, 4) = %d, %v, want 3 and a conflict", first, err)
+		}
+		if reg.v != 4 {
+			t.Errorf("value is %d, want 4: what was refused does not stop what follows", reg.v)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := f.Wait(ctx, 1000); !errors.Is(err, context.Canceled) {
+			t.Errorf("Wait of an entry that does not come = %v, want %v", err, context.Canceled)
+		}
+		if err := f.Wait(t.Context(), first); err != nil {
+			t.Errorf("Wait of an entry that was applied: %v", err)
+		}
+	})
+}
