@@ -17,6 +17,7 @@ const MaxToken = 8 << 10
 // A Key is a public key: Ed25519, P-256, or RSA of at least 2048 bits.
 type Key struct {
 	ID     string // RFC 7638 thumbprint, SHA-256, base64url
+	Name   string // what its publisher calls it: the kid of the JWK it was read from, "" if it had none
 	Public crypto.PublicKey
 }
 
@@ -47,6 +48,9 @@ type JWS struct {
 
 func Parse(text string) (*JWS, error) { return nil, errSkeleton }
 func (j *JWS) Verify(k *Key) error    { return errSkeleton }
+
+// Is reports whether j says that it is of the type: "at+jwt" and "application/at+jwt" are the same.
+func (j *JWS) Is(typ string) bool { return false }
 
 // An Assertion has the claims of a client assertion, a JWT bearer grant, or a workload's token.
 type Assertion struct {
@@ -111,7 +115,12 @@ type History struct {
 	Size   int64  `json:"size"`
 }
 
-func (p *Passport) Append(b []byte) []byte            { return b }
+func (p *Passport) Append(b []byte) []byte { return b }
+
+// ParseDetails reads authorization_details (RFC 9396) strictly: what it does not know is refused.
+func ParseDetails(array []byte) ([]authz.Detail, error)     { return nil, errSkeleton }
+func AppendDetails(b []byte, details []authz.Detail) []byte { return b }
+
 func ParsePassport(payload []byte) (*Passport, error) { return nil, errSkeleton }
 
 const ProofType = "dpop+jwt"
@@ -140,5 +149,24 @@ func (l *StatusList) Set(i int)                                 {}
 func (l *StatusList) Get(i int) bool                            { return false }
 func (l *StatusList) Encode() string                            { return "" }
 func ParseStatusList(lst string, most int) (*StatusList, error) { return nil, errSkeleton }
+
+// A StatusToken has the claims of a status list token.
+type StatusToken struct {
+	Subject           string // URI of the list
+	IssuedAt, Expires time.Time
+	TTL               time.Duration
+	List              *StatusList
+}
+
+func (t *StatusToken) Append(b []byte) []byte { return b }
+
+// ParseStatusToken reads the payload of a verified status list token.
+func ParseStatusToken(payload []byte, most int) (*StatusToken, error) { return nil, errSkeleton }
+
+// ParseStatusJWS is Parse for a status list token, which may be as long as MaxStatusToken.
+func ParseStatusJWS(text string) (*JWS, error) { return nil, errSkeleton }
+
+// MaxStatusToken is the most bytes of a status list token that is read.
+const MaxStatusToken = 1 << 20
 
 var errSkeleton = authz.Errorf(authz.ErrUnavailable, "not yet")
