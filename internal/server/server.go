@@ -327,36 +327,12 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	return errors.Join(err, shutdownTraces())
 }
 
-// remember writes down from time to time how far the log is applied.
-func (s *Server) remember(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
-	last := int64(0)
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		if seq := s.follow.Seq(); seq > last {
-			if err := s.db.PutApplied(ctx, seq); err == nil {
-				last = seq
-			} else if ctx.Err() == nil {
-				s.logger.WarnContext(ctx, "progress of the log not remembered", "err", err)
-			}
-		}
-	}
-}
-
 // farewell records that the service stops, if that can be done soon.
 func (s *Server) farewell(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if _, err := s.log.Record(ctx, audit.Draft{Kind: audit.ServiceStopping, Actor: "safeconduct", Body: s.introduction()}); err != nil {
 		s.logger.WarnContext(ctx, "end of service not recorded", "err", err)
-	}
-	if err := s.db.PutApplied(ctx, s.follow.Seq()); err != nil {
-		s.logger.WarnContext(ctx, "progress of the log not remembered", "err", err)
 	}
 }
 
