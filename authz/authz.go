@@ -169,7 +169,14 @@ type Facts struct {
 	Trust      Trust          `json:"trust"`               // in the class of the act; the lowest if there are several
 	Risk       Risk           `json:"risk"`                // live
 	Credential Credential     `json:"credential,omitzero"` // of the acting agent
+	Behalf     []Delegator    `json:"behalf,omitempty"`    // the registered agents among those it acts for, nearest first
 	Missing    []string       `json:"missing,omitempty"`   // required signals that are missing or stale
+}
+
+// A Delegator is an agent for which another acts.
+type Delegator struct {
+	Agent *Agent `json:"agent"`
+	Grant Grant  `json:"grant"` // how its capabilities cover the act
 }
 
 // A Grant says how an agent's capabilities cover one act.

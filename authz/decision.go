@@ -52,7 +52,8 @@ const (
 	CodeObligation       = "obligation_unsupported"
 	CodeAgentUnknown     = "agent_unknown"
 	CodeAgentInactive    = "agent_inactive"
-	CodeTypeUnknown      = "type_unknown" // the schema has no such type or action, or they do not go together
+	CodePassport         = "passport_insufficient" // the presented token does not carry what the act needs
+	CodeTypeUnknown      = "type_unknown"          // the schema has no such type or action, or they do not go together
 	CodeInvalid          = "invalid_request"
 	CodeUnavailable      = "unavailable" // no policy loaded, log unwritable, store down
 )

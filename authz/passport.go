@@ -2,8 +2,19 @@ package authz
 
 import "time"
 
+// Names in requests that everybody knows because the base schema declares them.
+const (
+	// CapabilityType is the type of the resources that are the catalog's capabilities.
+	CapabilityType = "Capability"
+	// ActionIssue is the action of letting an agent carry a capability in a passport.
+	ActionIssue = "token.issue"
+	// ActionRegister is the action of registering a client (RFC 7591).
+	ActionRegister = "client.register"
+)
+
 // A Detail is one element of authorization_details (RFC 9396) of the type "capability": a capability
-// and how far it goes. What is left out is not narrowed beyond what the catalog says.
+// and how far it goes. What is left out, or is an empty list, is not narrowed beyond what the catalog
+// says; whoever narrows to nothing leaves the element out.
 type Detail struct {
 	Type       string   `json:"type"`                // DetailType
 	Identifier string   `json:"identifier"`          // id of the capability
@@ -24,10 +35,10 @@ type Limits struct {
 }
 
 // A Passport is what a verified token says of an act's bearer, as far as decisions read it. It can
-// only narrow what the agent is granted.
+// only narrow what the agent is granted. Values are immutable once shared.
 type Passport struct {
 	ID      string    `json:"jti"`
-	Details []Detail  `json:"details"` // the capabilities it carries, by identifier
+	Details []Detail  `json:"details"` // the capabilities it carries where it was presented, by identifier
 	Bound   string    `json:"bound"`   // how the token is bound to its bearer: dpop, mtls, none
 	Depth   int       `json:"depth"`   // how often it was delegated
 	Expires time.Time `json:"expires"`

@@ -76,6 +76,7 @@ type Capability struct {
 
 	grave   int // index of Class in capabilityClasses
 	amounts []amount
+	detail  authz.Detail // what DetailOf returns
 }
 
 // Limits bound a capability. The zero value bounds nothing.

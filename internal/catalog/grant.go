@@ -9,11 +9,15 @@ import (
 // An Act is what a grant is measured by.
 type Act struct {
 	Action       string          // its name
+	Resource     authz.Ref       // what it is done to
 	Groups       []string        // the action groups it is in, directly or not
 	Arguments    authz.Claimed   // its properties
 	Class        authz.DataClass // of the resource
 	Jurisdiction string          // of the resource, "" if unknown
 	Schedules    []string        // names of the open ones, sorted
+
+	// Passport is what the agent's token carries; nil if it presented none.
+	Passport *authz.Passport
 }
 
 // An amount is the largest value of one argument.
@@ -31,10 +35,22 @@ type amount struct {
 //
 // An argument that a limit names and that is missing, negative, or not one plain decimal (a JSON
 // number, or a text of digits) is over the limit, whatever the limit is.
+//
+// A passport can only narrow: a capability that it does not carry, or carries for other actions,
+// stands in its own way as capability/passport, and limits of the passport do so besides the
+// catalog's, as capability/passport.class, capability/passport.amount.ARGUMENT,
+// capability/passport.region and capability/passport.schedule. Whatever would be exceeded without the
+// passport still is.
+//
+// Of the act of issuing a passport (authz.ActionIssue) for a capability, the capability covers it if
+// the agent has it, and its only limit is its schedule.
 func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
 	g := authz.Grant{Within: []string{}}
 	if a == nil {
 		return g
+	}
+	if act.Action == authz.ActionIssue && act.Resource.Type == authz.CapabilityType {
+		return c.grantIssue(a, &act)
 	}
 	gravest := -1
 	if len(a.Capabilities) > 0 {
@@ -48,6 +64,9 @@ func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
 		gravest = max(gravest, k.grave)
 		before := len(g.Exceeded)
 		g.Exceeded = k.exceeded(g.Exceeded, &act)
+		if act.Passport != nil {
+			g.Exceeded = narrowed(g.Exceeded, act.Passport, k.ID, &act)
+		}
 		if len(g.Exceeded) == before {
 			g.Within = append(g.Within, k.ID)
 		}
@@ -90,13 +109,39 @@ func (k *Capability) exceeded(list []string, act *Act) []string {
 			list = append(list, k.ID+"/region")
 		}
 	}
-	if l.Schedules != nil && !slices.ContainsFunc(l.Schedules, func(s string) bool {
-		_, ok := slices.BinarySearch(act.Schedules, s)
-		return ok
-	}) {
+	if l.Schedules != nil && !act.within(l.Schedules) {
 		list = append(list, k.ID+"/schedule")
 	}
 	return list
+}
+
+// within reports whether one of the schedules is open.
+func (act *Act) within(schedules []string) bool {
+	return slices.ContainsFunc(schedules, func(s string) bool {
+		_, ok := slices.BinarySearch(act.Schedules, s)
+		return ok
+	})
+}
+
+// grantIssue returns how the agent's capabilities cover the issue of a passport.
+func (c *Catalog) grantIssue(a *authz.Agent, act *Act) authz.Grant {
+	g := authz.Grant{Within: []string{}}
+	k := c.capabilities[act.Resource.ID]
+	if k == nil || !slices.Contains(a.Capabilities, k.ID) {
+		return g
+	}
+	g.Class = k.Class
+	if k.Limits.Schedules != nil && !act.within(k.Limits.Schedules) {
+		g.Exceeded = append(g.Exceeded, k.ID+"/schedule")
+	}
+	if act.Passport != nil {
+		g.Exceeded = narrowed(g.Exceeded, act.Passport, k.ID, act)
+	}
+	if len(g.Exceeded) == 0 {
+		g.Within = append(g.Within, k.ID)
+	}
+	slices.Sort(g.Exceeded)
+	return g
 }
 
 // holds reports whether the argument is there and not over the limit.

@@ -31,6 +31,7 @@ func (r *reader) capabilities(n ast.Node) {
 		if len(k.Actions) == 0 {
 			r.at(at, "%s lists no actions", what)
 		}
+		k.setDetail()
 		r.c.capabilities[id] = k
 	})
 }

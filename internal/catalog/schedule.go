@@ -28,6 +28,8 @@ type schedule struct {
 	zone     *time.Location
 	windows  []window
 	holidays map[int]bool // days, see dayOf, on which no window begins
+
+	closing atomic.Pointer[closing] // what was found out last
 }
 
 // A window opens at from on each of its days and closes at to, on the day after if to is not later.
