@@ -20,10 +20,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,6 +46,7 @@ type Client struct {
 
 	base  string
 	token string
+	self  bool // an agent asks about itself
 }
 
 const (
@@ -64,18 +63,18 @@ func New(baseURL, token string) (*Client, error) {
 	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return nil, authz.Errorf(authz.ErrInvalid, "the token has characters that no token has")
 	}
+	return &Client{HTTP: newHTTP(), Attempts: 3, base: strings.TrimRight(u.String(), "/"), token: token}, nil
+}
+
+// newHTTP returns what does requests by default.
+func newHTTP() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
-	return &Client{
-		HTTP: &http.Client{
-			Transport:     transport,
-			Timeout:       10 * time.Second,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		Attempts: 3,
-		base:     strings.TrimRight(u.String(), "/"),
-		token:    token,
-	}, nil
+	return &http.Client{
+		Transport:     transport,
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // URL returns the service's URL.
@@ -89,6 +88,7 @@ type Error struct {
 	Message   string
 	RequestID string
 	Problems  []Problem // of policies or a catalog
+	Hint      string    // what to do about it, "" if that is not known
 
 	kind error
 }
@@ -143,20 +143,16 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 }
 
 // send does one request, again while the service is unavailable if it may be repeated.
-func (c *Client) send(ctx context.Context, method, path string, body []byte, repeat bool) ([]byte, error) {
-	for attempt := 1; ; attempt++ {
-		answer, err := c.once(ctx, method, path, body)
-		if err == nil || !repeat || attempt >= c.Attempts || !errors.Is(err, authz.ErrUnavailable) || ctx.Err() != nil {
-			return answer, err
-		}
-		wait := time.NewTimer(time.Duration(attempt)*50*time.Millisecond + rand.N(50*time.Millisecond))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return nil, err
-		}
+func (c *Client) send(ctx context.Context, method, path string, body []byte, repeat bool) (answer []byte, err error) {
+	attempts := 1
+	if repeat {
+		attempts = c.Attempts
 	}
+	err = retry(ctx, attempts, func() error {
+		answer, err = c.once(ctx, method, path, body)
+		return err
+	})
+	return answer, err
 }
 
 func (c *Client) once(ctx context.Context, method, path string, body []byte) ([]byte, error) {
@@ -173,10 +169,7 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte) ([]
 	req.Header.Set("User-Agent", userAgent)
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, authz.Errorf(authz.ErrUnavailable, "asking the service: %w", err)
+		return nil, transportError(ctx, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -193,7 +186,7 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte) ([]
 }
 
 // refusal returns the *Error of an answer that is not 200.
-func refusal(status int, answer []byte) error {
+func refusal(status int, answer []byte) *Error {
 	e := &Error{Status: status, kind: kindOf(status)}
 	var body struct {
 		Error json.RawMessage `json:"error"`

@@ -56,7 +56,18 @@ func (w *wireDecision) decision() authz.Decision {
 
 // Decide asks whether req may happen. The Decision can always be used: with an error it refuses.
 func (c *Client) Decide(ctx context.Context, req authz.Request) (authz.Decision, error) {
-	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", c.appendRequest(nil, &req), true)
+	return c.decide(ctx, c.appendRequest(nil, &req, nil))
+}
+
+// DecidePresented asks whether req may happen, for whoever presented the passport p to this
+// enforcement point: the service verifies it, and its capabilities narrow what policy allows. The
+// subject may be left out: it is the passport's bearer.
+func (c *Client) DecidePresented(ctx context.Context, p authz.Presented, req authz.Request) (authz.Decision, error) {
+	return c.decide(ctx, c.appendRequest(nil, &req, &p))
+}
+
+func (c *Client) decide(ctx context.Context, question []byte) (authz.Decision, error) {
+	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", question, true)
 	if err != nil {
 		return refused(err), err
 	}
@@ -84,7 +95,7 @@ func (c *Client) DecideAll(ctx context.Context, reqs []authz.Request, semantics 
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = c.appendRequest(body, &reqs[i])
+		body = c.appendRequest(body, &reqs[i], nil)
 	}
 	body = append(body, `]}`...)
 	answer, err := c.send(ctx, "POST", "/access/v1/evaluations", body, true)
@@ -124,25 +135,29 @@ func refused(err error) (d authz.Decision) {
 }
 
 // appendRequest appends req as AuthZEN writes it, what was observed in the context.
-func (c *Client) appendRequest(b []byte, req *authz.Request) []byte {
-	b = append(b, `{"subject":`...)
-	b = appendEntity(b, &req.Subject)
+func (c *Client) appendRequest(b []byte, req *authz.Request, p *authz.Presented) []byte {
+	b = append(b, '{')
+	if s := &req.Subject; p == nil && !c.self || !s.Ref.IsZero() || len(s.Properties) > 0 {
+		b = append(b, `"subject":`...)
+		b = appendEntity(b, s)
+		b = append(b, ',')
+	}
+	b = append(b, `"resource":`...)
+	b = appendEntity(b, &req.Resource)
 	if req.Action.Name != "" {
 		b = append(b, `,"action":{"name":`...)
 		b = appendJSON(b, req.Action.Name)
 		b = appendClaimed(b, `,"properties":`, req.Action.Properties)
 		b = append(b, '}')
 	}
-	b = append(b, `,"resource":`...)
-	b = appendEntity(b, &req.Resource)
 
 	seen := make(map[string]any)
 	o := req.Observed
-	if o.Obligations == nil {
+	if o.Obligations == nil && !c.self {
 		o.Obligations = c.Obligations
 	}
 	o.PEP, o.RequestID = "", "" // the service knows them better
-	if o.Address.IsValid() || o.Session != "" || o.Provenance != nil || o.Obligations != nil {
+	if o.Address.IsValid() || o.Session != "" || o.Provenance != nil || o.Obligations != nil || p != nil {
 		observed := map[string]any{}
 		if o.Address.IsValid() {
 			observed["ip"] = o.Address
@@ -155,6 +170,9 @@ func (c *Client) appendRequest(b []byte, req *authz.Request) []byte {
 		}
 		if o.Obligations != nil {
 			observed["supported_obligations"] = o.Obligations
+		}
+		if p != nil {
+			observed["passport"] = presented{p.Token, p.Proof, p.Method, p.URL, p.Certificate, p.Audience}
 		}
 		seen["observed"] = observed
 	}
@@ -179,6 +197,16 @@ func (c *Client) appendRequest(b []byte, req *authz.Request) []byte {
 		b = append(b, extra...)
 	}
 	return append(b, '}')
+}
+
+// presented is a passport as it was presented, in the context of a question.
+type presented struct {
+	Token       string `json:"token"`
+	Proof       string `json:"proof,omitempty"`
+	Method      string `json:"method,omitempty"`
+	URL         string `json:"url,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+	Audience    string `json:"audience,omitempty"`
 }
 
 func appendEntity(b []byte, e *authz.Entity) []byte {
@@ -241,7 +269,7 @@ func (c *Client) SearchActions(ctx context.Context, req authz.Request, page Page
 }
 
 func search[T any](ctx context.Context, c *Client, target string, req *authz.Request, page Page) ([]T, string, error) {
-	body := c.appendRequest(nil, req)
+	body := c.appendRequest(nil, req, nil)
 	if page != (Page{}) {
 		text, err := json.Marshal(page)
 		if err != nil {
