@@ -37,9 +37,17 @@ func (p *Passport) Append(b []byte) []byte {
 		b = append(b, `,"scope":`...)
 		b = appendString(b, strings.Join(p.Scope, " "))
 	}
-	if len(p.Details) > 0 {
-		b = append(b, `,"authorization_details":`...)
-		b = AppendDetails(b, p.Details)
+	n := 0
+	for i := range p.Details {
+		if d := &p.Details[i]; !p.carries(d) {
+			if n++; n == 1 {
+				b = append(b, `,"authorization_details":[`...)
+			}
+			b = appendDetail(comma(b, n-1), d)
+		}
+	}
+	if n > 0 {
+		b = append(b, ']')
 	}
 	b = appendText(b, `,"acr":`, p.ACR)
 	b = appendText(b, `,"txn":`, p.Txn)
@@ -118,18 +126,21 @@ func (c *Conduct) append(b []byte) []byte {
 func AppendDetails(b []byte, details []authz.Detail) []byte {
 	b = append(b, '[')
 	for i := range details {
-		d := &details[i]
-		b = append(comma(b, i), `{"type":"`+authz.DetailType+`","identifier":`...)
-		b = appendString(b, d.Identifier)
-		b = appendList(b, `,"actions":`, d.Actions)
-		b = appendList(b, `,"locations":`, d.Locations)
-		if d.Limits != nil {
-			b = append(b, `,"limits":`...)
-			b = appendLimits(b, d.Limits)
-		}
-		b = append(b, '}')
+		b = appendDetail(comma(b, i), &details[i])
 	}
 	return append(b, ']')
+}
+
+func appendDetail(b []byte, d *authz.Detail) []byte {
+	b = append(b, `{"type":"`+authz.DetailType+`","identifier":`...)
+	b = appendString(b, d.Identifier)
+	b = appendList(b, `,"actions":`, d.Actions)
+	b = appendList(b, `,"locations":`, d.Locations)
+	if d.Limits != nil {
+		b = append(b, `,"limits":`...)
+		b = appendLimits(b, d.Limits)
+	}
+	return append(b, '}')
 }
 
 func appendLimits(b []byte, l *authz.Limits) []byte {

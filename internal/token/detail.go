@@ -32,7 +32,7 @@ func (r *reader) details() []authz.Detail {
 	if r.err == nil && list == nil {
 		r.fail("must not be empty")
 	}
-	slices.SortFunc(list, func(a, b authz.Detail) int { return strings.Compare(a.Identifier, b.Identifier) })
+	sortDetails(list)
 	for i := 1; i < len(list); i++ {
 		if list[i].Identifier == list[i-1].Identifier {
 			r.fail("has the capability %.64q twice", list[i].Identifier)
@@ -40,6 +40,12 @@ func (r *reader) details() []authz.Detail {
 	}
 	return list
 }
+
+func sortDetails(list []authz.Detail) {
+	slices.SortFunc(list, func(a, b authz.Detail) int { return strings.Compare(a.Identifier, b.Identifier) })
+}
+
+func byIdentifier(d authz.Detail, id string) int { return strings.Compare(d.Identifier, id) }
 
 func (r *reader) detail() (d authz.Detail) {
 	r.members(func(name string) {

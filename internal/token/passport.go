@@ -1,6 +1,7 @@
 package token
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,10 @@ const PassportType = "at+jwt"
 const ConductClaim = "urn:safeconduct:conduct"
 
 // A Passport has the claims of an access token. Those that are zero are not written.
+//
+// Scope and Details name the same capabilities. A detail that narrows nothing is not written if the
+// scope names its capability, which keeps passports short; ParsePassport puts it back. So what the
+// scope names and no detail narrows is carried in full.
 type Passport struct {
 	// RFC 9068, section 2.2: all of them are required.
 	Issuer   string
@@ -27,7 +32,7 @@ type Passport struct {
 	NotBefore time.Time
 	AuthTime  time.Time
 	Scope     []string       // ids of the capabilities
-	Details   []authz.Detail // authorization_details (RFC 9396)
+	Details   []authz.Detail // authorization_details (RFC 9396), by identifier
 	ACR       string
 	Txn       string // correlates what one transaction issues
 
@@ -71,8 +76,8 @@ type Conduct struct {
 
 // A History is where the record of the conduct is, and what it must hash to.
 type History struct {
-	URI    string `json:"uri"`
-	Digest string `json:"digest"`
+	URI    string `json:"uri"`    // may be relative to the issuer, to be short
+	Digest string `json:"digest"` // SHA-256 in base64url
 	Size   int64  `json:"size"`
 }
 
@@ -96,7 +101,24 @@ func ParsePassport(payload []byte) (*Passport, error) {
 	if p.Issuer == "" || p.Subject == "" || p.ClientID == "" || p.Audience == nil || p.ID == "" || p.IssuedAt.IsZero() || p.Expires.IsZero() {
 		return nil, authz.Errorf(authz.ErrInvalid, "the passport lacks one of iss, sub, client_id, aud, jti, iat, exp")
 	}
+	p.complete()
 	return p, nil
+}
+
+// complete adds the details that Append left out.
+func (p *Passport) complete() {
+	n := len(p.Details)
+	for _, id := range p.Scope {
+		if _, ok := slices.BinarySearchFunc(p.Details[:n], id, byIdentifier); !ok {
+			p.Details = append(p.Details, authz.Detail{Type: authz.DetailType, Identifier: id})
+		}
+	}
+	sortDetails(p.Details)
+}
+
+// carries reports whether the scope says all that d does.
+func (p *Passport) carries(d *authz.Detail) bool {
+	return len(d.Actions) == 0 && len(d.Locations) == 0 && d.Limits == nil && slices.Contains(p.Scope, d.Identifier)
 }
 
 func (p *Passport) read(r *reader, name string) {
@@ -153,6 +175,9 @@ func (r *reader) scope() []string {
 		if id == "" || strings.ContainsFunc(id, notScope) {
 			r.fail("must be words with one space between them")
 		}
+	}
+	if sorted := slices.Sorted(slices.Values(list)); len(slices.Compact(sorted)) < len(list) {
+		r.fail("has a word twice")
 	}
 	return list
 }
