@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -27,7 +28,7 @@ moment later.`,
 		Example: `  $ safeconduct agent suspend banking.gpt-4o-2024-05-13 --why "odd transfers since 14:00"
   banking.gpt-4o-2024-05-13 is suspended (revision 2)`,
 	}
-	c.AddCommand(newAgentList(), newAgentShow(), newAgentPut(),
+	c.AddCommand(newAgentList(), newAgentShow(), newAgentPut(), newAgentEnroll(), newAgentKeys(),
 		newAgentState("suspend", authz.AgentSuspended, "Stop an agent until it is made active again",
 			"Stop an agent. From the moment the command returns, every request of the agent is refused with\nthe code agent_inactive.\n\nA suspended agent keeps its capabilities, and `agent activate` restores it."),
 		newAgentState("quarantine", authz.AgentQuarantined, "Stop an agent because of its conduct",
@@ -113,10 +114,7 @@ The revision counts the changes; AS OF is the log entry of the last one, which
 		}
 		var a authz.Agent
 		if err := api.call(c.Context(), "GET", "/v1/agents/"+segment(args[0]), nil, &a); err != nil {
-			if notFound(err) {
-				return hinted(err, "`safeconduct agent list` shows the registered ones")
-			}
-			return err
+			return hintAgent(err)
 		}
 		if *asJSON {
 			return writeJSON(c.OutOrStdout(), a)
@@ -158,13 +156,7 @@ agent, since what an agent may do depends on how it has behaved.`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON, why := connectFlags(c), jsonFlag(c), whyFlag(c)
-	f := c.Flags()
-	f.String("owner", "", "who answers for the agent")
-	f.String("purpose", "", "its business function")
-	f.String("version", "", "version of the software or model")
-	f.String("creator", "", "who made it (default: the caller)")
-	capabilities := f.StringSlice("capability", nil, "`CAPABILITY` that is granted; repeat it, or separate several by commas")
-	labels := f.StringToString("label", nil, "label `NAME=VALUE`; may be repeated")
+	what := newAgentFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		api, err := conn.open()
 		if err != nil {
@@ -175,34 +167,69 @@ agent, since what an agent may do depends on how it has behaved.`,
 		if err := api.call(c.Context(), "GET", path, nil, &have); err != nil && !notFound(err) {
 			return err
 		}
-		for flag, field := range map[string]*string{"owner": &have.Owner, "purpose": &have.Purpose, "version": &have.Version, "creator": &have.Creator} {
-			if f.Changed(flag) {
-				*field, _ = f.GetString(flag)
-			}
-		}
-		if f.Changed("capability") {
-			have.Capabilities = *capabilities
-		}
-		if f.Changed("label") {
-			have.Labels = *labels
-		}
-		in := struct {
-			Owner        string            `json:"owner"`
-			Purpose      string            `json:"purpose"`
-			Version      string            `json:"version"`
-			Creator      string            `json:"creator,omitempty"`
-			Capabilities []string          `json:"capabilities,omitempty"`
-			Labels       map[string]string `json:"labels,omitempty"`
-			IfRevision   int64             `json:"if_revision"`
-			Why          string            `json:"why"`
-		}{have.Owner, have.Purpose, have.Version, have.Creator, have.Capabilities, have.Labels, have.Revision, *why}
-		var a authz.Agent
-		if err := api.call(c.Context(), "PUT", path, in, &a); err != nil {
+		a, err := what.put(c.Context(), api, path, have, *why)
+		if err != nil {
 			return err
 		}
-		return sayAgent(c, &a, *asJSON)
+		return sayAgent(c, a, *asJSON)
 	}
 	return c
+}
+
+// agentFlags are the flags that say what is registered of an agent.
+type agentFlags struct {
+	cmd          *cobra.Command
+	capabilities *[]string
+	labels       *map[string]string
+}
+
+func newAgentFlags(c *cobra.Command) *agentFlags {
+	f := c.Flags()
+	f.String("owner", "", "who answers for the agent")
+	f.String("purpose", "", "its business function")
+	f.String("version", "", "version of the software or model")
+	f.String("creator", "", "who made it (default: the caller)")
+	return &agentFlags{
+		cmd:          c,
+		capabilities: f.StringSlice("capability", nil, "`CAPABILITY` that is granted; repeat it, or separate several by commas"),
+		labels:       f.StringToString("label", nil, "label `NAME=VALUE`; may be repeated"),
+	}
+}
+
+// changed reports whether any of the flags is given.
+func (f *agentFlags) changed() bool {
+	return slices.ContainsFunc([]string{"owner", "purpose", "version", "creator", "capability", "label"}, f.cmd.Flags().Changed)
+}
+
+// put registers an agent as the flags say; what they leave out stays as have has it.
+func (f *agentFlags) put(ctx context.Context, api *remote, path string, have authz.Agent, why string) (*authz.Agent, error) {
+	flags := f.cmd.Flags()
+	for flag, field := range map[string]*string{"owner": &have.Owner, "purpose": &have.Purpose, "version": &have.Version, "creator": &have.Creator} {
+		if flags.Changed(flag) {
+			*field, _ = flags.GetString(flag)
+		}
+	}
+	if flags.Changed("capability") {
+		have.Capabilities = *f.capabilities
+	}
+	if flags.Changed("label") {
+		have.Labels = *f.labels
+	}
+	in := struct {
+		Owner        string            `json:"owner"`
+		Purpose      string            `json:"purpose"`
+		Version      string            `json:"version"`
+		Creator      string            `json:"creator,omitempty"`
+		Capabilities []string          `json:"capabilities,omitempty"`
+		Labels       map[string]string `json:"labels,omitempty"`
+		IfRevision   int64             `json:"if_revision"`
+		Why          string            `json:"why"`
+	}{have.Owner, have.Purpose, have.Version, have.Creator, have.Capabilities, have.Labels, have.Revision, why}
+	var a authz.Agent
+	if err := api.call(ctx, "PUT", path, in, &a); err != nil {
+		return nil, err
+	}
+	return &a, nil
 }
 
 // sayAgent prints what became of an agent.
@@ -232,10 +259,7 @@ func newAgentState(verb string, state authz.AgentState, short, long string) *cob
 		var a authz.Agent
 		in := map[string]any{"state": state, "why": *why}
 		if err := api.call(c.Context(), "POST", "/v1/agents/"+segment(args[0])+"/state", in, &a); err != nil {
-			if notFound(err) {
-				return hinted(err, "`safeconduct agent list` shows the registered ones")
-			}
-			return err
+			return hintAgent(err)
 		}
 		return sayAgent(c, &a, *asJSON)
 	}

@@ -6,7 +6,13 @@
 // so that replicas never disagree about a revision. A retired agent stays retired: its id is not
 // given to another.
 //
-// The registry is memory: whoever decides reads it without waiting. It holds no keys and no history.
+// Beside the agents stands what they authenticate with: public keys, registered with a token that is
+// good once, rotated with an overlap, revoked in one step; and documents that name keys. A key belongs
+// to one agent for ever. Private keys are never seen here, and whether somebody holds one is for the
+// caller to find out.
+//
+// The registry is memory: whoever decides reads it without waiting. Of an agent it holds the newest
+// revision, of credentials all that ever were.
 package agent
 
 import (
@@ -14,10 +20,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
@@ -30,6 +39,14 @@ type Store interface {
 
 	// PutAgent keeps a unless a newer revision (by AsOf) is kept already.
 	PutAgent(ctx context.Context, a authz.Agent) error
+
+	// Credentials returns what is kept of the agents whose ids follow after, up to and including last,
+	// in the order in which Agents returns them. What it returns of one agent stood at one moment.
+	Credentials(ctx context.Context, after, last authz.AgentID) ([]Enrolment, []Credential, error)
+
+	// PutCredentials keeps an enrolment, unless it is nil, in place of the agent's earlier one, and
+	// each credential, all or nothing. What is kept in a newer revision (by AsOf) stays as it is.
+	PutCredentials(ctx context.Context, e *Enrolment, cs []Credential) error
 }
 
 // A Committer records a change and waits until it is in effect. *audit.Follower is one.
@@ -46,6 +63,20 @@ type Config struct {
 	// be granted. If it is nil every well-formed id can be granted; a capability that is not
 	// declared covers nothing in any case.
 	Known func(capability string) bool
+
+	// KeyLifetime is how long a registered key can be used: 90 days by default. If it is negative
+	// keys do not expire, and a key that was lost unnoticed is good until somebody revokes it.
+	KeyLifetime time.Duration
+
+	// Overlap is how long a key goes on after another has replaced it: an hour by default, and not
+	// at all if it is negative. So long a stolen key goes on, too; revoking ends it at once.
+	Overlap time.Duration
+
+	// Remind is how long before a key expires Run begins to tell of it: 14 days by default.
+	Remind time.Duration
+
+	Now    func() time.Time // time.Now by default
+	Logger *slog.Logger     // silent by default
 }
 
 // A Registry knows the agents. It is safe for concurrent use once loaded.
@@ -56,34 +87,75 @@ type Registry struct {
 	byID   map[authz.AgentID]*authz.Agent
 	sorted []*authz.Agent // by id
 	intern interner       // used by whoever applies, one at a time
+
+	accounts    map[authz.AgentID]*account
+	credentials map[string]*Credential // by id
+	pending     map[string]*Enrolment  // by the hash of the token
+
+	dueSoon atomic.Int64 // see DueSoon
 }
 
 // NewRegistry returns an empty registry, to be loaded.
 func NewRegistry(cfg Config) *Registry {
-	return &Registry{cfg: cfg, byID: map[authz.AgentID]*authz.Agent{}}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&cfg.KeyLifetime, 90 * 24 * time.Hour}, {&cfg.Overlap, time.Hour}, {&cfg.Remind, 14 * 24 * time.Hour}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Registry{cfg: cfg}
+	r.clear()
+	return r
 }
 
-// Load reads the stored agents. It must return before the registry is used.
+// clear forgets everything.
+func (r *Registry) clear() {
+	r.byID, r.sorted, r.intern = map[authz.AgentID]*authz.Agent{}, nil, interner{}
+	r.accounts, r.credentials, r.pending = map[authz.AgentID]*account{}, map[string]*Credential{}, map[string]*Enrolment{}
+}
+
+// Load reads the stored agents and their credentials. It must return before the registry is used.
 func (r *Registry) Load(ctx context.Context) error {
-	byID := map[authz.AgentID]*authz.Agent{}
-	var in interner
-	for after, page := authz.AgentID(""), 1000; ; {
-		agents, err := r.cfg.Store.Agents(ctx, after, page)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clear()
+	pages := []authz.AgentID{""} // where they begin, in the order of the store
+	for page := 1000; ; {
+		agents, err := r.cfg.Store.Agents(ctx, pages[len(pages)-1], page)
 		if err != nil {
 			return fmt.Errorf("loading agents: %w", err)
 		}
 		for _, a := range agents {
-			byID[a.ID] = in.agent(a)
+			p := r.intern.agent(a)
+			r.byID[p.ID] = p
+		}
+		if len(agents) > 0 {
+			pages = append(pages, agents[len(agents)-1].ID)
 		}
 		if len(agents) < page {
 			break
 		}
-		after = agents[len(agents)-1].ID
 	}
-	sorted := slices.SortedFunc(maps.Values(byID), func(a, b *authz.Agent) int { return compare(a, b.ID) })
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.byID, r.sorted, r.intern = byID, sorted, in
+	r.sorted = slices.SortedFunc(maps.Values(r.byID), func(a, b *authz.Agent) int { return compare(a, b.ID) })
+
+	// Credentials after all agents, so that they are never older than their agent: see applyCredential.
+	for i := 1; i < len(pages); i++ {
+		es, cs, err := r.cfg.Store.Credentials(ctx, pages[i-1], pages[i])
+		if err != nil {
+			return fmt.Errorf("loading credentials: %w", err)
+		}
+		if err := r.restore(es, cs); err != nil {
+			return fmt.Errorf("loading credentials: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -172,11 +244,20 @@ func (r *Registry) commit(ctx context.Context, actor string, c Change) (*authz.A
 	return r.Agent(c.Agent.ID)
 }
 
-// Apply brings an agent.put entry into effect. See audit.Applier.
+// Apply brings an entry about agents or their credentials into effect. See audit.Applier.
 func (r *Registry) Apply(ctx context.Context, e audit.Entry) error {
-	if e.Kind != audit.AgentPut {
-		return nil
+	switch e.Kind {
+	case audit.AgentPut:
+		return r.applyAgent(ctx, e)
+	case audit.EnrolmentPut:
+		return r.applyEnrolment(ctx, e)
+	case audit.CredentialPut:
+		return r.applyCredential(ctx, e)
 	}
+	return nil
+}
+
+func (r *Registry) applyAgent(ctx context.Context, e audit.Entry) error {
 	var c Change
 	if err := json.Unmarshal(e.Body, &c); err != nil {
 		return authz.Errorf(authz.ErrInvalid, "entry %d: %w", e.Seq, err)

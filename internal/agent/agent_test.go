@@ -25,6 +25,7 @@ type spine struct {
 	entries  []audit.Entry
 	replicas []audit.Applier
 	down     error
+	late     time.Duration // that has passed beside the minute before each entry
 }
 
 var start = time.Date(2026, 11, 23, 16, 0, 0, 0, time.UTC)
@@ -36,7 +37,7 @@ func (s *spine) Commit(ctx context.Context, d audit.Draft) (int64, error) {
 		return 0, s.down
 	}
 	seq := int64(len(s.entries) + 1)
-	e := audit.Entry{Seq: seq, At: start.Add(time.Duration(seq) * time.Minute), Kind: d.Kind, Actor: d.Actor, Body: d.Body}
+	e := audit.Entry{Seq: seq, At: s.at(seq), Kind: d.Kind, Actor: d.Actor, Body: d.Body}
 	s.entries = append(s.entries, e)
 	var verdict error
 	for i, r := range s.replicas {
@@ -47,11 +48,30 @@ func (s *spine) Commit(ctx context.Context, d audit.Draft) (int64, error) {
 	return seq, verdict
 }
 
+// at returns the time of the entry of that number, should it be written now. The caller holds s.mu.
+func (s *spine) at(seq int64) time.Time {
+	return start.Add(time.Duration(seq)*time.Minute + s.late)
+}
+
+// now is a clock that agrees with the log's: the time of the newest entry, or later.
+func (s *spine) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at(int64(len(s.entries)))
+}
+
+// pass lets time pass.
+func (s *spine) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late += d
+}
+
 // open returns a loaded registry on a database of its own, first replica of a new spine.
 func open(t testing.TB) (*agent.Registry, *spine) {
 	t.Helper()
 	s := &spine{}
-	r := agent.NewRegistry(agent.Config{Store: storetest.Open(t), Log: s})
+	r := agent.NewRegistry(agent.Config{Store: storetest.Open(t), Log: s, Now: s.now})
 	if err := r.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}

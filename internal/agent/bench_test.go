@@ -19,6 +19,10 @@ type hole struct{}
 
 func (hole) Agents(context.Context, authz.AgentID, int) ([]authz.Agent, error) { return nil, nil }
 func (hole) PutAgent(context.Context, authz.Agent) error                       { return nil }
+func (hole) Credentials(context.Context, authz.AgentID, authz.AgentID) ([]agent.Enrolment, []agent.Credential, error) {
+	return nil, nil, nil
+}
+func (hole) PutCredentials(context.Context, *agent.Enrolment, []agent.Credential) error { return nil }
 
 // fill returns a registry of n agents, as the log would fill it: every value is freshly decoded.
 // They are of one organisation, in which owners, purposes and lists of capabilities repeat, or else

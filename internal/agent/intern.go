@@ -39,6 +39,22 @@ func (in *interner) agent(a authz.Agent) *authz.Agent {
 	return &a
 }
 
+// credential returns a copy of c that shares what it can with others and its key.
+func (in *interner) credential(c Credential) *Credential {
+	if in.texts == nil {
+		in.texts, in.lists = map[string]string{}, map[string][]string{}
+	}
+	c.Why = in.text(c.Why)
+	c.Replaces = strings.Clone(c.Replaces)
+	switch c.Kind {
+	case KindKey:
+		c.Kind = KindKey
+	case KindDocument:
+		c.Kind, c.ID = KindDocument, strings.Clone(c.ID)
+	}
+	return &c
+}
+
 func (in *interner) text(s string) string {
 	if t, ok := in.texts[s]; ok {
 		return t

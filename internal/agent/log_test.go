@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,8 +21,9 @@ import (
 // commits hands drafts to a follower that is made later, because it needs the registry first.
 type commits struct{ *audit.Follower }
 
-// The same on the real log: two replicas on one database, many callers, and one verdict a change.
-func TestOnTheLog(t *testing.T) {
+// onTheLog returns two replicas on one database, with a log and a follower each.
+func onTheLog(t *testing.T) (rs [2]*agent.Registry) {
+	t.Helper()
 	db := storetest.Open(t)
 	key, err := audit.NewKey(rand.Reader, "agents.example")
 	if err != nil {
@@ -29,7 +32,6 @@ func TestOnTheLog(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	t.Cleanup(func() { cancel(); running.Wait() })
-	var rs [2]*agent.Registry
 	for i := range rs {
 		l, err := audit.New(db, audit.Config{Key: key})
 		if err != nil {
@@ -50,6 +52,13 @@ func TestOnTheLog(t *testing.T) {
 			}
 		})
 	}
+	return rs
+}
+
+// The same on the real log: two replicas on one database, many callers, and one verdict a change.
+func TestOnTheLog(t *testing.T) {
+	ctx := t.Context()
+	rs := onTheLog(t)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	won := map[int]int{}
@@ -91,4 +100,52 @@ func TestOnTheLog(t *testing.T) {
 func retire(ctx context.Context, r *agent.Registry) error {
 	_, err := r.SetState(ctx, "admin:anna", "replaced", "bot-0", authz.AgentRetired, 0)
 	return err
+}
+
+// Of those who race with one enrolment token, on two replicas, one registers its key; the others hear
+// what everybody hears whose token is no good.
+func TestEnrolmentRaces(t *testing.T) {
+	ctx := t.Context()
+	rs := onTheLog(t)
+	for round := range 5 {
+		id := authz.AgentID(fmt.Sprintf("bot-%d", round))
+		_, err := rs[0].Put(ctx, "admin:anna", "new", bot(string(id)), 0)
+		wantKind(t, "Put", err, nil)
+		e, err := rs[0].Enrol(ctx, "admin:anna", "new", id, 0)
+		wantKind(t, "Enrol", err, nil)
+		for _, err := rs[1].PendingEnrolment(e.Token, time.Now()); err != nil; _, err = rs[1].PendingEnrolment(e.Token, time.Now()) {
+			runtime.Gosched() // until the other replica has read the entry
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		won := 0
+		for i := range 8 {
+			key := newKey(t)
+			wg.Go(func() {
+				c, err := rs[i%2].Register(ctx, e.Token, key)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil && c.Agent == id && c.ID == key.ID:
+					won++
+				case err == nil:
+					t.Errorf("Register = %+v, want key %s of %s", c, key.ID, id)
+				case !errors.Is(err, authz.ErrUnauthenticated) || err.Error() != noGood:
+					t.Errorf("Register = %v, want ErrUnauthenticated, %q", err, noGood)
+				}
+			})
+		}
+		wg.Wait()
+		if won != 1 {
+			t.Errorf("%d of 8 who raced with one token registered a key, want 1", won)
+		}
+		// A change through either replica waits until that one has read everything before it.
+		for _, r := range rs {
+			_, err := r.RevokeCredential(ctx, "admin:anna", "round is over", id, "")
+			wantKind(t, "RevokeCredential", err, nil)
+			if all := r.Credentials(id); len(all) != 1 || all[0].RevokedAt.IsZero() {
+				t.Errorf("credentials after the race: %+v, want one, revoked", all)
+			}
+		}
+	}
 }

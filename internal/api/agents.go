@@ -132,6 +132,7 @@ func parseState(text string) (authz.AgentState, error) {
 
 // AgentAdmin knows and changes the registered agents. *agent.Registry is one.
 type AgentAdmin interface {
+	CredentialAdmin
 	Agent(id authz.AgentID) (*authz.Agent, error)
 	Agents(f agent.Filter, after authz.AgentID, limit int) []*authz.Agent
 	Put(ctx context.Context, actor, why string, a authz.Agent, ifRevision int64) (*authz.Agent, error)

@@ -15,6 +15,13 @@ func (s *Server) routes() []route {
 		change("PUT", "/v1/agents/{id}", "Register an agent, or change it", s.putAgent),
 		change("POST", "/v1/agents/{id}/state", "Suspend, quarantine, restore or retire an agent", s.setAgentState),
 
+		// What agents authenticate with.
+		change("POST", "/v1/agents/{id}/enrolment", "Make a token with which an agent registers a key; it is shown once", s.enrolAgent),
+		read("/v1/agents/{id}/keys", readers, "List the keys of an agent, also those of the past", s.listAgentKeys),
+		change("POST", "/v1/agents/{id}/keys/revoke", "Revoke a key of an agent, or all", s.revokeAgentKeys),
+		change("POST", "/v1/agents/{id}/document", "Link a client ID metadata document to an agent", s.linkDocument),
+		read("/v1/keys/due", readers, "List the keys of agents that expire soon", s.dueAgentKeys),
+
 		// Policies and catalog: one version number covers both.
 		large(s.limits.Publish, operation("POST", "/v1/policies/check", admins, "Check policies without publishing them", 1, s.checkPolicies, nil)),
 		large(s.limits.Publish, change("POST", "/v1/policies", "Publish policies, a catalog, or both as one version", s.publish)),

@@ -181,6 +181,34 @@ func TestOpenAPI(t *testing.T) {
 	call("GET", "/v1/agents?colour=red", adminToken, "", 400)
 	call("GET", "/v1/agents?limit=5000", adminToken, "", 400)
 
+	// What agents authenticate with.
+	enrolment := ok("POST", "/v1/agents/bot-1/enrolment", `{"ttl_seconds":3600,"why":"new key"}`)
+	if text, _ := enrolment["token"].(string); !strings.HasPrefix(text, "sc_enrol_") || enrolment["agent"] != "bot-1" {
+		t.Errorf("enrolment: %v", enrolment)
+	}
+	if list := ok("GET", "/v1/agents/bot-1/keys", ""); len(list["items"].([]any)) != 0 || list["enrolment"] == nil {
+		t.Errorf("keys before there is one: %v", list)
+	}
+	document := ok("POST", "/v1/agents/bot-1/document", `{"url":"https://bot.example/id.json","why":"keys in our KMS"}`)
+	if document["kind"] != "document" || document["state"] != "active" {
+		t.Errorf("linked document: %v", document)
+	}
+	if list := ok("POST", "/v1/agents/bot-1/keys/revoke", `{"all":true,"why":"stolen"}`); len(list["items"].([]any)) != 1 || list["enrolment"] != nil {
+		t.Errorf("keys after all are revoked: %v", list)
+	}
+	ok("POST", "/v1/agents/bot-1/keys/revoke", `{"key":"https://bot.example/id.json","why":"again"}`)
+	call("POST", "/v1/agents/bot-1/keys/revoke", adminToken, `{"why":"which?"}`, 400)
+	call("POST", "/v1/agents/bot-1/keys/revoke", adminToken, `{"key":"x","all":true,"why":"which?"}`, 400)
+	call("POST", "/v1/agents/bot-1/keys/revoke", adminToken, `{"key":"x","why":"unknown"}`, 404)
+	call("POST", "/v1/agents/nobody/enrolment", adminToken, `{"why":"x"}`, 404)
+	call("POST", "/v1/agents/bot-1/enrolment", adminToken, `{"ttl_seconds":9223372036854775807,"why":"x"}`, 400)
+	call("GET", "/v1/agents/nobody/keys", adminToken, "", 404)
+	call("POST", "/v1/agents/bot-1/document", adminToken, `{"url":"http://bot.example/id.json","why":"x"}`, 400)
+	if due := ok("GET", "/v1/keys/due?within_days=30&limit=5", ""); due["total"] != 0.0 {
+		t.Errorf("keys that are due: %v", due)
+	}
+	call("GET", "/v1/keys/due?within_days=5000", adminToken, "", 400)
+
 	// Policies. A version is what an organisation's files say; here the same with one more policy.
 	active := ok("GET", "/v1/policies/active", "")
 	source := active["source"].(map[string]any)
