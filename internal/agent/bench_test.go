@@ -2,8 +2,10 @@ package agent_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/agent"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // A hole is a store that keeps nothing.
@@ -150,4 +153,88 @@ func BenchmarkAgentsFiltered(b *testing.B) {
 	for b.Loop() {
 		r.Agents(agent.Filter{Text: "no such text"}, "", 100)
 	}
+}
+
+// fillKeys registers a key for each of the first n agents of fill, as the log would.
+func fillKeys(t testing.TB, r *agent.Registry, n int) (ids []string) {
+	t.Helper()
+	seq := int64(n)
+	apply := func(kind audit.Kind, form string, args ...any) {
+		seq++
+		e := audit.Entry{Seq: seq, At: start.Add(time.Duration(seq) * time.Second), Kind: kind, Body: fmt.Appendf(nil, form, args...)}
+		if err := r.Apply(context.Background(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chance := chacha(n)
+	ids = make([]string, n)
+	for i := range n {
+		signer, _, err := token.GenerateSigner("EdDSA", chance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = signer.Key().ID
+		id := fmt.Sprintf("customer-order-agent-%08d", i)
+		hash := fmt.Sprintf("%064x", i)
+		apply(audit.EnrolmentPut, `{"agent":%q,"hash":%q,"ttl_seconds":86400,"why":"filling"}`, id, hash)
+		apply(audit.CredentialPut, `{"agent":%q,"op":"register","jwk":%s,"enrolment":%q,"lifetime_seconds":7776000,"why":"registered with an enrolment token"}`,
+			id, signer.Key().JWK(), hash)
+	}
+	return ids
+}
+
+func chacha(n int) *rand.ChaCha8 {
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], uint64(n))
+	return rand.NewChaCha8(seed)
+}
+
+// A key of an agent takes less than 1 KiB of memory beside the agent.
+func TestMemoryOfAKey(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills a registry")
+	}
+	const n = 100_000
+	r := fill(t, n, true)
+	before := heap()
+	ids := fillKeys(t, r, n)
+	for i := range ids {
+		ids[i] = "" // what the registry holds of them is counted
+	}
+	each := (heap() - before) / n
+	t.Logf("%d agents with a key: %d bytes a key", n, each)
+	if each > 1024 {
+		t.Errorf("%d agents with a key: %d bytes a key, want at most 1024", n, each)
+	}
+	if got := len(r.Due(90*24*time.Hour, start.Add(3*n*time.Second))); got != n {
+		t.Errorf("%d keys are due, want %d", got, n)
+	}
+}
+
+func BenchmarkCredential(b *testing.B) {
+	r := fill(b, 100_000, true)
+	ids := fillKeys(b, r, 100_000)
+	at := start.Add(300_000 * time.Second)
+	b.Run("by id", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if c, err := r.Credential(ids[i%len(ids)]); err != nil || !c.Active(at) {
+				b.Fatal(c, err)
+			}
+		}
+	})
+	b.Run("facts", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if f := r.KeyFacts("customer-order-agent-00050000", at); f.Keys != 1 {
+				b.Fatal(f)
+			}
+		}
+	})
+	b.Run("due", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Due(14*24*time.Hour, at)
+		}
+	})
 }
