@@ -97,6 +97,8 @@ type Observed struct {
 	Obligations []string `json:"supported_obligations,omitempty"`
 	// Passport is what the agent's token says, verified; nil if no token was presented.
 	Passport *Passport `json:"passport,omitempty"`
+	// Method is how the agent authenticated, if it did so to ourselves: dpop, private_key_jwt, ...
+	Method string `json:"method,omitempty"`
 }
 
 // Provenance sorts the names of an act's arguments by where their values came from.
@@ -171,6 +173,20 @@ type Facts struct {
 	Credential Credential     `json:"credential,omitzero"` // of the acting agent
 	Behalf     []Delegator    `json:"behalf,omitempty"`    // the registered agents among those it acts for, nearest first
 	Missing    []string       `json:"missing,omitempty"`   // required signals that are missing or stale
+}
+
+// Inactive returns the first of the acting agent and of those for which it acts that is not active, nil
+// if all are.
+func (f *Facts) Inactive() *Agent {
+	if f.Agent != nil && f.Agent.State != AgentActive {
+		return f.Agent
+	}
+	for i := range f.Behalf {
+		if a := f.Behalf[i].Agent; a.State != AgentActive {
+			return a
+		}
+	}
+	return nil
 }
 
 // A Delegator is an agent for which another acts.

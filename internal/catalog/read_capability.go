@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/safeconduct/safeconduct/authz"
 )
 
 func (r *reader) capabilities(n ast.Node) {
@@ -33,7 +35,24 @@ func (r *reader) capabilities(n ast.Node) {
 		}
 		k.setDetail()
 		r.c.capabilities[id] = k
+		r.storeCapability(k, at)
 	})
+}
+
+// storeCapability makes a capability an entity as well, so that policies and searches know those of
+// passports by their class.
+func (r *reader) storeCapability(k *Capability, at ast.Node) {
+	e := &Stored{Ref: authz.Ref{Type: authz.CapabilityType, ID: k.ID}}
+	e.Properties = append(quote(authz.Claimed(`{"class":`), k.Class), '}')
+	if k.Title != "" {
+		e.Properties = append(e.Properties[:len(e.Properties)-1], `,"title":`...)
+		e.Properties = append(quote(e.Properties, k.Title), '}')
+	}
+	if t := first(at); t != nil {
+		e.line, e.column = int32(t.Position.Line), int32(t.Position.Column)
+	}
+	r.c.entities[e.Ref] = e
+	r.c.byType[e.Type] = append(r.c.byType[e.Type], e)
 }
 
 // unserved is a limit that is known, so that it can be refused for what it is.

@@ -25,6 +25,9 @@ func (r *reader) types(n ast.Node) {
 			"jurisdiction":       func(n ast.Node) { t.Jurisdiction = r.text(n, "jurisdiction") },
 			"request_properties": func(n ast.Node) { t.RequestProperties = r.texts(n, "request_properties", nil) },
 		})
+		if name == authz.CapabilityType && len(t.RequestProperties) > 0 {
+			r.at(at, "no request may state properties of capabilities: remove request_properties")
+		}
 		r.c.types[name] = t
 	})
 }
@@ -105,6 +108,12 @@ func (k *classifier) compile(types map[string]*Type, rules []*rule) {
 			t.Class = k.fallback
 		}
 		k.byType[t.Name] = tr
+	}
+	// A capability is not data. What it reaches is classified when it is used.
+	if tr := k.byType[authz.CapabilityType]; tr == nil {
+		k.byType[authz.CapabilityType] = &typeRules{class: authz.Internal, labels: []string{}}
+	} else if t := types[authz.CapabilityType]; !t.hasClass {
+		t.Class, tr.class = authz.Internal, authz.Internal
 	}
 	for _, q := range rules {
 		if q.typ != "" && k.byType[q.typ] == nil {

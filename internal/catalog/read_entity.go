@@ -47,6 +47,10 @@ func (r *reader) entities(n ast.Node) {
 			r.at(v, "agents are registered, not declared: remove %s", e.Ref)
 			return
 		}
+		if e.Type == authz.CapabilityType {
+			r.at(v, "capabilities are declared under capabilities: remove %s", e.Ref)
+			return
+		}
 		if line, twice := lines[e.Ref]; twice {
 			r.at(v, "%s is declared twice; first in line %d", e.Ref, line)
 			return

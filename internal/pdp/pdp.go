@@ -14,7 +14,6 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
-	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
@@ -23,6 +22,8 @@ type PDP struct {
 	Agents interface { // *agent.Registry
 		Agent(id authz.AgentID) (*authz.Agent, error)
 		After(id authz.AgentID, limit int) []*authz.Agent
+		// KeyFacts says how the agent proves who it is.
+		KeyFacts(id authz.AgentID, at time.Time) authz.Credential
 	}
 	Policies interface { // *policy.Library
 		Active() *policy.Set
@@ -142,6 +143,12 @@ func (p *PDP) answer(rec *Record) error {
 		d.Detail = err.Error()
 		return err
 	}
+	return p.answerBy(set, rec)
+}
+
+// answerBy is answer by a set of policies, at the moment that the decision bears already.
+func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
+	d := &rec.Decision
 
 	// 1. Who asks? An agent that is not registered stays nil.
 	var who *authz.Agent
@@ -167,13 +174,15 @@ func (p *PDP) answer(rec *Record) error {
 // of everybody it acts for, and what would change a refusal?
 func (rec *Record) judge(set *policy.Set) authz.Decision {
 	d := authz.Decision{At: rec.Facts.At, PolicySet: set.Version(), Catalog: set.Version()}
-	switch who := rec.Facts.Agent; {
-	case rec.Request.Agent() != "" && who == nil:
+	switch idle := rec.Facts.Inactive(); {
+	case rec.Request.Agent() != "" && rec.Facts.Agent == nil:
 		d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
-	case who != nil && who.State == authz.AgentRetired:
+	case idle != nil && idle != rec.Facts.Agent:
+		d.Refuse(authz.CodeAgentInactive, "An agent for which this one acts is "+string(idle.State)+".")
+	case idle != nil && idle.State == authz.AgentRetired:
 		d.Refuse(authz.CodeAgentInactive, "This agent is retired.")
-	case who != nil && who.State != authz.AgentActive:
-		d.Refuse(authz.CodeAgentInactive, "This agent is "+string(who.State)+". Its owner or an administrator can restore it.")
+	case idle != nil:
+		d.Refuse(authz.CodeAgentInactive, "This agent is "+string(idle.State)+". Its owner or an administrator can restore it.")
 	default:
 		if d = set.EvaluateAll(&rec.Request, &rec.Facts); d.Effect != authz.Allow {
 			d.Changes = set.Explain(&rec.Request, &rec.Facts, &d)
@@ -209,14 +218,18 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 	}
 	f.Class, f.Labels, f.Region = cat.Classify(&req.Resource)
 	if who != nil {
-		f.Grant = cat.Grant(who, catalog.Act{
-			Action:       req.Action.Name,
-			Groups:       set.ActionGroups(req.Action.Name),
-			Arguments:    req.Action.Properties,
-			Class:        f.Class,
-			Jurisdiction: f.Region,
-			Schedules:    f.Schedules,
-		})
+		f.Grant = set.Grant(req, who, &f)
+		f.Credential = p.Agents.KeyFacts(who.ID, at)
+		f.Credential.Method = req.Observed.Method
+	}
+	for _, ref := range req.OnBehalf {
+		if ref.Type != authz.AgentType {
+			continue
+		}
+		// One that is not registered is missing here, and judging for it refuses.
+		if a, err := p.Agents.Agent(authz.AgentID(ref.ID)); err == nil {
+			f.Behalf = append(f.Behalf, authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f)})
+		}
 	}
 	f.Risk = p.Risks.Assess(req, &f)
 	f.Missing = cat.Missing(req, &f)

@@ -73,6 +73,8 @@ func (r registry) Agent(id authz.AgentID) (*authz.Agent, error) {
 	return nil, authz.Errorf(authz.ErrNotFound, "no agent %q", id)
 }
 
+func (r registry) KeyFacts(authz.AgentID, time.Time) authz.Credential { return authz.Credential{} }
+
 func (r registry) After(id authz.AgentID, limit int) []*authz.Agent {
 	var out []*authz.Agent
 	for _, a := range r {

@@ -51,7 +51,10 @@ func (rec *Record) size() int {
 	n := 960 + len(r.Subject.Properties) + len(r.Action.Properties) + len(r.Resource.Properties) + len(r.Context)
 	n += 96*len(d.Fired) + 128*len(d.Reasons) + 192*len(d.Changes)
 	if rec.Facts.Agent != nil {
-		n += 384
+		n += 384 + 512*len(rec.Facts.Behalf)
+	}
+	if r.Observed.Passport != nil {
+		n += 128 + 160*len(r.Observed.Passport.Details)
 	}
 	return n
 }
@@ -111,6 +114,11 @@ func appendRequest(b []byte, r *authz.Request) []byte {
 		b = append(b, `"supported_obligations":`...)
 		b = append(appendStrings(b, o.Obligations), ',')
 	}
+	if o.Passport != nil {
+		b = append(b, `"passport":`...)
+		b = append(appendPassport(b, o.Passport), ',')
+	}
+	b = appendMember(b, "method", o.Method)
 	return append(trim(b, n), `}}`...)
 }
 
@@ -137,17 +145,9 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 		b = append(b, `,"agent":`...)
 		b = append(b, texts.of(f.Agent)...)
 	}
-	b = append(b, `,"grant":{"within":`...)
-	b = appendStrings(b, f.Grant.Within)
-	if len(f.Grant.Exceeded) > 0 {
-		b = append(b, `,"exceeded":`...)
-		b = appendStrings(b, f.Grant.Exceeded)
-	}
-	if f.Grant.Class != "" {
-		b = append(b, `,"class":`...)
-		b = appendString(b, f.Grant.Class)
-	}
-	b = append(b, `},"trust":{"level":`...)
+	b = append(b, `,"grant":`...)
+	b = appendGrant(b, &f.Grant)
+	b = append(b, `,"trust":{"level":`...)
 	b = appendString(b, f.Trust.Level)
 	b = append(b, `,"score":`...)
 	b = strconv.AppendFloat(b, f.Trust.Score, 'g', -1, 64)
@@ -170,9 +170,37 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 		b = append(b, ']')
 	}
 	b = append(b, '}')
+	if f.Credential != (authz.Credential{}) {
+		b = append(b, `,"credential":`...)
+		b = appendCredential(b, &f.Credential)
+	}
+	if len(f.Behalf) > 0 {
+		b = append(b, `,"behalf":[`...)
+		for i := range f.Behalf {
+			b = append(comma(b, i), `{"agent":`...)
+			b = append(b, texts.of(f.Behalf[i].Agent)...)
+			b = append(b, `,"grant":`...)
+			b = append(appendGrant(b, &f.Behalf[i].Grant), '}')
+		}
+		b = append(b, ']')
+	}
 	if len(f.Missing) > 0 {
 		b = append(b, `,"missing":`...)
 		b = appendStrings(b, f.Missing)
+	}
+	return append(b, '}')
+}
+
+func appendGrant(b []byte, g *authz.Grant) []byte {
+	b = append(b, `{"within":`...)
+	b = appendStrings(b, g.Within)
+	if len(g.Exceeded) > 0 {
+		b = append(b, `,"exceeded":`...)
+		b = appendStrings(b, g.Exceeded)
+	}
+	if g.Class != "" {
+		b = append(b, `,"class":`...)
+		b = appendString(b, g.Class)
 	}
 	return append(b, '}')
 }

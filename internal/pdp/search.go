@@ -123,6 +123,9 @@ func (s *search) allows(req *authz.Request) bool {
 		who = a
 	}
 	f := s.p.facts(s.set, req, who, s.at)
+	if f.Inactive() != nil {
+		return false
+	}
 	d := s.set.EvaluateAll(req, &f)
 	return d.Allowed()
 }

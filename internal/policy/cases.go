@@ -183,7 +183,7 @@ func (c *caseFile) run(rep *CaseReport) error {
 				continue
 			}
 		}
-		f := r.facts(facts, &req, who, c.set, c.cat)
+		f := r.facts(facts, &req, who, c)
 		want := r.expectation(expect)
 		if len(r.faults) > before {
 			continue
@@ -218,9 +218,9 @@ func (c *caseFile) run(rep *CaseReport) error {
 // judgeAll judges a request for all its parties. An inactive agent is refused, as the decision
 // service refuses it.
 func (s *Set) judgeAll(req authz.Request, f *authz.Facts) authz.Decision {
-	if f.Agent != nil && f.Agent.State != authz.AgentActive {
+	if a := f.Inactive(); a != nil {
 		d := authz.Decision{At: f.At}
-		d.Refuse(authz.CodeAgentInactive, "The agent is "+string(f.Agent.State)+".")
+		d.Refuse(authz.CodeAgentInactive, "The agent is "+string(a.State)+".")
 		return d
 	}
 	d := s.EvaluateAll(&req, f)

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/internal/catalog"
 )
 
 // caseMoment is when a case happens that does not say: a Monday, noon in UTC.
@@ -13,7 +12,8 @@ var caseMoment = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
 // facts reads what is known of a case into f, and what the edge saw into req. What the case does not
 // state is what the catalog says of it: the schedules that are open, the zones of the address, the
 // class of the resource, the grant of the agent, the signals that are missing. Risk is low and trust neutral.
-func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *Set, cat *catalog.Catalog) authz.Facts {
+func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, c *caseFile) authz.Facts {
+	set, cat := c.set, c.cat
 	f := authz.Facts{
 		At: caseMoment, Zone: cat.Zone(), Agent: agent, Trust: authz.NeutralTrust,
 		Risk: authz.Risk{Level: "low", Alerts: []string{}, Indicators: []string{}},
@@ -23,6 +23,7 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *S
 		return func(v *branch) { stated[key] = true; read(v) }
 	}
 	observed := &req.Observed
+	var key *branch // which speaks of days before and after the time
 	r.members(b, "facts", map[string]func(*branch){
 		"time":                  func(v *branch) { f.At = r.time(v, "time") },
 		"ip":                    func(v *branch) { observed.Address = r.address(v, "ip") },
@@ -30,6 +31,8 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *S
 		"pep":                   func(v *branch) { observed.PEP = r.text(v, "pep") },
 		"supported_obligations": func(v *branch) { observed.Obligations = r.set(v, "supported_obligations") },
 		"provenance":            func(v *branch) { observed.Provenance = r.provenance(v) },
+		"passport":              func(v *branch) { observed.Passport = r.passport(v) },
+		"credential":            func(v *branch) { key = v },
 		"schedules":             state("schedules", func(v *branch) { f.Schedules = r.set(v, "schedules") }),
 		"zones":                 state("zones", func(v *branch) { f.Zones = r.set(v, "zones") }),
 		"country":               state("country", func(v *branch) { f.Country = r.text(v, "country") }),
@@ -44,6 +47,9 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *S
 		"missing": state("missing", func(v *branch) { f.Missing = r.set(v, "missing") }),
 	})
 
+	if key != nil {
+		f.Credential = r.credential(key, &f)
+	}
 	zones, country := []string{}, ""
 	if observed.Address.IsValid() {
 		zones, country = cat.Zones(observed.Address)
@@ -61,15 +67,13 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, set *S
 			fill()
 		}
 	}
+	for _, ref := range req.OnBehalf {
+		if a := c.agents[ref.ID]; ref.Type == authz.AgentType && a != nil {
+			f.Behalf = append(f.Behalf, authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f)})
+		}
+	}
 	if agent != nil && !stated["grant"] {
-		f.Grant = cat.Grant(agent, catalog.Act{
-			Action:       req.Action.Name,
-			Groups:       set.ActionGroups(req.Action.Name),
-			Arguments:    req.Action.Properties,
-			Class:        f.Class,
-			Jurisdiction: f.Region,
-			Schedules:    f.Schedules,
-		})
+		f.Grant = set.Grant(req, agent, &f)
 	}
 	if !stated["missing"] {
 		f.Missing = cat.Missing(req, &f)
@@ -89,6 +93,56 @@ func (r *reader) provenance(b *branch) *authz.Provenance {
 		"unknown":   func(v *branch) { p.Unknown = r.set(v, "unknown") },
 	})
 	return p
+}
+
+// passport reads what the agent's token carries: a list of capabilities, or a map.
+func (r *reader) passport(b *branch) *authz.Passport {
+	if b.kind == nullBranch {
+		return nil
+	}
+	p := &authz.Passport{Bound: "dpop"}
+	carry := func(v *branch) {
+		for _, id := range r.set(v, "passport.capabilities") {
+			p.Details = append(p.Details, authz.Detail{Type: authz.DetailType, Identifier: id})
+		}
+	}
+	if b.kind != mapBranch {
+		carry(b)
+		return p
+	}
+	r.members(b, "passport", map[string]func(*branch){
+		"capabilities": carry,
+		"bound":        func(v *branch) { p.Bound = r.oneOf(v, "passport.bound", "dpop", "mtls", "none") },
+		"depth":        func(v *branch) { p.Depth = r.count(v, "passport.depth") },
+	})
+	return p
+}
+
+// credential reads how the agent proves who it is, in days before and after the case's moment.
+func (r *reader) credential(b *branch, f *authz.Facts) (c authz.Credential) {
+	if b.kind == nullBranch {
+		return c
+	}
+	c.Keys = 1
+	r.members(b, "credential", map[string]func(*branch){
+		"method":   func(v *branch) { c.Method = r.text(v, "credential.method") },
+		"keys":     func(v *branch) { c.Keys = r.count(v, "credential.keys") },
+		"age_days": func(v *branch) { c.Since = f.At.AddDate(0, 0, -r.count(v, "credential.age_days")) },
+		"expires_in_days": func(v *branch) {
+			c.ExpiresAt = f.At.AddDate(0, 0, r.count(v, "credential.expires_in_days"))
+		},
+	})
+	return c
+}
+
+// count reads a whole number that is neither negative nor large.
+func (r *reader) count(b *branch, what string) int {
+	n := r.number(b, what)
+	if n < 0 || n > 100_000 || n != float64(int(n)) {
+		r.fail(b.errorf("%s is no whole number from 0 to 100000", what))
+		return 0
+	}
+	return int(n)
 }
 
 func (r *reader) grant(b *branch) authz.Grant {

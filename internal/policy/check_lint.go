@@ -25,6 +25,7 @@ func (c *checker) review(rules []*rule) {
 	}
 	if c.narrow != nil {
 		c.each(rules, (*checker).idle)
+		c.each(rules, (*checker).bars)
 	}
 	c.permits(rules)
 }
@@ -104,6 +105,18 @@ func asksClaim(n cedarast.IsNode) (name string, ok bool) {
 func (c *checker) idle(r *rule) {
 	if len(r.ast.Conditions) > 0 && len(r.statement.clauses) > 0 && c.neverHolds(r.ast) {
 		c.at(r, r.statement.clauses[0].tokens[0], SeverityWarning, "", "these conditions can never hold: the policy never fires")
+	}
+}
+
+// bars warns of a forbid for every action that makes no sense for those of the base schema: whatever it
+// cannot be evaluated for is denied.
+func (c *checker) bars(r *rule) {
+	if _, all := r.ast.Action.(cedarast.ScopeTypeAll); !all || !r.forbid || r.mode == disabled || c.strict == c.narrow.validator(r.ast) {
+		return
+	}
+	if errs := validatePolicy(c.narrow.validator(r.ast), r.ast); len(errs) > 0 {
+		c.at(r, r.statement.head(), SeverityWarning, "name the actions or the types of resource that it is for",
+			"this cannot be evaluated when an agent asks for a passport or to register a client, so that it may be denied: %s", errs[0])
 	}
 }
 

@@ -21,6 +21,7 @@ type checker struct {
 	ps     *Problems
 	now    time.Time
 	narrow *narrower // nil if there is no schema to check against
+	own    *narrower // by the operator's actions only
 	strict *validate.Validator
 
 	required                         []string // signals that the catalog requires of every act
@@ -31,7 +32,8 @@ type checker struct {
 func newChecker(files []File, s *schema, ps *Problems) *checker {
 	c := &checker{files: files, ps: ps}
 	if s != nil {
-		c.narrow = newNarrower(s)
+		c.narrow = newNarrower(s, s.resolved)
+		c.own = newNarrower(s, s.withoutBase())
 		c.learn(s.resolved)
 	}
 	return c
@@ -54,12 +56,34 @@ func (c *checker) each(rules []*rule, f func(*checker, *rule)) {
 	found := make([]Problems, len(rules))
 	inParallel(len(rules), func(i int) {
 		own := *c
-		own.ps, own.strict = &found[i], c.narrow.validator(rules[i].ast)
+		own.ps, own.strict = &found[i], c.validator(rules[i].ast)
 		f(&own, rules[i])
 	})
 	for i := range found {
 		c.ps.List = append(c.ps.List, found[i].List...)
 	}
+}
+
+// validator returns the validator of a policy. One that speaks of any action is meant for those of
+// the operator, and need not make sense for those of the base schema, unless it can apply to nothing
+// else: then, as for every action, what cannot be evaluated permits nothing, or forbids.
+func (c *checker) validator(p *cedarast.Policy) *validate.Validator {
+	if _, all := p.Action.(cedarast.ScopeTypeAll); all && c.own.reaches(p) {
+		return c.own.validator(p)
+	}
+	return c.narrow.validator(p)
+}
+
+// withoutBase returns the schema with the actions of the base schema applying to nothing.
+func (s *schema) withoutBase() *resolved.Schema {
+	r := *s.resolved
+	r.Actions = maps.Clone(r.Actions)
+	for uid := range s.base {
+		a := r.Actions[uid]
+		a.AppliesTo = nil
+		r.Actions[uid] = a
+	}
+	return &r
 }
 
 // at returns a problem of r whose place is t.

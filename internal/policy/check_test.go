@@ -42,7 +42,15 @@ func TestCheck(t *testing.T) {
 	// Every faulty policy stands beside a good one, so that the warning of no permit stays away.
 	const good = "@id(\"good\") permit (principal is Agent, action, resource);\n"
 	for _, tt := range []struct{ name, policies, want string }{
-		{"nothing", `@id("x") @reason("closed") forbid (principal, action, resource) when { resource.balance < 0 };`, ""},
+		{"nothing", `@id("x") @reason("closed") forbid (principal, action == Action::"pay", resource) when { resource.balance < 0 };`, ""},
+		{"for any action", `@id("x") @reason("closed") forbid (principal, action, resource) when { resource.balance < 0 };`,
+			"p.cedar:2:28: warning: this cannot be evaluated when an agent asks for a passport or to register a client, so that it may be denied: attribute `balance` on entity type `Capability` not found\n" +
+				"\thint: name the actions or the types of resource that it is for\n"},
+		{"for any action on a type", `@reason("closed") forbid (principal, action, resource) when { resource is Account && resource.balance < 0 };`, ""},
+		{"for passports", `permit (principal is Agent, action == Action::"token.issue", resource) when { resource.class == "read" && context.observed.credential.age_days < 30 };`, ""},
+		{"for whatever is done with capabilities", `permit (principal is Agent, action, resource is Capability) when { resource.class == "read" };`, ""},
+		{"for passports, and mistaken", `permit (principal is Agent, action == Action::"token.issue", resource) when { resource.balance > 0 };`,
+			"p.cedar:2:88: attribute `balance` on entity type `Capability` not found\n\thint: another value has an attribute of that name: compare what stands before it with the schema\n"},
 		{"a missing semicolon", "permit (principal is Agent, action, resource)",
 			"p.cedar:2:46: the policy ends where \";\" is expected\n\thint: every policy ends with a semicolon\n"},
 		{"two parse errors", "permit (principal, action);\npermits (principal, action, resource);\n" + `@id("late") permit (principal is Agent, action, resource);`,
@@ -65,7 +73,7 @@ func TestCheck(t *testing.T) {
 			"p.cedar:2:11: @remedy on a permit\n\thint: a permit needs no remedy; put the condition into a forbid of its own\n"},
 		{"an id given twice", `@id("good") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:2: policy id \"good\" is already taken at p.cedar:1\n\thint: ids name policies in the record, so that each must be given once\n"},
-		{"a forbid without a reason", `@id("x") forbid (principal, action, resource) when { resource.balance < 0 };`,
+		{"a forbid without a reason", `@id("x") forbid (principal, action == Action::"pay", resource) when { resource.balance < 0 };`,
 			"p.cedar:2:10: warning: forbid without @reason\n\thint: add @reason(\"...\") with a reason of the catalog, so that the refused learn why\n"},
 		{"an expired policy", `@id("x") @expires("2026-11-22T00:00:00Z") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:11: warning: the policy expired at 2026-11-22T00:00:00Z\n\thint: remove the policy or move the date\n"},
@@ -98,7 +106,7 @@ func TestCheck(t *testing.T) {
 			"p.cedar:2:44: warning: the policy forbids everything to everybody\n\thint: to stop everything for a while this serves; otherwise name a principal, an action or a resource, or add a condition\n"},
 		{"a trial that is over", `@id("x") @mode("shadow") @expires("2026-11-23T00:00:00Z") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:27: warning: the policy expired at 2026-11-23T00:00:00Z\n\thint: its trial is over and nothing is recorded of it any more: enforce it, remove it, or move the date\n"},
-		{"a forbid that silence escapes", `@reason("closed") forbid (principal, action, resource) when { resource.balance > 1 && (context.claimed has purpose && context.claimed.purpose == "x") };`,
+		{"a forbid that silence escapes", `@reason("closed") forbid (principal, action == Action::"pay", resource) when { resource.balance > 1 && (context.claimed has purpose && context.claimed.purpose == "x") };`,
 			"p.cedar:2:19: warning: a caller that does not state \"purpose\" escapes this forbid\n\thint: forbid it unless the claim is there and good: `unless { context.claimed has purpose && ... }`, or require the signal in the catalog if it is one\n"},
 		{"a forbid that silence does not escape", `@reason("closed") forbid (principal, action, resource) unless { context.claimed has purpose && context.claimed.purpose == "x" };`, ""},
 		{"a claim that the catalog requires", `@reason("closed") forbid (principal, action, resource) when { context.claimed has confidence && context.claimed.confidence.lessThan(decimal("0.5")) };`, ""},

@@ -30,6 +30,10 @@ import (
 //  6. If forbids fire that carry a @remedy, the answer is RequireApproval or StepUp, the stricter
 //     if both are needed. By then it is certain that with all remedies the request would be allowed.
 //  7. Else it is allowed, with the union of the obligations of all satisfied permits.
+//
+// What is not denied is denied nevertheless if the agent presented a passport that carries none of its
+// capabilities for the act, or carries them less far (CodePassport); or if a capability shall be put
+// into a passport that the agent was not granted or may not use now (CodeNoPermit).
 func (s *Set) Evaluate(req *authz.Request, f *authz.Facts) authz.Decision {
 	return s.evaluate(req, f, noRemedy)
 }
@@ -45,6 +49,9 @@ func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy) authz
 		return d
 	}
 	s.judge(&d, q, req, f, applied)
+	if code := q.bar(req); code != "" && d.Effect != authz.Deny {
+		d.Refuse(code, barred(code))
+	}
 	return d
 }
 

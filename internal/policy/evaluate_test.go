@@ -179,7 +179,7 @@ func billion(n int) string {
 
 func TestSetAnswersForOthers(t *testing.T) {
 	set := compile(t, policy.Source{Schema: scanSchema}, "{}\n")
-	if diff := cmp.Diff([]string{"list", "ping", "read", "sync", "write"}, set.Actions()); diff != "" {
+	if diff := cmp.Diff([]string{"client.register", "list", "ping", "read", "sync", "token.issue", "write"}, set.Actions()); diff != "" {
 		t.Errorf("Actions (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"all", "both", "reads", "sync", "writes"}, set.ActionGroups("sync")); diff != "" {

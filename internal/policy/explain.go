@@ -102,6 +102,16 @@ func (x *explainer) learn(req *authz.Request) bool {
 			}
 		}
 	}
+	switch q.bar(req) {
+	case authz.CodePassport:
+		return false
+	case authz.CodeNoPermit:
+		need := x.proposeCarrying(req.Resource.ID)
+		if need == 0 {
+			return false
+		}
+		x.needs = append(x.needs, need)
+	}
 	if !permitted {
 		if len(nearby) == 0 {
 			return false

@@ -45,6 +45,22 @@ func (x *explainer) proposeGrant(a atom) keys {
 	return all
 }
 
+// proposeCarrying adds the moves with which the agent could carry a capability in a passport: to wait
+// for its schedule, or to be granted it.
+func (x *explainer) proposeCarrying(id string) keys {
+	if x.f.Agent == nil || !x.derived() {
+		return 0
+	}
+	k, ok := x.set.cat.Capability(id)
+	switch {
+	case !ok:
+		return 0
+	case slices.Contains(x.f.Agent.Capabilities, id):
+		return x.within(k)
+	}
+	return x.add(grantMove(id))
+}
+
 // exceeded returns the capabilities of which a limit stands in the way.
 func (x *explainer) exceeded() []string {
 	var out []string
@@ -113,18 +129,21 @@ func (x *explainer) derived() bool {
 	if x.set.cat == nil || x.f.Agent == nil {
 		return false
 	}
-	g := x.set.grant(x.req, x.f)
+	g := x.set.Grant(x.req, x.f.Agent, x.f)
 	return slices.Equal(g.Within, x.f.Grant.Within) && slices.Equal(g.Exceeded, x.f.Grant.Exceeded)
 }
 
-// grant returns how the acting agent's capabilities cover the request.
-func (s *Set) grant(req *authz.Request, f *authz.Facts) authz.Grant {
-	return s.cat.Grant(f.Agent, catalog.Act{
+// Grant returns how the capabilities of an agent cover a request of which the facts say at least class,
+// region and open schedules, within what the passport carries that the request presents.
+func (s *Set) Grant(req *authz.Request, who *authz.Agent, f *authz.Facts) authz.Grant {
+	return s.cat.Grant(who, catalog.Act{
 		Action:       req.Action.Name,
+		Resource:     req.Resource.Ref,
 		Groups:       s.ActionGroups(req.Action.Name),
 		Arguments:    req.Action.Properties,
 		Class:        f.Class,
 		Jurisdiction: f.Region,
 		Schedules:    f.Schedules,
+		Passport:     req.Observed.Passport,
 	})
 }

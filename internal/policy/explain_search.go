@@ -137,7 +137,11 @@ func (x *explainer) moved(moves []*move) (*authz.Request, *authz.Facts, bool) {
 		}
 	}
 	if f.Agent != nil && x.derived() {
-		f.Grant = x.set.grant(&req, &f)
+		f.Grant = x.set.Grant(&req, f.Agent, &f)
+		f.Behalf = slices.Clone(f.Behalf)
+		for i := range f.Behalf {
+			f.Behalf[i].Grant = x.set.Grant(&req, f.Behalf[i].Agent, &f)
+		}
 	}
 	return &req, &f, true
 }

@@ -237,10 +237,79 @@ var observedParts = [parts]struct {
 		put("untrusted", setOf(p.Untrusted))
 		put("unknown", setOf(p.Unknown))
 	}},
+	{"passport", func(b *moment, k []byte, _ *shape) []byte {
+		p := b.req.Observed.Passport
+		if p == nil {
+			return append(k, 0)
+		}
+		k = binary.AppendUvarint(append(k, 1), uint64(len(p.Details)))
+		for i := range p.Details {
+			k = appendText(k, p.Details[i].Identifier)
+		}
+		k = appendText(k, p.Bound)
+		return binary.AppendVarint(k, int64(p.Depth))
+	}, func(b *moment, put func(types.String, types.Value)) {
+		p := b.req.Observed.Passport
+		put("present", types.Boolean(p != nil))
+		if p == nil {
+			p = &authz.Passport{Bound: "none"}
+		}
+		carried := make([]string, len(p.Details))
+		for i := range p.Details {
+			carried[i] = p.Details[i].Identifier
+		}
+		put("capabilities", setOf(carried))
+		put("bound", types.String(p.Bound))
+		put("depth", types.Long(p.Depth))
+	}},
+	{"credential", func(b *moment, k []byte, _ *shape) []byte {
+		c := credentialOf(b.f)
+		k = appendText(k, c.method)
+		k = binary.AppendVarint(k, c.keys)
+		k = binary.AppendVarint(k, c.age)
+		if !c.expires {
+			return append(k, 0)
+		}
+		return binary.AppendVarint(append(k, 1), c.left)
+	}, func(b *moment, put func(types.String, types.Value)) {
+		c := credentialOf(b.f)
+		put("known", types.Boolean(c.keys > 0))
+		put("method", types.String(c.method))
+		put("age_days", types.Long(c.age))
+		if c.expires {
+			put("expires_in_days", types.Long(c.left))
+		}
+		put("keys", types.Long(c.keys))
+	}},
 }
 
+// A credential is what policies read of an agent's: days, not moments, so that what was built of it
+// serves for a while.
+type credential struct {
+	method          string
+	keys, age, left int64
+	expires         bool
+}
+
+func credentialOf(f *authz.Facts) credential {
+	c := credential{method: f.Credential.Method, keys: int64(f.Credential.Keys)}
+	if c.keys <= 0 {
+		c.keys = 0
+		return c
+	}
+	if since := f.Credential.Since; !since.IsZero() {
+		c.age = max(0, int64(f.At.Sub(since)/day))
+	}
+	if end := f.Credential.ExpiresAt; !end.IsZero() {
+		c.left, c.expires = max(0, int64(end.Sub(f.At)/day)), true
+	}
+	return c
+}
+
+const day = 24 * time.Hour
+
 const (
-	parts    = 7 // of context.observed
+	parts    = 9 // of context.observed
 	timePart = 0 // the one that changes by itself
 )
 

@@ -31,9 +31,11 @@ type narrower struct {
 	known  map[string]*validate.Validator
 }
 
-func newNarrower(s *schema) *narrower {
+// newNarrower returns a narrower of a schema, of which r is all or a part: actions may be missing that
+// apply to something.
+func newNarrower(s *schema, r *resolved.Schema) *narrower {
 	n := &narrower{
-		full:    s.resolved,
+		full:    r,
 		members: make(map[types.EntityUID][]types.EntityUID),
 		asked:   make(map[types.EntityType][]types.EntityUID),
 		on:      make(map[types.EntityType][]types.EntityUID),
@@ -41,12 +43,12 @@ func newNarrower(s *schema) *narrower {
 		inside:  make(map[types.EntityType]map[types.EntityType]bool),
 		known:   make(map[string]*validate.Validator),
 	}
-	for name, e := range s.resolved.Entities {
+	for name, e := range r.Entities {
 		for _, parent := range e.ParentTypes {
 			n.below[parent] = append(n.below[parent], name)
 		}
 	}
-	for uid := range s.resolved.Actions {
+	for uid := range r.Actions {
 		n.uids = append(n.uids, uid)
 	}
 	slices.SortFunc(n.uids, compareUID)
@@ -57,7 +59,7 @@ func newNarrower(s *schema) *narrower {
 		for _, group := range s.groupsOf(uid) {
 			n.members[group] = append(n.members[group], uid)
 		}
-		if to := s.resolved.Actions[uid].AppliesTo; to != nil {
+		if to := r.Actions[uid].AppliesTo; to != nil {
 			for _, t := range to.Principals {
 				n.asked[t] = append(n.asked[t], uid)
 			}
@@ -107,6 +109,19 @@ func (n *narrower) validator(p *ast.Policy) *validate.Validator {
 	n.known[key] = v
 	n.mu.Unlock()
 	return v
+}
+
+// reaches reports whether an action applies to what the policy's scope leaves.
+func (n *narrower) reaches(p *ast.Policy) bool {
+	principals, resources := n.typesOf(p.Principal), n.typesOf(p.Resource)
+	list := n.uids
+	if _, all := p.Action.(ast.ScopeTypeAll); !all || principals != nil || resources != nil {
+		list = n.reached(p.Action, principals, resources)
+	}
+	return slices.ContainsFunc(list, func(uid types.EntityUID) bool {
+		to := n.full.Actions[uid].AppliesTo
+		return to != nil && meets(to.Principals, principals) && meets(to.Resources, resources)
+	})
 }
 
 // reached returns the actions that a policy may speak of: those of its scope, or if that is open,

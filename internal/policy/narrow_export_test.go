@@ -23,7 +23,7 @@ func Validated(schemaText, text string) (narrow, whole [][]string, err error) {
 		slices.Sort(out)
 		return out
 	}
-	n, full := newNarrower(s), validate.New(s.resolved, validate.WithStrict())
+	n, full := newNarrower(s, s.resolved), validate.New(s.resolved, validate.WithStrict())
 	for _, r := range rules {
 		narrow = append(narrow, messages(n.validator(r.ast), r))
 		whole = append(whole, messages(full, r))

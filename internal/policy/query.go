@@ -18,6 +18,7 @@ type query struct {
 	resource  *entityKind
 	request   cedar.Request
 	entities  entities
+	grant     *authz.Grant // of the agent that is judged; nil if the subject is none
 
 	context, words types.RecordMap // for building the request
 }
@@ -79,10 +80,18 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 		q.entities.agent = s.agents.entity(f.Agent)
 	}
 	if pk.typ == agentEntity {
-		if f.Agent == nil || string(f.Agent.ID) != req.Subject.ID {
-			return &fault{code: authz.CodeAgentUnknown, detail: "the acting agent is not registered"}
+		who := f.Agent
+		if q.grant = &f.Grant; who == nil || string(who.ID) != req.Subject.ID {
+			// An agent for which another acts is judged by what it was granted itself.
+			d := delegator(f, req.Subject.ID)
+			if d == nil {
+				return &fault{code: authz.CodeAgentUnknown, detail: "agent " + req.Subject.ID + " is not registered"}
+			}
+			own := *f
+			own.Grant = d.Grant
+			who, f, q.grant = d.Agent, &own, &d.Grant
 		}
-		q.entities.principal = *q.entities.agent
+		q.entities.principal = *s.agents.entity(who)
 	} else {
 		e, more, flt := s.entity("subject", pk, &req.Subject)
 		if flt != nil {
@@ -129,6 +138,16 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 		Action:    a.uid,
 		Resource:  q.entities.resource.UID,
 		Context:   types.NewRecord(q.context),
+	}
+	return nil
+}
+
+// delegator returns what is known of an agent for which another acts, nil if it is none of those.
+func delegator(f *authz.Facts, id string) *authz.Delegator {
+	for i := range f.Behalf {
+		if d := &f.Behalf[i]; d.Agent != nil && string(d.Agent.ID) == id {
+			return d
+		}
 	}
 	return nil
 }

@@ -16,8 +16,17 @@ var sentences = map[string]string{
 	authz.CodeStepUpRequired:   "This needs stronger authentication.",
 	authz.CodeObligation:       "The enforcement point cannot do what would have to be done along with this.",
 	authz.CodeAgentUnknown:     "The agent is not registered.",
+	authz.CodePassport:         "The passport that was presented does not carry this.",
 	authz.CodeTypeUnknown:      "The action and the types of subject and resource are not known, or do not go together.",
 	authz.CodeUnavailable:      "No policies are loaded.",
+}
+
+// barred says the code of a bar to the agent.
+func barred(code string) string {
+	if code == authz.CodeNoPermit { // of a passport; no policy said so
+		return "The agent was not granted this capability, or may not use it now."
+	}
+	return sentences[code]
 }
 
 // reasons returns what the agent is told: the reasons that the rules name, each once, else the

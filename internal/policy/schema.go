@@ -10,6 +10,8 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	cedarschema "github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+
+	"github.com/safeconduct/safeconduct/authz"
 )
 
 // schemaFile is the name under which problems of the operator's schema are reported.
@@ -17,9 +19,10 @@ const schemaFile = "schema.cedarschema"
 
 // Cedar names of what the base schema declares and this package fills in.
 const (
-	agentEntity   types.EntityType = "Agent"
-	purposeEntity types.EntityType = "Purpose"
-	observedType                   = "Observed"
+	agentEntity      types.EntityType = "Agent"
+	purposeEntity    types.EntityType = "Purpose"
+	capabilityEntity types.EntityType = authz.CapabilityType
+	observedType                      = "Observed"
 )
 
 // aliases of AuthZEN types that are not spelled like the Cedar type. A type of the operator's own
@@ -33,7 +36,8 @@ type schema struct {
 	actions  map[string]*action     // by AuthZEN name
 	kinds    map[string]*entityKind // by AuthZEN name, aliases included
 	byType   map[types.EntityType]*entityKind
-	groups   map[string]bool // names of actions and action groups
+	groups   map[string]bool          // names of actions and action groups
+	base     map[types.EntityUID]bool // actions that the base schema declares
 
 	entityTypes map[string]types.EntityType // what kinds says, for references
 }
@@ -103,6 +107,10 @@ func newSchema(text string, ps *Problems) *schema {
 		return nil
 	}
 	merged := base.AST()
+	given := make(map[types.EntityUID]bool)
+	for name := range merged.Actions {
+		given[types.NewEntityUID("Action", types.String(name))] = true
+	}
 	clash := false
 	taken := func(kind, name string) {
 		clash = true
@@ -130,7 +138,7 @@ func newSchema(text string, ps *Problems) *schema {
 		problem("", "%v", err)
 		return nil
 	}
-	return layOut(r, cedarObserved(), problem)
+	return layOut(r, given, cedarObserved(), problem)
 }
 
 // mergeInto adds the declarations of from to those of into, and calls taken for each that is in both.
@@ -161,7 +169,7 @@ func cedarObserved() resolved.RecordType {
 	return r.Actions[types.NewEntityUID("Action", "")].AppliesTo.Context["observed"].Type.(resolved.RecordType)
 }
 
-func layOut(r *resolved.Schema, observed resolved.RecordType, problem func(hint, format string, args ...any)) *schema {
+func layOut(r *resolved.Schema, base map[types.EntityUID]bool, observed resolved.RecordType, problem func(hint, format string, args ...any)) *schema {
 	s := &schema{
 		resolved: r,
 		observed: observed,
@@ -169,6 +177,7 @@ func layOut(r *resolved.Schema, observed resolved.RecordType, problem func(hint,
 		kinds:    make(map[string]*entityKind),
 		byType:   make(map[types.EntityType]*entityKind),
 		groups:   make(map[string]bool),
+		base:     base,
 
 		entityTypes: make(map[string]types.EntityType),
 	}

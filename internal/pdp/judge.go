@@ -1,0 +1,32 @@
+package pdp
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
+)
+
+// Judge answers requests as of a moment, by what is known now and by the schedules of that moment, and
+// records nothing. The drafts record what was decided, one for each request; one that does not fit the
+// schema is refused. It returns authz.ErrUnavailable, and no decisions, if nothing can be decided.
+//
+// Nobody may act upon a decision before its draft is recorded.
+func (p *PDP) Judge(reqs []authz.Request, at time.Time) ([]authz.Decision, []audit.Draft, error) {
+	set, err := p.ready()
+	if err != nil {
+		return nil, nil, err
+	}
+	decisions := make([]authz.Decision, 0, len(reqs))
+	drafts := make([]audit.Draft, 0, len(reqs))
+	for _, req := range reqs {
+		rec := Record{Request: req, Decision: authz.Decision{At: at.UTC().Truncate(time.Microsecond)}}
+		if err := p.answerBy(set, &rec); err != nil && !errors.Is(err, authz.ErrInvalid) {
+			return nil, nil, fmt.Errorf("judging %s: %w", req.Action.Name, err)
+		}
+		decisions, drafts = append(decisions, rec.Decision), append(drafts, rec.draft(&p.texts))
+	}
+	return decisions, drafts, nil
+}
