@@ -76,16 +76,18 @@ func newAuthServer(t *testing.T) *authServer {
 func (s *authServer) http() *http.Client { return &http.Client{Transport: s} }
 
 // agent returns a registered agent with a key in memory.
-func (s *authServer) agent(alg string) *client.Agent {
-	s.t.Helper()
+func (s *authServer) agent(alg string) *client.Agent { return s.agentFor(s.t, alg) }
+
+func (s *authServer) agentFor(t testing.TB, alg string) *client.Agent {
+	t.Helper()
 	signer, key, err := token.GenerateSigner(alg, rand.Reader)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	s.keys[signer.Key().ID] = signer.Key()
 	a, err := client.NewAgent(issuer, "bot", key)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	a.HTTP = s.http()
 	return a
@@ -149,7 +151,7 @@ func (s *authServer) serve(w http.ResponseWriter, r *http.Request) {
 			s.register(w, form.Get("proof"), "")
 		}
 	default:
-		if r.URL.Scheme+"://"+r.URL.Host == rsURL || strings.HasPrefix(r.URL.String(), issuer+"/access/") {
+		if r.URL.Scheme+"://"+strings.ToLower(r.URL.Hostname()) == rsURL || strings.HasPrefix(r.URL.String(), issuer+"/access/") {
 			s.protect(w, r)
 			return
 		}

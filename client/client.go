@@ -1,4 +1,7 @@
-// Package client asks a Safeconduct service for decisions and administers it.
+// Package client is the Go SDK of Safeconduct, for both sides of a decision.
+//
+// An enforcement point asks with a [Client] whether an act may happen; administrators and their
+// programs use the same:
 //
 //	c, err := client.New("https://pdp.example.com", token)
 //	d, err := c.Decide(ctx, authz.Request{
@@ -8,12 +11,21 @@
 //	})
 //	if !d.Allowed() { ... d.Code, d.Reasons, d.Changes say why and what would help ... }
 //
-// A Decision can always be used: if there is an error as well, the Decision refuses. Answers are
-// bounded, every request has a deadline, and only what is unavailable is tried again; a refusal
-// never is. Errors are of the kinds of package authz and carry what the service said ([Error]).
+// A Decision can always be used: if there is an error as well, the Decision refuses. The client speaks
+// the AuthZEN Authorization API 1.0, so Decide, DecideAll and the searches work against other decision
+// points too, as far as they go.
 //
-// The client speaks the AuthZEN Authorization API 1.0, so Decide, DecideAll and the searches work
-// against other decision points too, as far as they go.
+// An [Agent] has a key and gets tokens, passports, that are bound to it; one URL tells it everything
+// about its authorization server. The example "Agent" shows a whole one in ten lines. [Enrol] registers
+// its first key, [Agent.Rotate] replaces it, [Tokens] keeps tokens at hand, and a [Transport] shows them
+// to one resource server. A private key never leaves its file or its HSM, a token never goes to another
+// origin, and a server that says it is somebody else than it was asked for is not heard.
+//
+// Answers are bounded, every request has a deadline, and only what is unavailable is tried again; a
+// refusal never is. Errors are of the kinds of package authz and carry what the service said ([Error]).
+//
+// Not solved: servers behind a load balancer that sends each request to another one, where each knows
+// its own DPoP nonces only, are asked twice as often, or refuse; connections must stay with one.
 package client
 
 import (
