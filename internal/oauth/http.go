@@ -12,27 +12,6 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 )
 
-// A route is one thing that the server answers. What its handler returns as an error is written by fail.
-type route struct {
-	method, path string // the path without the issuer's
-	serve        func(w http.ResponseWriter, r *http.Request) error
-}
-
-// Handler answers everything the server has to say, at the paths of its endpoints and, if the issuer
-// has a path, below that path too.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	for _, rt := range s.routes() {
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := rt.serve(w, r); err != nil {
-				s.fail(w, r, err)
-			}
-		})
-		mux.Handle(rt.method+" "+rt.path, h)
-	}
-	return mux
-}
-
 // maxForm is the most bytes of any form.
 const maxForm = 64 << 10
 
@@ -157,7 +136,8 @@ type Error struct {
 	Status      int
 	Code        string
 	Description string
-	Nonce       string // DPoP-Nonce to send along, if any
+	Nonce       string    // DPoP-Nonce to send along, if any
+	Refused     []Refusal // of capabilities, if that is the error
 	Cause       error
 }
 
@@ -204,9 +184,24 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	b = appendString(b, e.Code)
 	if e.Description != "" {
 		b = append(b, `,"error_description":`...)
-		b = appendString(b, e.Description)
+		b = appendString(b, plain(e.Description))
+	}
+	if len(e.Refused) > 0 {
+		b = append(b, `,"refused":`...)
+		b = appendRefusals(b, e.Refused)
 	}
 	writeAnswer(w, e.Status, jsonType, append(b, '}'))
+}
+
+// plain replaces what an error_description must not hold (RFC 6749, section 5.2). Operators write their
+// reasons as they like.
+func plain(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return '?'
+		}
+		return c
+	}, s)
 }
 
 const jsonType = "application/json"

@@ -97,9 +97,9 @@ type Judge interface {
 
 // A Log records changes. *audit.Follower is one.
 type Log interface {
-	// Commit records the drafts as consecutive entries, waits until this process has applied them,
-	// and returns the number of the first and the appliers' verdict.
-	Commit(ctx context.Context, drafts ...audit.Draft) (first int64, err error)
+	// CommitAll records the drafts as consecutive entries, waits until this process has applied
+	// them, and returns the number of the first and the appliers' verdict.
+	CommitAll(ctx context.Context, drafts ...audit.Draft) (first int64, err error)
 }
 
 // Callers are the holders of API tokens, who may introspect and, if administrators, revoke.
@@ -123,14 +123,6 @@ type Client struct {
 type Use struct {
 	Hash  [16]byte // of its issuer and jti; see UseOf
 	Until time.Time
-}
-
-// Conduct is what is known of an agent's conduct when a token is issued.
-type Conduct struct {
-	Trust             authz.Trust
-	Window            string // over which conduct was looked at, as an ISO 8601 duration; "" if none was
-	Decisions, Denied int64  // in that window
-	AsOf              int64  // number of the log entry up to which it is known
 }
 
 // Config configures a Server. Issuer, Agents, Enrolment, Keys, Judge, Log, Callers, Catalog and Fresh
@@ -169,8 +161,9 @@ type Config struct {
 	// certificate have tokens. Whoever steals such a token can use it; leave it off.
 	AllowBearer bool
 
-	// Conduct returns what is known of an agent's conduct. By default nothing is.
-	Conduct func(authz.AgentID) Conduct
+	// Conduct returns how far an agent is trusted, and what its tokens tell foreign verifiers of its
+	// conduct, nil if nothing. By default every agent is trusted as one of whom nothing is known.
+	Conduct func(authz.AgentID) (authz.Trust, *token.Conduct)
 	// Address returns the client's network address, as the policies see it. The connection's
 	// by default.
 	Address func(*http.Request) netip.Addr
@@ -220,7 +213,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		}
 	}
 	if cfg.Conduct == nil {
-		cfg.Conduct = func(authz.AgentID) Conduct { return Conduct{Trust: authz.NeutralTrust} }
+		cfg.Conduct = func(authz.AgentID) (authz.Trust, *token.Conduct) { return authz.NeutralTrust, nil }
 	}
 	if cfg.Address == nil {
 		cfg.Address = connectionAddress
@@ -254,8 +247,16 @@ func connectionAddress(r *http.Request) netip.Addr {
 
 // A Server is the authorization server. It is safe for concurrent use.
 type Server struct {
-	cfg     Config
-	clients *clients // what authentication keeps
+	cfg      Config
+	clients  *clients // what authentication keeps
+	state    state
+	nonces   nonces
+	ids      ids
+	verified verified
+	lists    lists
+	audience []string // for which tokens can be
+	tokenURL string   // of the token endpoint
+	handler  http.Handler
 }
 
 // New returns a server. It starts nothing.
@@ -264,8 +265,16 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, audience: cfg.audiences(), tokenURL: cfg.Issuer + tokenPath}
 	if s.clients, err = newClients(cfg); err != nil {
+		return nil, err
+	}
+	if err := s.nonces.init(cfg.Rand); err != nil {
+		return nil, err
+	}
+	s.state.init()
+	s.verified.init()
+	if s.handler, err = s.newHandler(); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -1,0 +1,431 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/token"
+)
+
+// An order is a token that a client may ask for, as far as its request goes. Whether it gets the
+// token is the judge's to say.
+type order struct {
+	grant   string
+	client  *Client
+	uses    []*Use
+	address netip.Addr
+
+	subject string
+	actor   *token.Actor
+	chain   []authz.AgentID // who acts, then everybody it acts for, nearest first; the subject last
+	mayAct  string
+
+	audience []string
+	details  []authz.Detail // by identifier
+	confirm  token.Confirmation
+	alg      string
+	txn      string
+
+	authTime  time.Time
+	ceiling   time.Time   // when the token that is exchanged expires; zero if none is
+	trust     authz.Trust // at most
+	ancestors []tokenID
+	parent    string // digest of the token that is exchanged
+}
+
+// shortest is the shortest life that a token is worth issuing for.
+const shortest = 5 * time.Second
+
+// maxPayload bounds the claims of a token, so that its text stays below token.MaxToken.
+const maxPayload = 5 << 10
+
+// issue makes the token of an order and returns the answer to the client (RFC 6749, section 5.1). It
+// asks the judge whether the agent may carry each capability, now and for as long as the token is to
+// live; what is refused is left out, and if nothing is left, nothing is issued. The decisions and the
+// token are recorded before the answer leaves, and the entry of the token uses up the assertions.
+func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
+	if err := s.cfg.Fresh(); err != nil {
+		return nil, err
+	}
+	if len(o.details) == 0 {
+		return nil, &Error{Status: http.StatusBadRequest, Code: accessDenied, Description: "no capability is granted"}
+	}
+	now := s.cfg.Now()
+	id, err := s.newID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &token.Passport{
+		Issuer: s.cfg.Issuer, Subject: o.subject, ClientID: o.client.ID, Audience: o.audience, ID: id.String(),
+		IssuedAt: now.Truncate(time.Second), Expires: now.Add(s.cfg.Lifetime).Truncate(time.Second), AuthTime: o.authTime.Truncate(time.Second),
+		Txn: o.txn, Actor: o.actor, Confirmation: o.confirm,
+	}
+	p.NotBefore = p.IssuedAt
+	if o.mayAct != "" {
+		p.MayAct = &token.Actor{Subject: o.mayAct}
+	}
+	if !o.ceiling.IsZero() && o.ceiling.Before(p.Expires) {
+		p.Expires = o.ceiling
+	}
+
+	q := question{chain: o.chain, address: o.address, method: o.client.Method, passport: passportOf(p, o.details, len(o.chain)-1)}
+	verdict, err := s.judge(&q, o.details, now)
+	if err != nil {
+		return nil, err
+	}
+	granted, refused := verdict.granted, verdict.refused
+	if len(granted) > 0 {
+		var late []Refusal
+		if p.Expires, granted, late, err = s.clip(&q, granted, now, p.Expires); err != nil {
+			return nil, err
+		}
+		refused = append(refused, late...)
+	}
+	if len(granted) == 0 {
+		return nil, s.denied(ctx, o, verdict.drafts, refused)
+	}
+
+	p.Scope = make([]string, len(granted))
+	for i := range granted {
+		p.Scope[i] = granted[i].Identifier
+		if !bare(&granted[i]) {
+			p.Details = append(p.Details, granted[i])
+		}
+	}
+	trust, conduct := s.trust(o.chain, o.trust)
+	p.ACR, p.Conduct = acr(trust), conduct
+	p.Status = &token.StatusRef{Index: int64(id.index()), URI: s.listURL(id.block())}
+
+	signer, err := s.cfg.Keys.TokenSigner(o.alg)
+	if err != nil {
+		return nil, err
+	}
+	payload := p.Append(make([]byte, 0, 1024))
+	if len(payload) > maxPayload {
+		return nil, badDetails("what is asked for does not fit into one token", nil)
+	}
+	text, err := signer.Sign(token.PassportType, payload)
+	if err != nil {
+		return nil, err
+	}
+	drafts := append(verdict.drafts, s.issued(o, p, id, signer.Key().ID, text, refused, len(verdict.drafts)))
+	if _, err := s.cfg.Log.CommitAll(ctx, drafts...); err != nil {
+		return nil, notIssued(o, err)
+	}
+	return answer(o, p, text, now, refused), nil
+}
+
+// denied records that nothing was granted and returns the error that says why. The assertions are
+// used up, as far as this process can see to it.
+func (s *Server) denied(ctx context.Context, o *order, drafts []audit.Draft, refused []Refusal) error {
+	if _, err := s.cfg.Log.CommitAll(ctx, drafts...); err != nil {
+		return err
+	}
+	for _, u := range o.uses {
+		if err := s.consume(u); err != nil && !errors.Is(err, errUsed) {
+			return err
+		}
+	}
+	e := &Error{Status: http.StatusBadRequest, Code: accessDenied, Description: "none of the capabilities is granted now"}
+	if len(refused) > 0 {
+		e.Description, e.Refused = refused[0].Message, refused
+	}
+	return e
+}
+
+// notIssued returns the error for a token that was recorded and must not be given out, or was not
+// recorded.
+func notIssued(o *order, err error) error {
+	switch {
+	case errors.Is(err, errUsed):
+		return usedError(o.grant)
+	case errors.Is(err, errRevoked):
+		return &Error{Status: http.StatusBadRequest, Code: invalidRequest, Description: "the subject_token is not accepted", Cause: err}
+	}
+	return err
+}
+
+// usedError answers an assertion that was used before.
+func usedError(grant string) error {
+	if grant == grantAssertion {
+		return &Error{Status: http.StatusBadRequest, Code: invalidGrant, Description: "the assertion is not accepted", Cause: errUsed}
+	}
+	return clientReplayed
+}
+
+// issued returns the entry that records a token.
+func (s *Server) issued(o *order, p *token.Passport, id tokenID, kid, text string, refused []Refusal, decisions int) audit.Draft {
+	rec := Issued{
+		ID: p.ID, IssuedAt: p.IssuedAt.Unix(), Expires: p.Expires.Unix(), Ancestors: make([]string, len(o.ancestors)), Method: o.client.Method,
+		Grant: o.grant, ClientID: p.ClientID, Key: o.client.Key, Subject: p.Subject, MayAct: o.mayAct, Audience: p.Audience,
+		Scope: p.Scope, Details: p.Details, ACR: p.ACR, AuthTime: p.AuthTime.Unix(), Txn: p.Txn, Bound: p.Confirmation,
+		Refused: refused, Signer: kid, Digest: digest(text), Parent: o.parent, Decisions: decisions,
+	}
+	if o.address.IsValid() {
+		rec.Address = o.address.String()
+	}
+	for _, u := range o.uses {
+		if u != nil {
+			rec.Uses = append(rec.Uses, RecordedUse{base64.RawURLEncoding.EncodeToString(u.Hash[:]), u.Until.Unix()})
+		}
+	}
+	for i, a := range o.ancestors {
+		rec.Ancestors[i] = a.String()
+	}
+	for a := o.actor; a != nil; a = a.Actor {
+		rec.Actors = append(rec.Actors, a.Subject)
+	}
+	return audit.Draft{Kind: audit.TokenIssued, Actor: "agent:" + string(o.client.Agent.ID), Body: rec.Append(make([]byte, 0, 1024))}
+}
+
+// digest returns the SHA-256 of a token in base64url.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// answer returns the answer to a client that gets a token (RFC 6749 5.1, RFC 8693 2.2.1, RFC 9396 7).
+// Beside the registered members it names what was asked for and refused.
+func answer(o *order, p *token.Passport, text string, now time.Time, refused []Refusal) []byte {
+	b := make([]byte, 0, len(text)+512)
+	b = append(b, `{"access_token":"`...)
+	b = append(b, text...)
+	b = append(b, `","token_type":"`...)
+	b = append(b, tokenType(p.Confirmation)...)
+	b = append(b, `","expires_in":`...)
+	b = strconv.AppendInt(b, int64(p.Expires.Sub(now)/time.Second), 10)
+	b = append(b, `,"scope":`...)
+	b = appendScope(b, p.Scope)
+	if len(p.Details) > 0 {
+		b = append(b, `,"authorization_details":`...)
+		b = token.AppendDetails(b, p.Details)
+	}
+	if o.grant == grantExchange {
+		b = append(b, `,"issued_token_type":"`+accessTokenType+`"`...)
+	}
+	if len(refused) > 0 {
+		b = append(b, `,"refused":`...)
+		b = appendRefusals(b, refused)
+	}
+	return append(b, '}')
+}
+
+// appendScope appends a scope as a JSON string.
+func appendScope(b []byte, ids []string) []byte {
+	b = append(b, '"')
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, id...) // no character of a scope needs an escape
+	}
+	return append(b, '"')
+}
+
+// tokenType is how a token is presented: with a proof (RFC 9449), or alone.
+func tokenType(c token.Confirmation) string {
+	if c.JKT != "" {
+		return "DPoP"
+	}
+	return "Bearer"
+}
+
+// boundBy names the binding of a token, as policies see it.
+func boundBy(c token.Confirmation) string {
+	switch {
+	case c.JKT != "":
+		return "dpop"
+	case c.X5TS256 != "":
+		return "mtls"
+	}
+	return "none"
+}
+
+// passportOf returns what decisions read of a token.
+func passportOf(p *token.Passport, details []authz.Detail, depth int) *authz.Passport {
+	return &authz.Passport{ID: p.ID, Details: details, Bound: boundBy(p.Confirmation), Depth: depth, Expires: p.Expires}
+}
+
+// acrPrefix begins the acr of tokens: it is followed by the level of trust.
+const acrPrefix = "urn:safeconduct:trust:"
+
+func acr(t authz.Trust) string { return acrPrefix + t.Level }
+
+// trust returns the least trust of a chain of agents and of what was said of it before, and the
+// conduct of who acts.
+func (s *Server) trust(chain []authz.AgentID, most authz.Trust) (authz.Trust, *token.Conduct) {
+	var conduct *token.Conduct
+	least := most
+	for i, id := range chain {
+		t, c := s.cfg.Conduct(id)
+		if i == 0 {
+			conduct = c
+		}
+		if least.Level == "" || t.Rank() < least.Rank() || t.Rank() == least.Rank() && t.Score < least.Score {
+			least = t
+		}
+	}
+	return least, conduct
+}
+
+// A question asks whether a token may carry capabilities: of the agent that acts, for those it acts for.
+type question struct {
+	chain    []authz.AgentID
+	address  netip.Addr
+	method   string
+	passport *authz.Passport
+}
+
+// requests returns the question as requests, one for each capability.
+func (q *question) requests(details []authz.Detail) []authz.Request {
+	agent := string(q.chain[0])
+	var behalf []authz.Ref
+	for _, id := range q.chain[1:] {
+		behalf = append(behalf, authz.Ref{Type: authz.AgentType, ID: string(id)})
+	}
+	observed := authz.Observed{
+		Address: q.address, PEP: "agent:" + agent, RequestID: q.passport.ID, Passport: q.passport,
+		// Nobody meets obligations here: where one comes along, the answer is no.
+		Obligations: []string{},
+	}
+	reqs := make([]authz.Request, len(details))
+	for i := range details {
+		reqs[i] = authz.Request{
+			Subject:  authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: agent}},
+			OnBehalf: behalf,
+			Action:   authz.Action{Name: authz.ActionIssue},
+			Resource: authz.Entity{Ref: authz.Ref{Type: authz.CapabilityType, ID: details[i].Identifier}},
+			Observed: observed,
+		}
+	}
+	return reqs
+}
+
+// A verdict is what the judge said of a question.
+type verdict struct {
+	granted []authz.Detail
+	refused []Refusal
+	drafts  []audit.Draft
+}
+
+// judge answers a question of some capabilities as of a moment.
+func (s *Server) judge(q *question, details []authz.Detail, at time.Time) (verdict, error) {
+	decisions, drafts, err := s.cfg.Judge.Judge(q.requests(details), at)
+	if err != nil {
+		return verdict{}, err
+	}
+	if len(decisions) != len(details) {
+		return verdict{}, errors.New("the judge has not answered every question")
+	}
+	v := verdict{granted: make([]authz.Detail, 0, len(details)), drafts: drafts}
+	for i := range decisions {
+		if d := &decisions[i]; d.Allowed() && len(d.Obligations) == 0 {
+			v.granted = append(v.granted, details[i])
+		} else {
+			v.refused = append(v.refused, refusal(details[i].Identifier, d))
+		}
+	}
+	return v, nil
+}
+
+// refusal returns what the agent may know of why a capability was refused.
+func refusal(id string, d *authz.Decision) Refusal {
+	r := Refusal{Identifier: id, Code: d.Code, Message: "This capability is not granted now."}
+	if len(d.Reasons) > 0 {
+		r.Code, r.Message = d.Reasons[0].Code, d.Reasons[0].Message
+	}
+	if r.Code == "" || d.Allowed() {
+		r.Code = authz.CodeObligation
+	}
+	return r
+}
+
+// clip returns until when a token may carry all the granted capabilities, which they all may now:
+// the first moment, up to exp, at which the same question would be refused. What would be refused
+// so soon that the token were not worth having is left out instead.
+//
+// It asks again at the moments at which open schedules close, and at exp, and looks for the second
+// between the last moment that was fine and the first that was not.
+func (s *Server) clip(q *question, granted []authz.Detail, now, exp time.Time) (time.Time, []authz.Detail, []Refusal, error) {
+	var late []Refusal
+	fine := now
+	for _, at := range s.turns(now, exp) {
+		for len(granted) > 0 {
+			v, err := s.judge(q, granted, at)
+			if err != nil {
+				return exp, nil, nil, err
+			}
+			if len(v.refused) == 0 {
+				break
+			}
+			end, err := s.edge(q, granted, fine, at)
+			if err != nil {
+				return exp, nil, nil, err
+			}
+			if end.Sub(now) >= shortest {
+				return end, granted, late, nil
+			}
+			if v, err = s.judge(q, granted, end); err != nil {
+				return exp, nil, nil, err
+			}
+			if len(v.refused) == 0 {
+				return exp, nil, nil, authz.Errorf(authz.ErrUnavailable, "what the judge says changes from one moment to the next")
+			}
+			granted, late = v.granted, append(late, v.refused...)
+		}
+		fine = at
+	}
+	if exp.Sub(now) < shortest {
+		for i := range granted {
+			late = append(late, Refusal{granted[i].Identifier, "expires_too_soon", "What this token would be exchanged from expires too soon."})
+		}
+		granted = nil
+	}
+	return exp, granted, late, nil
+}
+
+// turns returns the moments after now and up to exp at which something may change, in order.
+func (s *Server) turns(now, exp time.Time) []time.Time {
+	list := make([]time.Time, 0, 4)
+	if cat := s.cfg.Catalog(); cat != nil {
+		for _, name := range cat.Open(now) {
+			if at, ok := cat.Closes(name, now); ok && at.Before(exp) {
+				list = append(list, at)
+			}
+		}
+		slices.SortFunc(list, time.Time.Compare)
+	}
+	return append(list, exp)
+}
+
+// edge returns the first whole second after fine at which something is refused, which it is at end.
+func (s *Server) edge(q *question, details []authz.Detail, fine, end time.Time) (time.Time, error) {
+	for end.Sub(fine) > time.Second {
+		mid := fine.Add(end.Sub(fine) / 2).Truncate(time.Second)
+		if !mid.After(fine) {
+			mid = mid.Add(time.Second)
+		}
+		if !mid.Before(end) {
+			break
+		}
+		v, err := s.judge(q, details, mid)
+		if err != nil {
+			return end, err
+		}
+		if len(v.refused) > 0 {
+			end = mid
+		} else {
+			fine = mid
+		}
+	}
+	return end.Truncate(time.Second), nil
+}

@@ -1,0 +1,294 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
+)
+
+// state is what the log says of tokens and assertions. Nothing in it outlives a token by more than
+// grace, so that it is not stored: whoever starts reads the last minutes of the log and knows it.
+type state struct {
+	mu       sync.RWMutex
+	asOf     int64 // number of the newest entry that is in it
+	pruned   int64 // minute, since 1970, of the entries up to which it has been pruned
+	used     map[int64]map[[16]byte]struct{}
+	noted    map[[16]byte]int64  // used where no token was issued; this process's own
+	revoked  map[tokenID]int64   // until when that matters
+	children map[tokenID][]child // of tokens that were exchanged
+	blocks   map[int64]*block    // of status indexes
+	changes  atomic.Int64        // how often a token was revoked
+}
+
+// A child is a token that was exchanged for another.
+type child struct {
+	id  tokenID
+	exp int64
+}
+
+// A block is what is known of the tokens of one status list.
+type block struct {
+	until int64 // when the last of its tokens expires
+	pages [blockSize / pageSize]*[pageSize]origin
+	set   []int // indexes of those that are revoked
+}
+
+const pageSize = 1024
+
+// An origin is under what circumstances a token was issued: whether it still counts is judged as if
+// it were asked for again under the same ones.
+type origin struct {
+	address netip.Addr
+	method  string
+}
+
+// grace is how much longer than its token a fact is kept, for clocks that differ.
+const grace = 2 * 60
+
+// bucketSpan is for how many seconds assertions that expire are kept together.
+const bucketSpan = 64
+
+func (t *state) init() {
+	t.used, t.noted = map[int64]map[[16]byte]struct{}{}, map[[16]byte]int64{}
+	t.revoked, t.children, t.blocks = map[tokenID]int64{}, map[tokenID][]child{}, map[int64]*block{}
+}
+
+// Errors that Apply has against a token that was recorded and must not be given out.
+var (
+	errUsed    = authz.Errorf(authz.ErrConflict, "the assertion was used already")
+	errRevoked = authz.Errorf(authz.ErrConflict, "the token that was exchanged is revoked")
+)
+
+// Apply brings the entries of this package into effect. authz.ErrConflict: the token of the entry is
+// not to be given out, because its assertion was used before or what it was exchanged from is revoked.
+// All replicas judge so, because all have read the same entries before.
+func (s *Server) Apply(_ context.Context, e audit.Entry) error {
+	switch e.Kind {
+	case audit.TokenIssued:
+		h, ok := parseHead(e.Body)
+		if !ok {
+			return authz.Errorf(authz.ErrInvalid, "reading token.issued entry %d: not as it is written here", e.Seq)
+		}
+		return s.state.issued(&h, &e)
+	case audit.TokenRevoked:
+		r, err := ParseRevoked(e.Body)
+		if err != nil {
+			return err
+		}
+		id, ok := parseTokenID(r.ID)
+		if !ok {
+			return authz.Errorf(authz.ErrInvalid, "reading token.revoked entry %d: jti %.40q", e.Seq, r.ID)
+		}
+		return s.state.revokes(id, r.Expires, &e)
+	case audit.StatusBlock:
+		if !json.Valid(e.Body) {
+			return authz.Errorf(authz.ErrInvalid, "reading status.block entry %d", e.Seq)
+		}
+		return s.state.drawn(&e)
+	}
+	return nil
+}
+
+// begins reports whether e is new, and prunes. The caller holds t.mu.
+func (t *state) begins(e *audit.Entry) bool {
+	if t.asOf >= e.Seq {
+		return false
+	}
+	t.asOf = e.Seq
+	if minute := e.At.Unix() / 60; minute > t.pruned {
+		t.pruned = minute
+		t.prune(e.At.Unix() - grace)
+	}
+	return true
+}
+
+// prune forgets what mattered only before a moment. It goes by the times of entries, which are the
+// same for every replica.
+func (t *state) prune(before int64) {
+	for span := range t.used {
+		if (span+1)*bucketSpan <= before {
+			delete(t.used, span)
+		}
+	}
+	for hash, until := range t.noted {
+		if until < before {
+			delete(t.noted, hash)
+		}
+	}
+	for id, until := range t.revoked {
+		if until < before {
+			delete(t.revoked, id)
+		}
+	}
+	for id, list := range t.children {
+		list = slices.DeleteFunc(list, func(c child) bool { return c.exp < before })
+		if t.children[id] = list; len(list) == 0 {
+			delete(t.children, id)
+		}
+	}
+	for n, b := range t.blocks {
+		if b.until < before {
+			delete(t.blocks, n)
+		}
+	}
+}
+
+func (t *state) issued(h *head, e *audit.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.begins(e) {
+		return nil
+	}
+	for i := range h.uses {
+		if t.isUsed(&h.uses[i]) {
+			return errUsed
+		}
+	}
+	for i := range h.uses {
+		span := h.uses[i].Until.Unix() / bucketSpan
+		if t.used[span] == nil {
+			t.used[span] = map[[16]byte]struct{}{}
+		}
+		t.used[span][h.uses[i].Hash] = struct{}{}
+	}
+	for _, id := range h.ancestors {
+		if _, ok := t.revoked[id]; ok {
+			return errRevoked
+		}
+	}
+	if len(h.ancestors) > 0 {
+		parent := h.ancestors[0]
+		t.children[parent] = append(t.children[parent], child{h.id, h.exp})
+	}
+	b := t.block(h.id.block(), h.exp)
+	page := &b.pages[h.id.index()/pageSize]
+	if *page == nil {
+		*page = new([pageSize]origin)
+	}
+	(*page)[h.id.index()%pageSize] = origin{h.address, h.method}
+	return nil
+}
+
+// block returns the block of that number, which matters at least until a moment. The caller holds t.mu.
+func (t *state) block(n, until int64) *block {
+	b := t.blocks[n]
+	if b == nil {
+		b = new(block)
+		t.blocks[n] = b
+	}
+	b.until = max(b.until, until)
+	return b
+}
+
+func (t *state) revokes(id tokenID, exp int64, e *audit.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.begins(e) {
+		t.kill(id, exp)
+		t.changes.Add(1)
+	}
+	return nil
+}
+
+// kill revokes a token and all that was exchanged from it. The caller holds t.mu.
+func (t *state) kill(id tokenID, exp int64) {
+	if _, ok := t.revoked[id]; ok {
+		return
+	}
+	t.revoked[id] = exp
+	b := t.block(id.block(), exp)
+	b.set = append(b.set, id.index())
+	for _, c := range t.children[id] {
+		t.kill(c.id, c.exp)
+	}
+}
+
+func (t *state) drawn(e *audit.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.begins(e) {
+		t.block(e.Seq, e.At.Add(maxLifetime).Unix())
+	}
+	return nil
+}
+
+// isUsed reports whether an assertion has been used by a recorded token. The caller holds t.mu.
+func (t *state) isUsed(u *Use) bool {
+	_, ok := t.used[u.Until.Unix()/bucketSpan][u.Hash]
+	return ok
+}
+
+// check returns an error if one of the assertions has been used, as far as this process knows now.
+// Nil assertions are none.
+func (t *state) check(uses ...*Use) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, u := range uses {
+		if u == nil {
+			continue
+		}
+		if _, ok := t.noted[u.Hash]; ok || t.isUsed(u) {
+			return errUsed
+		}
+	}
+	return nil
+}
+
+// maxNoted bounds how many assertions are remembered that no token was issued for.
+const maxNoted = 1 << 18
+
+// consume uses up an assertion at an endpoint that issues nothing. Other replicas do not learn of it:
+// what such an endpoint does must be harmless if it is done again, or be single by itself.
+func (s *Server) consume(u *Use) error {
+	if u == nil {
+		return nil
+	}
+	t := &s.state
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.noted[u.Hash]; ok || t.isUsed(u) {
+		return clientReplayed
+	}
+	if len(t.noted) >= maxNoted {
+		before := s.cfg.Now().Add(-grace * time.Second).Unix()
+		for hash, until := range t.noted {
+			if until < before {
+				delete(t.noted, hash)
+			}
+		}
+		if len(t.noted) >= maxNoted {
+			return authz.Errorf(authz.ErrUnavailable, "too many assertions were used lately")
+		}
+	}
+	t.noted[u.Hash] = u.Until.Unix()
+	return nil
+}
+
+// clientReplayed answers a client assertion that was used before. It is the one answer of all clients
+// that do not authenticate.
+var clientReplayed = &Error{Status: 401, Code: invalidClient, Description: "client authentication failed", Cause: errUsed}
+
+// standing returns whether one of the tokens is revoked, and how the first of them came about.
+func (t *state) standing(id tokenID, ancestors []tokenID) (revoked bool, from origin) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, revoked = t.revoked[id]
+	for _, a := range ancestors {
+		if _, ok := t.revoked[a]; ok {
+			revoked = true
+		}
+	}
+	if b := t.blocks[id.block()]; b != nil {
+		if page := b.pages[id.index()/pageSize]; page != nil {
+			from = page[id.index()%pageSize]
+		}
+	}
+	return revoked, from
+}
