@@ -59,10 +59,12 @@ type Scope struct {
 	Zone         string        `json:"zone,omitempty"`          // network zone of the address
 }
 
-// concerns reports whether a request is in the scope.
+// concerns reports whether a request is in the scope. What concerns an agent concerns also what another
+// does for it.
 func (s *Scope) concerns(req *authz.Request, f *authz.Facts) bool {
-	return (s.Agent == "" || s.Agent == req.Agent()) &&
-		(s.Purpose == "" || f.Agent != nil && f.Agent.Purpose == s.Purpose) &&
+	return (s.Agent == "" || s.Agent == req.Agent() || slices.ContainsFunc(f.Behalf, func(d authz.Delegator) bool { return d.Agent.ID == s.Agent })) &&
+		(s.Purpose == "" || f.Agent != nil && f.Agent.Purpose == s.Purpose ||
+			slices.ContainsFunc(f.Behalf, func(d authz.Delegator) bool { return d.Agent.Purpose == s.Purpose })) &&
 		(s.ResourceType == "" || req.Resource.Type == s.ResourceType) &&
 		(s.Zone == "" || slices.Contains(f.Zones, s.Zone))
 }

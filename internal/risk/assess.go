@@ -107,6 +107,7 @@ func (b *Book) concerning(req *authz.Request, f *authz.Facts) (alerts []*Alert, 
 		}
 	})
 	slices.SortFunc(indicators, func(a, b *Indicator) int { return strings.Compare(a.ID, b.ID) })
+	indicators = slices.Compact(indicators) // of an agent that is named twice
 	return alerts, indicators
 }
 

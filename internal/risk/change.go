@@ -159,16 +159,20 @@ func decode(e audit.Entry, into any) error {
 func (b *Book) putAlert(a *Alert, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if old := b.alerts.at(a.ID); old != nil && old.AsOf >= a.AsOf {
-		return
+	if old := b.alerts.at(a.ID); old != nil {
+		if old.AsOf >= a.AsOf {
+			return
+		}
+		b.changes.remove(old.ExpiresAt)
 	}
 	if a.Cleared {
 		b.alerts.remove(a.ID)
 	} else {
 		b.alerts.put(a.ID, a)
+		b.changes.add(a.ExpiresAt)
 	}
 	b.sweep(at)
-	b.count()
+	b.changed()
 }
 
 func (b *Book) putIndicator(i *Indicator, at time.Time) {
@@ -179,15 +183,17 @@ func (b *Book) putIndicator(i *Indicator, at time.Time) {
 			return
 		}
 		b.index.remove(old)
+		b.changes.remove(old.ExpiresAt)
 	}
 	if i.Cleared {
 		b.indicators.remove(i.ID)
 	} else {
 		b.indicators.put(i.ID, i)
 		b.index.add(i)
+		b.changes.add(i.ExpiresAt)
 	}
 	b.sweep(at)
-	b.count()
+	b.changed()
 }
 
 // sweep forgets, once an hour, what had expired an hour before: nothing can ask for it any more. The
@@ -198,12 +204,18 @@ func (b *Book) sweep(at time.Time) {
 	}
 	b.swept = at
 	gone := at.Add(-time.Hour)
-	b.alerts.drop(func(a *Alert) bool { return a.ExpiresAt.Before(gone) }, nil)
-	b.indicators.drop(func(i *Indicator) bool { return i.ExpiresAt.Before(gone) }, b.index.remove)
+	b.alerts.drop(func(a *Alert) bool { return a.ExpiresAt.Before(gone) }, func(a *Alert) { b.changes.remove(a.ExpiresAt) })
+	b.indicators.drop(func(i *Indicator) bool { return i.ExpiresAt.Before(gone) }, func(i *Indicator) {
+		b.index.remove(i)
+		b.changes.remove(i.ExpiresAt)
+	})
 }
 
-// count notes how much is open. The caller holds b.mu.
-func (b *Book) count() { b.open.Store(int64(b.alerts.len() + b.indicators.len())) }
+// changed notes how much is open, and that it is not what it was. The caller holds b.mu.
+func (b *Book) changed() {
+	b.open.Store(int64(b.alerts.len() + b.indicators.len()))
+	b.generation.Add(1)
+}
 
 func invalid(what, id string, problems []string, why string) error {
 	switch {

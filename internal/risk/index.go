@@ -80,6 +80,11 @@ func (x *index) match(req *authz.Request, f func(*Indicator)) {
 	}
 	if x.counts[IndicatorAgent] > 0 {
 		each(IndicatorAgent, string(req.Agent()))
+		for _, ref := range req.OnBehalf {
+			if ref.Type == authz.AgentType && ref.ID != string(req.Agent()) {
+				each(IndicatorAgent, ref.ID)
+			}
+		}
 	}
 	id := req.Resource.ID
 	if x.counts[IndicatorResource] > 0 {

@@ -62,6 +62,8 @@ type Book struct {
 	indicators shelf[Indicator]
 	index      index
 	swept      time.Time
+	changes    timetable
+	generation atomic.Int64
 	open       atomic.Int64 // how many alerts and indicators there are; 0 lets Assess skip the lock
 }
 
@@ -90,15 +92,17 @@ func (b *Book) Load(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.alerts, b.indicators, b.index = shelf[Alert]{}, shelf[Indicator]{}, index{}
+	b.alerts, b.indicators, b.index, b.changes = shelf[Alert]{}, shelf[Indicator]{}, index{}, timetable{}
 	for i := range alerts {
 		b.alerts.put(alerts[i].ID, &alerts[i])
+		b.changes.add(alerts[i].ExpiresAt)
 	}
 	for i := range indicators {
 		b.indicators.put(indicators[i].ID, &indicators[i])
 		b.index.add(&indicators[i])
+		b.changes.add(indicators[i].ExpiresAt)
 	}
-	b.count()
+	b.changed()
 	return nil
 }
 
