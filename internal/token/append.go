@@ -81,8 +81,7 @@ func (c *Confirmation) append(b []byte) []byte {
 	n := len(b)
 	b = appendText(b, `,"jkt":`, c.JKT)
 	b = appendText(b, `,"x5t#S256":`, c.X5TS256)
-	b = append(b, '}')
-	return slices.Delete(b, n, n+1) // the first comma
+	return closeObject(b, n)
 }
 
 func (a *Actor) append(b []byte) []byte {
@@ -103,20 +102,35 @@ func (c *Conduct) append(b []byte) []byte {
 	if math.IsNaN(score) || math.IsInf(score, 0) {
 		score = 0
 	}
-	b = append(b, `{"level":`...)
-	b = appendString(b, c.Level)
+	b = append(b, '{')
+	n := len(b)
+	b = appendText(b, `,"level":`, c.Level)
 	b = append(b, `,"score":`...)
 	b = strconv.AppendFloat(b, score, 'g', -1, 64)
 	b = appendText(b, `,"window":`, c.Window)
 	b = appendInt(b, `,"decisions":`, c.Decisions)
 	b = appendInt(b, `,"denied":`, c.Denied)
 	b = appendInt(b, `,"as_of":`, c.AsOf)
-	if h := c.History; h != nil {
-		b = append(b, `,"history":{"uri":`...)
-		b = appendString(b, h.URI)
-		b = append(b, `,"digest":`...)
-		b = appendString(b, h.Digest)
-		b = append(appendInt(b, `,"size":`, h.Size), '}')
+	if c.History != nil {
+		b = append(b, `,"history":`...)
+		b = c.History.append(b)
+	}
+	return closeObject(b, n)
+}
+
+func (h *History) append(b []byte) []byte {
+	b = append(b, '{')
+	n := len(b)
+	b = appendText(b, `,"uri":`, h.URI)
+	b = appendText(b, `,"digest":`, h.Digest)
+	b = appendInt(b, `,"size":`, h.Size)
+	return closeObject(b, n)
+}
+
+// closeObject ends an object whose members start at n, each with a comma before it.
+func closeObject(b []byte, n int) []byte {
+	if len(b) > n {
+		b = slices.Delete(b, n, n+1)
 	}
 	return append(b, '}')
 }
@@ -157,10 +171,7 @@ func appendLimits(b []byte, l *authz.Limits) []byte {
 	}
 	b = appendList(b, `,"regions":`, l.Regions)
 	b = appendList(b, `,"schedules":`, l.Schedules)
-	if len(b) > n {
-		b = slices.Delete(b, n, n+1) // the first comma
-	}
-	return append(b, '}')
+	return closeObject(b, n)
 }
 
 // appendText appends a member, if its value is not empty.
