@@ -73,6 +73,23 @@ func Discover(ctx context.Context, issuer string, hc *http.Client) (*Metadata, e
 	return &m, nil
 }
 
+// KeySet returns the JWK set (RFC 7517) by which the server's tokens are verified.
+func (m *Metadata) KeySet(ctx context.Context, hc *http.Client) ([]byte, error) {
+	if m.JWKSURI == "" {
+		return nil, authz.Errorf(authz.ErrNotFound, "%s does not say where its keys are", m.Issuer)
+	}
+	if hc == nil {
+		hc = newHTTP()
+		defer hc.CloseIdleConnections()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.JWKSURI, nil)
+	if err != nil {
+		return nil, authz.Errorf(authz.ErrInvalid, "making the request: %w", err)
+	}
+	_, set, err := roundTrip(hc, req, maxOAuth)
+	return set, err
+}
+
 // parseIssuer returns the URL of an issuer: https, or http to this host alone.
 func parseIssuer(issuer string) (*url.URL, error) {
 	u, err := url.Parse(issuer)

@@ -45,7 +45,8 @@ func ExampleAgent_Client() {
 	fmt.Println(d.Allowed(), d.Reasons, d.Changes, err)
 }
 
-// Who receives a token from another agent acts for it by a token of its own.
+// Who receives a token from another agent, got with MayAct: "archive-bot", acts for it by a token of
+// its own.
 func ExampleAgent_Delegated() {
 	agent, err := client.LoadAgent("archive-bot.key")
 	if err != nil {

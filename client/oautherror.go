@@ -9,7 +9,8 @@ import (
 )
 
 // Codes of an Error that an authorization server answers with (RFC 6749 section 5.2, RFC 8693,
-// RFC 8707, RFC 9396, RFC 9449), and CodeIssuer, which is ours: somebody else answers than was asked.
+// RFC 8707, RFC 9396, RFC 9449). Two are ours: CodeInvalidKeyProof, a key that cannot be registered, and
+// CodeIssuer, somebody else answers than was asked.
 const (
 	CodeInvalidRequest       = "invalid_request"
 	CodeInvalidClient        = "invalid_client"
@@ -22,6 +23,7 @@ const (
 	CodeAccessDenied         = "access_denied"
 	CodeInvalidProof         = "invalid_dpop_proof"
 	CodeUseNonce             = "use_dpop_nonce"
+	CodeInvalidKeyProof      = "invalid_proof"
 	CodeInvalidToken         = "invalid_token"
 	CodeUnavailable          = "temporarily_unavailable"
 	CodeServerError          = "server_error"
@@ -44,6 +46,7 @@ var meanings = map[string]struct {
 	CodeAccessDenied:         {authz.ErrForbidden, "policy refuses that the agent carries this now; the record of the decision says why"},
 	CodeInvalidProof:         {authz.ErrUnauthenticated, "the clock here may be wrong, or something on the way changes the URL"},
 	CodeUseNonce:             {authz.ErrUnavailable, "each server behind a load balancer knows its own nonces only: keep a connection with one of them"},
+	CodeInvalidKeyProof:      {authz.ErrInvalid, "a key is registered once, for one agent, and an agent has a few at most: make a new one, or have old ones revoked"},
 	CodeInvalidToken:         {authz.ErrUnauthenticated, "the token has ended or was revoked: get another"},
 	CodeUnavailable:          {authz.ErrUnavailable, ""},
 	CodeServerError:          {authz.ErrUnavailable, ""},

@@ -19,6 +19,13 @@ type TokenRequest struct {
 	Scope    []string       // ids of capabilities
 	Details  []authz.Detail // capabilities with narrower limits (RFC 9396)
 	Resource string         // URL of the one resource server that the token is for (RFC 8707)
+
+	// MayAct is the one agent that may exchange the token for one of its own and so act for this
+	// agent (RFC 8693 section 4.4): none by default.
+	MayAct authz.AgentID
+	// Algorithm of the token's signature, if the resource server cannot verify every one: "EdDSA" or
+	// "ES256".
+	Algorithm string
 }
 
 // A Token is a passport: an access token bound to the agent's key. Printed, it does not show itself.
@@ -70,8 +77,8 @@ func (a *Agent) Token(ctx context.Context, r TokenRequest) (*Token, error) {
 	return a.grant(ctx, r, url.Values{"grant_type": {"client_credentials"}})
 }
 
-// Exchange gets one token by which the agent acts for the subject of another token (RFC 8693): one
-// that was shown to it, say. It never carries more than that token does. Delegated keeps them.
+// Exchange gets one token by which the agent acts for the subject of another token (RFC 8693), which
+// names it as the one that MayAct. It never carries more than that token does. Delegated keeps them.
 func (a *Agent) Exchange(ctx context.Context, subjectToken string, r TokenRequest) (*Token, error) {
 	return a.grant(ctx, r, url.Values{
 		"grant_type":         {"urn:ietf:params:oauth:grant-type:token-exchange"},
@@ -89,8 +96,10 @@ func (a *Agent) grant(ctx context.Context, r TokenRequest, form url.Values) (*To
 	if len(r.Details) > 0 {
 		form.Set("authorization_details", string(token.AppendDetails(nil, r.Details)))
 	}
-	if r.Resource != "" {
-		form.Set("resource", r.Resource)
+	for name, value := range map[string]string{"resource": r.Resource, "may_act": string(r.MayAct), "access_token_signing_alg": r.Algorithm} {
+		if value != "" {
+			form.Set(name, value)
+		}
 	}
 	if err := a.settle(ctx); err != nil {
 		return nil, err
