@@ -29,8 +29,9 @@ func ParseKey(jwk []byte) (*Key, error) {
 }
 
 // ParseKeySet reads a JWK set (RFC 7517, section 5). Keys that are not for us are skipped: those of
-// other kinds, curves and algorithms, those for encryption, and those out of the supported range. A
-// private key in the set is an error, and so is a set of more than 100 keys or 256 KiB.
+// other kinds, curves and algorithms, those for encryption, those out of the supported range, and those
+// that are malformed. A private key in the set is an error, and so is a secret, a member twice, and a
+// set of more than 100 keys or 256 KiB.
 func ParseKeySet(doc []byte) ([]*Key, error) {
 	if len(doc) > maxKeySet {
 		return nil, authz.Errorf(authz.ErrInvalid, "the key set has more than %d bytes", maxKeySet)
@@ -49,13 +50,16 @@ func ParseKeySet(doc []byte) ([]*Key, error) {
 				return
 			}
 			var w wireKey
-			r.members(func(name string) { w.read(r, name) })
+			raw := r.raw()
 			if r.err != nil {
 				return
 			}
+			err := readObject("the key", raw, w.read)
 			if w.private {
-				r.fail("publishes a private key")
-				return
+				r.fail("publishes a private key, or a secret")
+			}
+			if err != nil {
+				return // one that its publisher got wrong does not spoil the others
 			}
 			if k, err := w.key(); err == nil {
 				keys = append(keys, k)

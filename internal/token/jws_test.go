@@ -12,10 +12,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/token"
@@ -295,5 +297,66 @@ func TestSigned(t *testing.T) {
 	}
 	if _, _, err := token.GenerateSigner("EdDSA", strings.NewReader("too short")); err == nil {
 		t.Error("GenerateSigner made a key out of nine bytes")
+	}
+}
+
+// A module is a crypto.Signer that shows nothing of its key, as those in hardware and clouds.
+type module struct {
+	crypto.Signer
+	broken bool
+}
+
+func (m module) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if m.broken {
+		return nil, errors.New("the module is gone")
+	}
+	return m.Signer.Sign(r, digest, opts)
+}
+
+func TestOpaqueSigner(t *testing.T) {
+	for _, alg := range []string{"EdDSA", "ES256"} {
+		_, private := newSigner(t, alg)
+		s, err := token.NewSigner(module{private, false})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := s.Sign("JWT", []byte(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := token.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Verify(s.Key()); err != nil {
+			t.Errorf("%s: Verify = %v", alg, err)
+		}
+		if s, err = token.NewSigner(module{private, true}); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := s.Sign("JWT", []byte(`{}`)); err == nil || text != "" {
+			t.Errorf("%s: a broken module signed %q", alg, text)
+		}
+	}
+}
+
+func TestSignerConcurrently(t *testing.T) {
+	s, _ := newSigner(t, "ES256")
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			text, err := s.Sign("JWT", []byte(`{}`))
+			if err != nil {
+				return err
+			}
+			j, err := token.Parse(text)
+			if err != nil {
+				return err
+			}
+			return j.Verify(s.Key())
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }

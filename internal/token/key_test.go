@@ -138,6 +138,7 @@ func TestParseKeySet(t *testing.T) {
 		strings.Replace(rfc8037Key, `{`, `{"use":"enc",`, 1),
 		`{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}`,
 		`{"kty":"OKP","crv":"Ed25519"}`,
+		`{"kty":"OKP","crv":"Ed25519","kid":"","x":17}`,
 		strings.Replace(rfc8037Key, `{`, `{"kid":"mine","x5c":["MIIB"],"x5t":"abc",`, 1),
 	}, ",") + `]}`
 	keys, err := token.ParseKeySet([]byte(doc))
@@ -168,6 +169,7 @@ func TestParseKeySet(t *testing.T) {
 		"a key twice in one": `{"keys":[{"kty":"OKP","kty":"RSA"}]}`,
 		"a private key":      `{"keys":[` + rfc7638Key + `,` + strings.Replace(rfc8037Key, `{`, `{"d":"`+rfc8037D+`",`, 1) + `]}`,
 		"a secret":           `{"keys":[{"kty":"oct","k":"AAAA"}]}`,
+		"keys that are text": `{"keys":"` + rfc8037ID + `"}`,
 		"no end":             `{"keys":[` + rfc8037Key,
 		"101 keys":           `{"keys":[` + many(101) + `]}`,
 		"too long":           `{"keys":[],"a":"` + strings.Repeat("a", 256<<10) + `"}`,

@@ -206,3 +206,20 @@ func statuses(l *token.StatusList) []bool {
 	}
 	return list
 }
+
+// TestRFC8693 reads the chain of actors of section 4.1 and who may act of section 4.4.
+func TestRFC8693(t *testing.T) {
+	const chain = `{"sub":"https://service16.example.com","act":{"sub":"https://service77.example.com"}}`
+	const may = `{"sub":"admin@example.com"}`
+	p, err := token.ParsePassport([]byte(`{"aud":"https://service26.example.com","iss":"https://issuer.example.com","exp":1443904100,"nbf":1443904000,"sub":"user@example.com",
+		"act":` + chain + `,"may_act":` + may + `,"client_id":"https://service16.example.com","jti":"a","iat":1443904000}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Actor.Depth() != 2 || p.Actor.Subject != "https://service16.example.com" || p.Actor.Actor.Subject != "https://service77.example.com" {
+		t.Errorf("act = %+v", p.Actor)
+	}
+	if p.MayAct.Subject != "admin@example.com" || p.MayAct.Depth() != 1 {
+		t.Errorf("may_act = %+v", p.MayAct)
+	}
+}
