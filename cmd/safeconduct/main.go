@@ -93,6 +93,7 @@ with --json, of JSON.`,
 	root.AddGroup(
 		&cobra.Group{ID: "service", Title: "The service:"},
 		&cobra.Group{ID: "ask", Title: "Ask and understand:"},
+		&cobra.Group{ID: "agent", Title: "Be an agent:"},
 		&cobra.Group{ID: "declare", Title: "Declare:"},
 		&cobra.Group{ID: "prove", Title: "Prove:"},
 	)
@@ -102,8 +103,9 @@ with --json, of JSON.`,
 			root.AddCommand(c)
 		}
 	}
-	add("service", newServe(), newDemo(), newStatus(), newBackup(), newVersion())
+	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
 	add("ask", newDecide(), newExplain())
+	add("agent", newToken())
 	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller())
 	add("prove", newAudit())
 	root.InitDefaultCompletionCmd()
