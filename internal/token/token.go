@@ -2,8 +2,9 @@
 // them (RFC 7517), passports (RFC 9068), assertions (RFC 7523), DPoP proofs (RFC 9449) and status
 // lists (draft-ietf-oauth-status-list). go-jose does the signatures, and stays behind this package.
 //
-// What comes in is read twice and verified once: first by the strict reader here, then by go-jose,
-// and both must have seen the same payload. The strict reader takes one form of each thing. It
+// What comes in is read twice: first by the strict reader here, then by go-jose, which verifies it,
+// and both must have seen the same payload. (Where the algorithm has the name Ed25519, which go-jose
+// does not know, crypto/ed25519 verifies what the strict reader saw.) The strict reader takes one form of each thing. It
 // refuses text that is not canonical base64url, members that occur twice, JSON that is nested more
 // than MaxDepth deep, algorithms outside the closed list (none and the symmetric ones above all),
 // headers that point to keys elsewhere, and extensions marked critical. A key that a token brings
