@@ -52,8 +52,12 @@ type Config struct {
 	Agents   AgentAdmin
 	Policies PolicyAdmin
 	Risks    RiskAdmin
+	Keys     KeyAdmin
 	Log      LogReader
 	Index    Finder
+
+	// Passports verifies the tokens of agents. If it is nil, none are accepted.
+	Passports Passports
 
 	// Catalog is how catalogs are parsed.
 	Catalog catalog.Options

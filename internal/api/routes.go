@@ -51,6 +51,11 @@ func (s *Server) routes() []route {
 		change("POST", "/v1/callers", "Make a caller; its token is shown once", s.createCaller),
 		change("POST", "/v1/callers/{id}/revoke", "Revoke a caller's token", s.revokeCaller),
 
+		// The server's own signing keys.
+		read("/v1/keys", readers, "List the server's signing keys", s.listKeys),
+		change("POST", "/v1/keys/rotate", "Publish the next signing keys, or sign with them at once", s.rotateKeys),
+		change("POST", "/v1/keys/{kid}/revoke", "Revoke a signing key: nothing that it signed counts any more", s.revokeKey),
+
 		read("/v1/status", readers, "Read the state of the service", s.readStatus),
 	})
 }
@@ -66,6 +71,7 @@ func (s *Server) authzenRoutes() []route {
 	single := authzen("/access/v1/evaluation", "Decide one request", reflect.TypeFor[EvaluationRequest](), reflect.TypeFor[EvaluationResponse](), s.evaluation)
 	batch := authzen("/access/v1/evaluations", "Decide several requests", reflect.TypeFor[EvaluationsRequest](), reflect.TypeFor[EvaluationsResponse](), s.evaluations)
 	single.decides, batch.decides = true, true
+	single.agents, batch.agents = true, true
 	search := reflect.TypeFor[SearchRequest]()
 	return []route{
 		single,

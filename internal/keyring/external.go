@@ -271,3 +271,40 @@ func (r *Ring) attachExternal() (errs []error) {
 	}
 	return errs
 }
+
+// ParseExternal reads an External from one line, USE/ALG=KMS KEY, as a configuration file has it:
+//
+//	token/ES256=pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=sc?pin-source=/run/pin pkcs11:id={id};object=sc-{id}
+//
+// For PKCS#11, whose URIs (RFC 7512) name both, the two may be one.
+func ParseExternal(line string) (External, error) {
+	// What is wrong is never shown: it may hold a secret.
+	slot, rest, ok := strings.Cut(line, "=")
+	use, alg, split := strings.Cut(slot, "/")
+	if !ok || !split {
+		return External{}, authz.Errorf(authz.ErrInvalid, "external keys are given as USE/ALG=SERVICE KEY, for example token/ES256=pkcs11:...")
+	}
+	x := External{Use: Use(use), Algorithm: alg}
+	if _, err := ParseUse(use); err != nil {
+		return External{}, err
+	}
+	switch parts := strings.Fields(rest); {
+	case len(parts) == 2:
+		x.KMS, x.Key = parts[0], parts[1]
+	case len(parts) == 1 && strings.HasPrefix(parts[0], "pkcs11:"):
+		x.KMS = parts[0]
+		path, _, _ := strings.Cut(strings.TrimPrefix(x.KMS, "pkcs11:"), "?")
+		var names []string
+		for attr := range strings.SplitSeq(path, ";") {
+			if strings.HasPrefix(attr, "id=") || strings.HasPrefix(attr, "object=") {
+				names = append(names, attr)
+			}
+		}
+		if len(names) > 0 {
+			x.Key = "pkcs11:" + strings.Join(names, ";")
+		}
+	default:
+		return External{}, authz.Errorf(authz.ErrInvalid, "external keys %s/%s are given as the URI of a key management service and that of a key in it", x.Use, x.Algorithm)
+	}
+	return x, x.check()
+}

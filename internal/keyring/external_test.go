@@ -320,3 +320,31 @@ func TestWrappedSealingKey(t *testing.T) {
 		t.Errorf("without the service: %v, want authz.ErrInvalid", err)
 	}
 }
+
+func TestParseExternal(t *testing.T) {
+	const p11 = "pkcs11:module-path=/m.so;token=sc;id={id};object=sc-{id}?pin-value=s3cret"
+	for _, tt := range []struct {
+		line, kms, key string
+	}{
+		{"token/ES256=" + p11, p11, "pkcs11:id={id};object=sc-{id}"},
+		{"status/EdDSA=testsafe:x?pin-value=1  testsafe:key=a", "testsafe:x?pin-value=1", "testsafe:key=a"},
+		{"token=" + p11, "", ""},
+		{"login/ES256=" + p11, "", ""},
+		{"token/ES256", "", ""},
+		{"token/ES256=pkcs11:token=sc?pin-value=s3cret", "", ""},
+		{"token/ES256=testsafe:x?pin-value=s3cret", "", ""},
+		{"token/ES256=a b c?pin-value=s3cret", "", ""},
+		{"token/ES256=:s3cret x", "", ""},
+		{"token/ES256=nowhere:s3cret x", "", ""},
+	} {
+		newSafe(t)
+		x, err := keyring.ParseExternal(tt.line)
+		if tt.kms == "" {
+			if !errors.Is(err, authz.ErrInvalid) || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("ParseExternal(%q) = %+v, %v; want authz.ErrInvalid without the PIN", tt.line, x, err)
+			}
+		} else if err != nil || x.KMS != tt.kms || x.Key != tt.key || string(x.Use)+"/"+x.Algorithm != tt.line[:strings.IndexByte(tt.line, '=')] {
+			t.Errorf("ParseExternal(%q) = %+v, %v; want %q and %q", tt.line, x, err, tt.kms, tt.key)
+		}
+	}
+}
