@@ -42,6 +42,9 @@ type Config struct {
 	// RootCAs are who certificates must come from: by default those whom the system trusts.
 	RootCAs *x509.CertPool
 
+	// TLS is how servers prove who they are, instead of by RootCAs.
+	TLS *tls.Config
+
 	// Authorization returns what the header of that name says; it is asked for each request. By
 	// default the header is not sent.
 	Authorization func() (string, error)
@@ -95,13 +98,17 @@ type Client struct {
 // New returns a client.
 func New(cfg Config) *Client {
 	c := &Client{cfg: cfg.withDefaults()}
+	trust := c.cfg.TLS
+	if trust == nil {
+		trust = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.cfg.RootCAs}
+	}
 	dialer := &net.Dialer{Timeout: c.cfg.Timeout, ControlContext: c.control}
 	c.http = &http.Client{
 		Timeout: c.cfg.Timeout,
 		Transport: &http.Transport{
 			Proxy:                  nil, // a proxy would resolve the name itself
 			DialContext:            dialer.DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.cfg.RootCAs},
+			TLSClientConfig:        trust,
 			ForceAttemptHTTP2:      true,
 			TLSHandshakeTimeout:    c.cfg.Timeout,
 			ResponseHeaderTimeout:  c.cfg.Timeout,
