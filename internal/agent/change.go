@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,10 @@ const (
 
 // Bounds of a change.
 const (
+	// maxRotations is how many keys an agent can rotate in within an hour. Every key is kept for
+	// ever, and rotating is all that an agent can do about its keys without being asked to.
+	maxRotations = 8
+
 	maxURL      = 512
 	maxLifetime = 10 * 365 * 24 * time.Hour
 	maxOverlap  = 30 * 24 * time.Hour
@@ -172,6 +177,9 @@ func (r *Registry) judge(c *credentialChange, at time.Time, seq int64) (spent *E
 		if err != nil {
 			return nil, nil, err
 		}
+		if have.rotatedSince(at.Add(-time.Hour)) >= maxRotations {
+			return nil, nil, authz.Errorf(authz.ErrConflict, "agent %q has rotated its keys %d times within an hour, which is the most", c.Agent, maxRotations)
+		}
 		out := *old
 		if until := at.Add(time.Duration(c.Overlap) * time.Second); out.ExpiresAt.IsZero() || until.Before(out.ExpiresAt) {
 			out.ExpiresAt = until
@@ -259,6 +267,19 @@ func (a *account) replaceable(id string, at time.Time) (*Credential, error) {
 		return nil, authz.Errorf(authz.ErrNotFound, "the agent has no active key %.64q", id)
 	}
 	return old, nil
+}
+
+// rotatedSince returns how many keys were rotated in since then.
+func (a *account) rotatedSince(then time.Time) (n int) {
+	for _, k := range slices.Backward(a.all) {
+		if k.CreatedAt.Before(then) {
+			break
+		}
+		if k.Replaces != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *Credential) revoked(why string, at time.Time, seq int64) Credential {

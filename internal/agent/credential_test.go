@@ -333,6 +333,18 @@ func TestLifetimes(t *testing.T) {
 	_, err = r.Rotate(ctx, "agent:bot", "bot", one.ID, two)
 	wantKind(t, "Rotate", err, nil)
 	wantActive(t, r, "bot", s.now(), two.ID)
+
+	// However short the overlap is, an agent cannot fill the memory with past keys.
+	for range 7 {
+		one, two = two, newKey(t)
+		_, err = r.Rotate(ctx, "agent:bot", "bot", one.ID, two)
+		wantKind(t, "Rotate", err, nil)
+	}
+	_, err = r.Rotate(ctx, "agent:bot", "bot", two.ID, newKey(t))
+	wantKind(t, "Rotate once more within the hour", err, authz.ErrConflict)
+	s.pass(time.Hour)
+	_, err = r.Rotate(ctx, "agent:bot", "bot", two.ID, newKey(t))
+	wantKind(t, "Rotate an hour later", err, nil)
 }
 
 func TestRevoke(t *testing.T) {

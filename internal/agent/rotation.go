@@ -11,7 +11,8 @@ import (
 // so that whoever still signs with it is not cut off. Whoever calls it has made sure that the agent
 // holds both private keys. Doing the same again changes nothing. It returns authz.ErrNotFound if the
 // agent has no such active key, or authz.ErrConflict if that was replaced already, if the new key is
-// registered already, or if the agent has MaxActive active ones.
+// registered already, if the agent has MaxActive active ones, or if it rotated its keys eight times
+// within an hour.
 func (r *Registry) Rotate(ctx context.Context, actor string, id authz.AgentID, old string, key *token.Key) (*Credential, error) {
 	c := &credentialChange{
 		Agent: id, Op: opRotate, JWK: key.JWK(), Replaces: old,
