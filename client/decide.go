@@ -61,7 +61,8 @@ func (c *Client) Decide(ctx context.Context, req authz.Request) (authz.Decision,
 
 // DecidePresented asks whether req may happen, for whoever presented the passport p to this
 // enforcement point: the service verifies it, and its capabilities narrow what policy allows. The
-// subject may be left out: it is the passport's bearer.
+// subject may be left out: it is the passport's bearer. The audience is the enforcement point's own name,
+// for which the passport must be; a proof goes with the method and URL of the request it came with.
 func (c *Client) DecidePresented(ctx context.Context, p authz.Presented, req authz.Request) (authz.Decision, error) {
 	return c.decide(ctx, c.appendRequest(nil, &req, &p))
 }

@@ -130,7 +130,7 @@ func printPassport(w io.Writer, p *token.Passport, signed string, now time.Time)
 	if p.MayAct != nil {
 		line("may act", "%s", p.MayAct.Subject)
 	}
-	line("trust", "%s", p.ACR)
+	line("trust", "%s", strings.TrimPrefix(p.ACR, "urn:safeconduct:trust:"))
 	if d := p.Conduct; d != nil {
 		line("conduct", "%s, %d decisions in %s, %d denied, as of entry %d", d.Level, d.Decisions, d.Window, d.Denied, d.AsOf)
 	}

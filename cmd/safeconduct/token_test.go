@@ -41,7 +41,7 @@ func TestTokenVerify(t *testing.T) {
 	passport := func(change func(*token.Passport)) []byte {
 		p := &token.Passport{
 			Issuer: us, Subject: "invoices", ClientID: "orders-7", Audience: []string{shop}, ID: "8Qy1", IssuedAt: now, Expires: now.Add(5 * time.Minute),
-			Scope: []string{"read-orders"}, ACR: "high", Actor: &token.Actor{Subject: "orders-7", ID: "x"}, Confirmation: token.Confirmation{JKT: token.AccessTokenHash("k")},
+			Scope: []string{"read-orders"}, ACR: "urn:safeconduct:trust:high", Actor: &token.Actor{Subject: "orders-7", ID: "x"}, Confirmation: token.Confirmation{JKT: token.AccessTokenHash("k")},
 			Details: []authz.Detail{{Type: authz.DetailType, Identifier: "pay", Limits: &authz.Limits{Amount: map[string]string{"amount": "100"}}}},
 		}
 		if change != nil {
