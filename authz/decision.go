@@ -53,6 +53,7 @@ const (
 	CodeAgentUnknown     = "agent_unknown"
 	CodeAgentInactive    = "agent_inactive"
 	CodePassport         = "passport_insufficient" // the presented token does not carry what the act needs
+	CodePassportInvalid  = "passport_invalid"      // the presented token does not count, or not here
 	CodeTypeUnknown      = "type_unknown"          // the schema has no such type or action, or they do not go together
 	CodeInvalid          = "invalid_request"
 	CodeUnavailable      = "unavailable" // no policy loaded, log unwritable, store down

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -76,7 +77,9 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 			return err
 		}
 		sub.inherit(&q)
-		it.Request, it.Err = sub.request(c.who, c.id)
+		if it.Request, it.Err = s.request(r, c, sub); it.Err != nil && !errors.Is(it.Err, authz.ErrInvalid) && !sub.isRefusal(it.Err) {
+			return it.Err
+		}
 	}
 	start := s.Now()
 	decisions, err := s.PDP.DecideAll(r.Context(), q.items, q.semantics)
@@ -92,10 +95,12 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 		for i := range decisions {
 			b = comma(b, i)
 			switch d := &decisions[i]; {
+			case q.questions[i].isRefusal(q.items[i].Err):
+				b = appendItemError(b, authz.CodePassportInvalid, http.StatusUnauthorized, q.items[i].Err.Error())
 			case q.items[i].Err != nil:
-				b = appendItemError(b, authz.CodeInvalid, q.items[i].Err.Error())
+				b = appendItemError(b, authz.CodeInvalid, http.StatusBadRequest, q.items[i].Err.Error())
 			case d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown: // alone it would be 400
-				b = appendItemError(b, d.Code, d.Detail)
+				b = appendItemError(b, d.Code, http.StatusBadRequest, d.Detail)
 			default:
 				b = appendDecision(b, d)
 			}
@@ -107,7 +112,14 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 
 // decide answers one question.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request, c *call, q *question) error {
-	req, err := q.request(c.who, c.id)
+	req, err := s.request(r, c, q)
+	if q.isRefusal(err) {
+		s.Metrics.Decided(authz.Deny, authz.CodePassportInvalid)
+		answer(w, func(b []byte) []byte {
+			return appendItemError(b, authz.CodePassportInvalid, http.StatusUnauthorized, err.Error())
+		})
+		return nil
+	}
 	if err != nil {
 		return err
 	}

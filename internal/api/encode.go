@@ -81,11 +81,13 @@ func appendChange(b []byte, c *authz.Change) []byte {
 }
 
 // appendItemError appends the answer to an item of a batch that could not be understood, or does not
-// fit the schema.
-func appendItemError(b []byte, code, message string) []byte {
+// fit the schema, or to any question about an agent whose passport does not count.
+func appendItemError(b []byte, code string, status int, message string) []byte {
 	b = append(b, `{"decision":false,"context":{"code":`...)
 	b = appendString(b, code)
-	b = append(b, `,"error":{"status":400,"message":`...)
+	b = append(b, `,"error":{"status":`...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, `,"message":`...)
 	b = appendString(b, message)
 	return append(b, `}}}`...)
 }

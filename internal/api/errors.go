@@ -104,7 +104,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, c *call, err error
 	h := w.Header()
 	switch status {
 	case http.StatusUnauthorized:
-		h.Set("Www-Authenticate", `Bearer realm="safeconduct"`)
+		challenge(h, err)
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}

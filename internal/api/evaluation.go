@@ -1,6 +1,8 @@
 package api
 
 import (
+	"net/http"
+
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/pdp"
@@ -13,6 +15,7 @@ type question struct {
 	action                  authz.Action
 	context                 authz.Claimed
 	seen                    *sight
+	bearer                  *authz.Bearer // whose passport was presented; nil if none was
 	hasSubject, hasResource bool
 	hasAction, hasContext   bool
 	items                   []pdp.Item // of "evaluations", before they inherit
@@ -127,14 +130,17 @@ func (q *question) inherit(d *question) {
 	}
 }
 
-// request returns the question as a Request, if who may ask it and it is complete.
-func (q *question) request(who *caller.Caller, requestID string) (authz.Request, error) {
+// request returns the question as a Request, if the caller may ask it and it is complete.
+func (s *Server) request(r *http.Request, c *call, q *question) (authz.Request, error) {
+	if err := s.bear(r, c, q); err != nil {
+		return authz.Request{}, err
+	}
 	if err := q.complete(true, true, true); err != nil {
 		return authz.Request{}, err
 	}
-	r := authz.Request{Subject: q.subject, Action: q.action, Resource: q.resource, Context: q.context}
-	err := q.look(&r, who, requestID)
-	return r, err
+	req := authz.Request{Subject: q.subject, Action: q.action, Resource: q.resource, Context: q.context}
+	err := q.look(&req, c)
+	return req, err
 }
 
 // mayLook returns authz.ErrForbidden if q says what was observed and who is no enforcement point.
@@ -146,17 +152,20 @@ func (q *question) mayLook(who *caller.Caller) error {
 }
 
 // look sets what was observed of r. Only an enforcement point may say what it saw.
-func (q *question) look(r *authz.Request, who *caller.Caller, requestID string) error {
+func (q *question) look(r *authz.Request, c *call) error {
+	who := c.who
 	if err := q.mayLook(who); err != nil {
 		return err
 	}
+	r.Observed.Address, r.Observed.Method = c.address, c.method
 	if q.seen != nil {
 		if q.seen.onBehalf != nil && r.Subject.Type != authz.AgentType {
 			return invalid("context.on_behalf_of needs a subject of type %q", authz.AgentType)
 		}
 		r.Observed, r.OnBehalf = q.seen.observed, q.seen.onBehalf
 	}
-	r.Observed.RequestID = requestID
+	q.carry(r)
+	r.Observed.RequestID = c.id
 	// No enforcement point's name holds a colon, so an administrator who tries a request out is
 	// never taken for one.
 	if r.Observed.PEP = who.Name; who.Role != caller.PEP {

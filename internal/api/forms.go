@@ -7,7 +7,7 @@ import "github.com/safeconduct/safeconduct/authz"
 
 // An EvaluationRequest is the body of an evaluation.
 type EvaluationRequest struct {
-	Subject  EntityForm    `json:"subject"`
+	Subject  EntityForm    `json:"subject,omitzero" doc:"may be left out if a passport names it: an agent that asks for itself, or context.observed.passport"`
 	Action   ActionForm    `json:"action"`
 	Resource EntityForm    `json:"resource"`
 	Context  authz.Claimed `json:"context,omitempty" doc:"what the caller says of the moment. An enforcement point adds what it saw: observed, supported_obligations, on_behalf_of"`
@@ -40,7 +40,7 @@ type DecisionContext struct {
 	Changes      []authz.Change     `json:"changes,omitempty" doc:"the smallest set of changes that would turn the refusal into permission"`
 	Remedies     []string           `json:"remedies,omitempty" doc:"approval, step_up: those that together lift the refusal"`
 	Obligations  []authz.Obligation `json:"obligations,omitempty" doc:"all must be met, else the act must not happen"`
-	Error        *ItemError         `json:"error,omitempty" doc:"of an item of a batch that could not be understood, or does not fit the schema"`
+	Error        *ItemError         `json:"error,omitempty" doc:"of an item of a batch that could not be understood, or does not fit the schema, and of a passport that does not count"`
 }
 
 // An ItemError says why an item of a batch could not be understood, or does not fit the schema.

@@ -10,7 +10,7 @@ import (
 // A sight is what an enforcement point says it saw, by members of the AuthZEN context:
 //
 //   - "observed": {"ip", "session", "provenance": {"prompt", "operator", "untrusted", "unknown"},
-//     "supported_obligations"}
+//     "supported_obligations", "passport": {"token", "proof", "method", "url", "certificate", "audience"}}
 //   - "supported_obligations", where the obligations profile puts it: types, of which those count that
 //     the metadata names; in "observed" there may be the catalog's ids as well
 //   - "on_behalf_of": for whom the agent acts, [{"type", "id"}], nearest first
@@ -20,6 +20,11 @@ import (
 type sight struct {
 	observed authz.Observed
 	onBehalf []authz.Ref
+
+	presented *authz.Presented // the agent's token; nil if there is none
+	verified  bool             // whether the following are set
+	bearer    authz.Bearer
+	refusal   error
 }
 
 // context reads the AuthZEN context. What the caller says of the moment stays Claimed; what an
@@ -122,8 +127,10 @@ func (p *parser) sight(member string, s *sight) (err error) {
 			s.supports(list)
 		case "provenance":
 			o.Provenance, err = p.provenance()
+		case "passport":
+			s.presented, err = p.passport()
 		default:
-			return invalid("context.observed has no member %.64q: one of ip, session, provenance, supported_obligations", name)
+			return invalid("context.observed has no member %.64q: one of ip, passport, provenance, session, supported_obligations", name)
 		}
 		return err
 	})

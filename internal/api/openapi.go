@@ -58,6 +58,9 @@ func document(routes []route, publicURL string) ([]byte, error) {
 				names[i] = string(r)
 			}
 			op["x-roles"] = names
+			if rt.agents {
+				op["security"] = []any{object{"bearer": []any{}}, object{"dpop": []any{}}}
+			}
 		}
 		var params []any
 		for _, p := range rt.doc.params {
@@ -96,8 +99,11 @@ func document(routes []route, publicURL string) ([]byte, error) {
 		"security": []any{object{"bearer": []any{}}},
 		"paths":    paths,
 		"components": object{
-			"schemas":         g.schemas,
-			"securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer"}},
+			"schemas": g.schemas,
+			"securitySchemes": object{
+				"bearer": object{"type": "http", "scheme": "bearer"},
+				"dpop":   object{"type": "http", "scheme": "dpop", "description": "An agent's own passport, with a proof of possession (RFC 9449)."},
+			},
 		},
 	}, json.Deterministic(true))
 }

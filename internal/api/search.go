@@ -79,6 +79,14 @@ func search[T any](s *Server, w http.ResponseWriter, r *http.Request, c *call, t
 	if err != nil {
 		return err
 	}
+	if q.seen != nil && q.seen.presented != nil && target == 's' {
+		return invalid("a search for subjects is about no agent's passport")
+	}
+	if err := s.bear(r, c, &q); q.isRefusal(err) {
+		return authz.Errorf(authz.ErrForbidden, "context.observed.passport: %v", err)
+	} else if err != nil {
+		return err
+	}
 	if err := q.complete(target != 's', target != 'a', target != 'r'); err != nil {
 		return err
 	}
@@ -91,7 +99,7 @@ func search[T any](s *Server, w http.ResponseWriter, r *http.Request, c *call, t
 	case 'a':
 		req.Action = authz.Action{}
 	}
-	if err := q.look(&req, c.who, c.id); err != nil {
+	if err := q.look(&req, c); err != nil {
 		return err
 	}
 	page, err := s.openPage(&q, &req, target)

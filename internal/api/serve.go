@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -24,6 +25,11 @@ type call struct {
 	who  *caller.Caller
 	id   string // the request's id: the caller's own, or ours
 	body []byte
+
+	// Of an agent that asks for itself; bearer is nil if somebody else does.
+	bearer  *authz.Bearer
+	method  string     // how it authenticated
+	address netip.Addr // of the connection; invalid if unknown
 }
 
 // A route is one entry of the list of routes.
@@ -33,6 +39,7 @@ type route struct {
 	summary      string
 	limit        int64        // bytes of a body; 0: the route takes none
 	decides      bool         // an error says decision:false
+	agents       bool         // agents may call, by their own tokens, for themselves
 	doc          operationDoc // for the OpenAPI document
 
 	serve func(w http.ResponseWriter, r *http.Request, c *call) error
@@ -81,7 +88,13 @@ func (s *Server) handler(rt *route) http.HandlerFunc {
 
 // admit authenticates the caller, checks the role, and reads the body.
 func (s *Server) admit(r *http.Request, rt *route, c *call) (err error) {
-	if rt.roles != nil {
+	agent := false
+	if rt.agents {
+		if agent, err = s.admitAgent(r, c); err != nil {
+			return err
+		}
+	}
+	if rt.roles != nil && !agent {
 		if c.who, err = s.authenticate(r); err != nil {
 			return err
 		}

@@ -118,7 +118,7 @@ func (r *reader) obligations(n ast.Node) {
 var builtin = []string{
 	authz.CodeAllowed, authz.CodeNoPermit, authz.CodeForbidden, authz.CodePolicyError, authz.CodeSignalMissing,
 	authz.CodeApprovalRequired, authz.CodeStepUpRequired, authz.CodeObligation, authz.CodeAgentUnknown,
-	authz.CodeAgentInactive, authz.CodePassport, authz.CodeTypeUnknown, authz.CodeInvalid, authz.CodeUnavailable,
+	authz.CodeAgentInactive, authz.CodePassport, authz.CodePassportInvalid, authz.CodeTypeUnknown, authz.CodeInvalid, authz.CodeUnavailable,
 }
 
 func (r *reader) reasons(n ast.Node) {
