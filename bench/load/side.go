@@ -1,20 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/bench/fixture"
+	"github.com/safeconduct/safeconduct/bench/wire"
 )
 
 // A side is one of the two services, and what was measured of it.
@@ -81,14 +80,14 @@ func authzenEffect(b []byte) (string, error) {
 
 // check asks every case once and compares.
 func (s *side) check(mix []fixture.Case) error {
-	c, err := dial(s.addr)
+	c, err := wire.Dial(s.addr)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	wrong := map[string]string{}
 	for i, req := range s.requests {
-		status, body, err := c.do(req)
+		status, body, err := c.Do(req)
 		if err != nil {
 			return err
 		}
@@ -111,7 +110,7 @@ func (s *side) check(mix []fixture.Case) error {
 
 // turn measures once and keeps what was found.
 func (s *side) turn(conns int, d time.Duration) error {
-	before, err := cpuTime(s.pid)
+	before, err := wire.ProcessorTime(s.pid)
 	if err != nil {
 		return err
 	}
@@ -121,7 +120,7 @@ func (s *side) turn(conns int, d time.Duration) error {
 		return err
 	}
 	wall := time.Since(start)
-	after, err := cpuTime(s.pid)
+	after, err := wire.ProcessorTime(s.pid)
 	if err != nil {
 		return err
 	}
@@ -146,19 +145,19 @@ func (s *side) measure(conns int, d time.Duration) ([]time.Duration, error) {
 	)
 	for i := range conns {
 		wg.Go(func() {
-			c, err := dial(s.addr)
+			c, err := wire.Dial(s.addr)
 			if err != nil {
 				errs[i] = err
 				return
 			}
-			defer c.close()
+			defer c.Close()
 			took := make([]time.Duration, 0, 1<<16)
 			for {
 				start := time.Now()
 				if start.After(until) {
 					break
 				}
-				status, body, err := c.do(s.requests[int(next.Add(1))%len(s.requests)])
+				status, body, err := c.Do(s.requests[int(next.Add(1))%len(s.requests)])
 				if err == nil && status != 200 {
 					err = fmt.Errorf("status %d: %s", status, body)
 				}
@@ -199,24 +198,4 @@ func (s *side) quantile(q float64) time.Duration {
 		return 0
 	}
 	return s.took[min(len(s.took)-1, int(q*float64(len(s.took))))]
-}
-
-// cpuTime returns the processor time, user and system, that a process has used. See proc(5); the
-// kernel counts in hundredths of a second.
-func cpuTime(pid string) (time.Duration, error) {
-	b, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	// The name of the command, in parentheses, may hold anything.
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 13 {
-		return 0, fmt.Errorf("cannot read /proc/%s/stat", pid)
-	}
-	user, err1 := strconv.ParseInt(f[11], 10, 64)
-	system, err2 := strconv.ParseInt(f[12], 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("cannot read /proc/%s/stat", pid)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond, nil
 }

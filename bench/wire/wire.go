@@ -1,4 +1,6 @@
-package main
+// Package wire is what the load generators share: HTTP connections that stay open and cost little, and
+// the processor time of what is measured.
+package wire
 
 import (
 	"bufio"
@@ -6,30 +8,35 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
+	"strings"
+	"time"
 )
 
-// A conn is one connection that stays open. It speaks just enough HTTP/1.1 to read an answer with a
+// A Conn is one connection that stays open. It speaks just enough HTTP/1.1 to read an answer with a
 // length or in chunks, so that the generator leaves the machine to what it measures.
-type conn struct {
+type Conn struct {
 	c    net.Conn
 	r    *bufio.Reader
 	body []byte
 }
 
-func dial(addr string) (*conn, error) {
+// Dial connects to host:port.
+func Dial(addr string) (*Conn, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c: c, r: bufio.NewReaderSize(c, 32<<10)}, nil
+	return &Conn{c: c, r: bufio.NewReaderSize(c, 32<<10)}, nil
 }
 
-func (c *conn) close() { c.c.Close() }
+// Close closes the connection.
+func (c *Conn) Close() { c.c.Close() }
 
-// do sends a whole request and returns status and body of the answer; the body is good until the
+// Do sends a whole request and returns status and body of the answer; the body is good until the
 // next call.
-func (c *conn) do(request []byte) (status int, body []byte, err error) {
+func (c *Conn) Do(request []byte) (status int, body []byte, err error) {
 	if _, err := c.c.Write(request); err != nil {
 		return 0, nil, err
 	}
@@ -76,14 +83,14 @@ func (c *conn) do(request []byte) (status int, body []byte, err error) {
 	return status, c.body, err
 }
 
-func (c *conn) take(n int) error {
+func (c *Conn) take(n int) error {
 	at := len(c.body)
 	c.body = append(c.body, make([]byte, n)...)
 	_, err := io.ReadFull(c.r, c.body[at:])
 	return err
 }
 
-func (c *conn) chunks() error {
+func (c *Conn) chunks() error {
 	for {
 		line, err := c.r.ReadSlice('\n')
 		if err != nil {
@@ -105,4 +112,24 @@ func (c *conn) chunks() error {
 			return nil
 		}
 	}
+}
+
+// ProcessorTime returns the processor time, user and system, that a process has used. See proc(5); the
+// kernel counts in hundredths of a second.
+func ProcessorTime(pid string) (time.Duration, error) {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The name of the command, in parentheses, may hold anything.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(f) < 13 {
+		return 0, fmt.Errorf("cannot read /proc/%s/stat", pid)
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	if err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("cannot read /proc/%s/stat", pid)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond, nil
 }
