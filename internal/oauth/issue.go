@@ -77,7 +77,7 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 		p.Expires = o.ceiling
 	}
 
-	q := question{chain: o.chain, address: o.address, method: o.client.Method, passport: passportOf(p, o.details, len(o.chain)-1)}
+	q := question{o.chain, origin{o.address, o.client.Method, o.grant}, o.audience, passportOf(p, o.details, len(o.chain)-1)}
 	verdict, err := s.judge(&q, o.details, now)
 	if err != nil {
 		return nil, err
@@ -277,15 +277,16 @@ func (s *Server) trust(chain []authz.AgentID, most authz.Trust) (authz.Trust, *t
 	return least, conduct
 }
 
-// A question asks whether a token may carry capabilities: of the agent that acts, for those it acts for.
+// A question asks whether a token may carry capabilities: of the agent that acts, for those it acts
+// for. Whether it still may is the same question asked again.
 type question struct {
 	chain    []authz.AgentID
-	address  netip.Addr
-	method   string
-	passport *authz.Passport
+	origin   origin
+	audience []string
+	passport *authz.Passport // the token itself
 }
 
-// requests returns the question as requests, one for each capability.
+// requests returns the question as requests: for each capability one for each audience.
 func (q *question) requests(details []authz.Detail) []authz.Request {
 	agent := string(q.chain[0])
 	var behalf []authz.Ref
@@ -293,18 +294,27 @@ func (q *question) requests(details []authz.Detail) []authz.Request {
 		behalf = append(behalf, authz.Ref{Type: authz.AgentType, ID: string(id)})
 	}
 	observed := authz.Observed{
-		Address: q.address, PEP: "agent:" + agent, RequestID: q.passport.ID, Passport: q.passport,
+		Address: q.origin.address, PEP: "agent:" + agent, RequestID: q.passport.ID, Passport: q.passport, Method: q.origin.method,
 		// Nobody meets obligations here: where one comes along, the answer is no.
 		Obligations: []string{},
 	}
-	reqs := make([]authz.Request, len(details))
+	args := make([]authz.Claimed, len(q.audience))
+	for i, audience := range q.audience {
+		b := append(make([]byte, 0, 128), `{"audience":`...)
+		b = appendString(b, audience)
+		b = append(b, `,"grant_type":`...)
+		args[i] = append(appendString(b, q.origin.grant), '}')
+	}
+	reqs := make([]authz.Request, 0, len(details)*len(args))
 	for i := range details {
-		reqs[i] = authz.Request{
-			Subject:  authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: agent}},
-			OnBehalf: behalf,
-			Action:   authz.Action{Name: authz.ActionIssue},
-			Resource: authz.Entity{Ref: authz.Ref{Type: authz.CapabilityType, ID: details[i].Identifier}},
-			Observed: observed,
+		for _, a := range args {
+			reqs = append(reqs, authz.Request{
+				Subject:  authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: agent}},
+				OnBehalf: behalf,
+				Action:   authz.Action{Name: authz.ActionIssue, Properties: a},
+				Resource: authz.Entity{Ref: authz.Ref{Type: authz.CapabilityType, ID: details[i].Identifier}},
+				Observed: observed,
+			})
 		}
 	}
 	return reqs
@@ -317,21 +327,25 @@ type verdict struct {
 	drafts  []audit.Draft
 }
 
-// judge answers a question of some capabilities as of a moment.
+// judge answers a question of some capabilities as of a moment. A capability is granted if it is for
+// every audience.
 func (s *Server) judge(q *question, details []authz.Detail, at time.Time) (verdict, error) {
 	decisions, drafts, err := s.cfg.Judge.Judge(q.requests(details), at)
 	if err != nil {
 		return verdict{}, err
 	}
-	if len(decisions) != len(details) {
+	each := len(q.audience)
+	if len(decisions) != len(details)*each {
 		return verdict{}, errors.New("the judge has not answered every question")
 	}
 	v := verdict{granted: make([]authz.Detail, 0, len(details)), drafts: drafts}
-	for i := range decisions {
-		if d := &decisions[i]; d.Allowed() && len(d.Obligations) == 0 {
+	for i := range details {
+		of := decisions[i*each : (i+1)*each]
+		no := slices.IndexFunc(of, func(d authz.Decision) bool { return !d.Allowed() || len(d.Obligations) > 0 })
+		if no < 0 {
 			v.granted = append(v.granted, details[i])
 		} else {
-			v.refused = append(v.refused, refusal(details[i].Identifier, d))
+			v.refused = append(v.refused, refusal(details[i].Identifier, &of[no]))
 		}
 	}
 	return v, nil

@@ -56,7 +56,7 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 	v := &view{mark: m, answer: inactive}
 	revoked, from := s.state.standing(p.id, p.ancestors)
 	if !revoked && s.standing(p) {
-		q := question{chain: p.chain, address: from.address, method: from.method, passport: passportOf(p.claims, p.details, len(p.chain)-1)}
+		q := question{p.chain, from, p.claims.Audience, passportOf(p.claims, p.details, len(p.chain)-1)}
 		verdict, err := s.judge(&q, p.details, now)
 		if err != nil {
 			return nil, err

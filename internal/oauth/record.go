@@ -17,7 +17,7 @@ import (
 // conditions. The entries that precede it, as many as Decisions says, are the decisions by which it
 // was granted. The token itself is not here; whoever has it can show by Digest that it is the one.
 //
-// Its first members, up to Method, come in this order and without spaces: every process reads them
+// Its first members, up to Grant, come in this order and without spaces: every process reads them
 // of every token, and nothing else.
 type Issued struct {
 	Uses      []RecordedUse `json:"uses"`             // assertions that are used up by this
@@ -27,8 +27,8 @@ type Issued struct {
 	Ancestors []string      `json:"ancestors"`        // ids of the tokens it was exchanged from, nearest first
 	Address   string        `json:"ip,omitempty"`     // of the client
 	Method    string        `json:"method,omitempty"` // by which it authenticated
+	Grant     string        `json:"grant"`            // its type
 
-	Grant     string             `json:"grant"`
 	ClientID  string             `json:"client_id"`
 	Key       string             `json:"key,omitempty"` // that the client authenticated with
 	Subject   string             `json:"sub"`
@@ -89,9 +89,9 @@ func (i *Issued) Append(b []byte) []byte {
 	b = appendStrings(b, i.Ancestors)
 	b = appendText(b, `,"ip":`, i.Address)
 	b = appendText(b, `,"method":`, i.Method)
-
 	b = append(b, `,"grant":`...)
 	b = appendString(b, i.Grant)
+
 	b = append(b, `,"client_id":`...)
 	b = appendString(b, i.ClientID)
 	b = appendText(b, `,"key":`, i.Key)
@@ -187,8 +187,7 @@ type head struct {
 	id        tokenID
 	exp       int64
 	ancestors []tokenID
-	address   netip.Addr
-	method    string
+	origin    origin
 }
 
 // parseHead reads the first members of a token.issued entry, exactly as Append writes them.
@@ -225,25 +224,26 @@ func parseHead(body []byte) (h head, ok bool) {
 	p.skip(`]`)
 	if p.has(`,"ip":`) {
 		var err error
-		if h.address, err = netip.ParseAddr(p.text()); err != nil {
+		if h.origin.address, err = netip.ParseAddr(p.text()); err != nil {
 			p.bad = true
 		}
 	}
 	if p.has(`,"method":`) {
-		h.method = known(p.text())
+		h.origin.method = known(p.text())
 	}
 	p.skip(`,"grant":`)
+	h.origin.grant = known(p.text())
 	return h, !p.bad && h.id.block() > 0
 }
 
-// known returns the method itself instead of a copy of its name, because so many are kept.
-func known(method string) string {
-	for _, m := range [...]string{methodKey, methodSelfSigned, methodSPIFFEJWT, methodSPIFFEX509, methodWorkload} {
-		if m == method {
-			return m
+// known returns the constant that s is equal to, so that no copy is kept of every token.
+func known(s string) string {
+	for _, c := range [...]string{methodKey, methodSelfSigned, methodSPIFFEJWT, methodSPIFFEX509, methodWorkload, grantClient, grantAssertion, grantExchange} {
+		if c == s {
+			return c
 		}
 	}
-	return method
+	return s
 }
 
 // A prefix reads a text from its beginning. The first thing that is not as expected makes it bad.

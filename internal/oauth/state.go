@@ -46,7 +46,8 @@ const pageSize = 1024
 // it were asked for again under the same ones.
 type origin struct {
 	address netip.Addr
-	method  string
+	method  string // by which the client authenticated
+	grant   string // type of grant
 }
 
 // grace is how much longer than its token a fact is kept, for clocks that differ.
@@ -172,7 +173,7 @@ func (t *state) issued(h *head, e *audit.Entry) error {
 	if *page == nil {
 		*page = new([pageSize]origin)
 	}
-	(*page)[h.id.index()%pageSize] = origin{h.address, h.method}
+	(*page)[h.id.index()%pageSize] = h.origin
 	return nil
 }
 
