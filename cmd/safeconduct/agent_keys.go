@@ -35,6 +35,10 @@ type agentKeys struct {
 		ExpiresAt time.Time `json:"expires_at"`
 		AsOf      int64     `json:"as_of"`
 	} `json:"enrolment,omitempty"`
+	Registration *struct {
+		CreatedAt time.Time `json:"created_at"`
+		AsOf      int64     `json:"as_of"`
+	} `json:"registration,omitempty"`
 }
 
 func newAgentKeys() *cobra.Command {
@@ -59,7 +63,8 @@ func newAgentKeysList() *cobra.Command {
 		Use:   "list AGENT",
 		Short: "List the keys of an agent, also those of the past",
 		Long: `List what an agent authenticates with, and did in the past, the oldest first. On standard error it
-says whether an enrolment token was made that is not used yet.
+says whether an enrolment token was made that is not used yet, and whether the agent holds a token
+of OAuth client registration, with which it replaces its key.
 
 With --json each key is shown whole: the public key itself as a JWK, the key that it replaced, why
 it was changed last, and the entries of the log that say so (since, as_of).`,
@@ -85,6 +90,9 @@ it was changed last, and the entries of the log that say so (since, as_of).`,
 		if e := all.Enrolment; e != nil {
 			fmt.Fprintf(c.ErrOrStderr(), "an enrolment token made at %s can be used until %s\n", when(e.CreatedAt), when(e.ExpiresAt))
 		}
+		if g := all.Registration; g != nil {
+			fmt.Fprintf(c.ErrOrStderr(), "a registration access token made at %s can replace its key\n", when(g.CreatedAt))
+		}
 		t := newTable("KEY", "KIND", "STATE", "CREATED", "EXPIRES")
 		for _, k := range all.Items {
 			t.add(clip(k.ID, 80), k.Kind, k.State, when(k.CreatedAt), when(k.ExpiresAt))
@@ -98,9 +106,9 @@ func newAgentKeysRevoke() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke AGENT (KEY | --all)",
 		Short: "Revoke a key of an agent, or all at once",
-		Long: `Revoke one key or linked document of an agent, or with --all everything that is active, and an
-enrolment token that is not used yet. When the command returns, this replica refuses the key; the
-others do as soon as they have read the entry.
+		Long: `Revoke one key or linked document of an agent, or with --all everything that is active, an enrolment
+token that is not used yet, and a registration access token. When the command returns, this replica
+refuses the key; the others do as soon as they have read the entry.
 
 There is no way back: a revoked key cannot be registered again. The agent itself stays as it is; it
 can be enrolled again, and ` + "`safeconduct agent suspend`" + ` stops it.`,
@@ -110,7 +118,7 @@ can be enrolled again, and ` + "`safeconduct agent suspend`" + ` stops it.`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	conn, asJSON, why := connectFlags(c), jsonFlag(c), whyFlag(c)
-	everything := c.Flags().Bool("all", false, "revoke every active key, and withdraw a pending enrolment token")
+	everything := c.Flags().Bool("all", false, "revoke every active key, and withdraw the tokens by which keys are registered")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		in := map[string]any{"why": *why}
 		switch {

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -19,8 +21,9 @@ const (
 	opRegister  = "register"   // a key, with an enrolment token
 	opRotate    = "rotate"     // a key, in place of one that is active
 	opLink      = "link"       // a document
+	opManage    = "manage"     // a registration access token, in place of an earlier one
 	opRevoke    = "revoke"     // one credential
-	opRevokeAll = "revoke_all" // every active credential, and the pending enrolment
+	opRevokeAll = "revoke_all" // every active credential, a registration access token, and the pending enrolment
 )
 
 // Bounds of a change.
@@ -38,7 +41,7 @@ const (
 type credentialChange struct {
 	Agent     authz.AgentID   `json:"agent"`
 	Op        string          `json:"op"`
-	ID        string          `json:"id,omitempty"`               // what is linked or revoked
+	ID        string          `json:"id,omitempty"`               // what is linked or revoked; of a registration access token its hash
 	JWK       json.RawMessage `json:"jwk,omitempty"`              // what is registered or rotated in
 	Enrolment string          `json:"enrolment,omitempty"`        // hash of the token that is used up
 	Replaces  string          `json:"replaces,omitempty"`         // the key that is rotated out
@@ -72,6 +75,10 @@ func (c *credentialChange) check() (err error) {
 	case opRevoke:
 		if c.ID == "" || len(c.ID) > maxURL {
 			return authz.Errorf(authz.ErrInvalid, "%.256q is no credential's id", c.ID)
+		}
+	case opManage:
+		if b, err := hex.DecodeString(c.ID); err != nil || len(b) != sha256.Size || hex.EncodeToString(b) != c.ID {
+			return authz.Errorf(authz.ErrInvalid, "a registration access token's hash is no SHA-256 in hex")
 		}
 	case opRevokeAll:
 	default:
@@ -197,11 +204,23 @@ func (r *Registry) judge(c *credentialChange, at time.Time, seq int64) (spent *E
 			return nil, []Credential{k.revoked(c.Why, at, seq)}, nil
 		}
 		return nil, nil, authz.Errorf(authz.ErrNotFound, "agent %q has no credential %.256q", c.Agent, c.ID)
+	case opManage:
+		fresh := Credential{Agent: c.Agent, ID: c.ID, Kind: kindRegistration, CreatedAt: at, Why: c.Why, Since: seq, AsOf: seq}
+		if k := have.registration; k != nil {
+			if k.ID == c.ID {
+				return nil, nil, nil
+			}
+			changed = append(changed, k.revoked(c.Why, at, seq))
+		}
+		return nil, append(changed, fresh), nil
 	case opRevokeAll:
 		for _, k := range have.live {
 			if k.Active(at) {
 				changed = append(changed, k.revoked(c.Why, at, seq))
 			}
+		}
+		if k := have.registration; k != nil {
+			changed = append(changed, k.revoked(c.Why, at, seq))
 		}
 		if have.enrolment != nil {
 			spent = have.enrolment.spent(seq)

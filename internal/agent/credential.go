@@ -15,6 +15,10 @@ import (
 const (
 	KindKey      = "key"      // a public key that is registered here
 	KindDocument = "document" // the URL of a client ID metadata document, which names the keys
+
+	// kindRegistration is a registration access token (RFC 7592), by its hash. It changes keys and
+	// authenticates nobody, so it is not among the others.
+	kindRegistration = "registration"
 )
 
 // MaxActive is how many credentials of one agent can be active at once.
@@ -56,14 +60,25 @@ func (c *Credential) setKey(k *token.Key) {
 
 // An account is what the registry knows of how one agent authenticates.
 type account struct {
-	enrolment *Enrolment    // pending; nil if there is none
-	all       []*Credential // by Since
-	live      []*Credential // those of all that were active at the newest change, by Since
-	asOf      int64         // number of the newest entry that changed anything of it
+	enrolment    *Enrolment    // pending; nil if there is none
+	registration *Credential   // the access token that is good; nil if there is none
+	all          []*Credential // but registration, by Since
+	live         []*Credential // those of all that were active at the newest change, by Since
+	asOf         int64         // number of the newest entry that changed anything of it
 }
 
 // put makes c the newest state of its credential. The caller holds the registry's lock.
 func (a *account) put(c *Credential, at time.Time) {
+	a.asOf = max(a.asOf, c.AsOf)
+	if c.Kind == kindRegistration {
+		switch {
+		case c.RevokedAt.IsZero():
+			a.registration = c
+		case a.registration != nil && a.registration.ID == c.ID:
+			a.registration = nil
+		}
+		return
+	}
 	a.all = slices.DeleteFunc(a.all, func(have *Credential) bool { return have.ID == c.ID })
 	i, _ := slices.BinarySearchFunc(a.all, c.Since, func(have *Credential, since int64) int { return cmp.Compare(have.Since, since) })
 	a.all = slices.Insert(a.all, i, c)
@@ -73,7 +88,6 @@ func (a *account) put(c *Credential, at time.Time) {
 			a.live = append(a.live, have)
 		}
 	}
-	a.asOf = max(a.asOf, c.AsOf)
 }
 
 // account returns an agent's account, making it if need be, and the id to write into it, which is
@@ -180,5 +194,7 @@ func (r *Registry) putCredential(c Credential, at time.Time) {
 	a, c.Agent = r.account(c.Agent)
 	p := r.intern.credential(c)
 	a.put(p, at)
-	r.credentials[p.ID] = p
+	if p.Kind != kindRegistration {
+		r.credentials[p.ID] = p
+	}
 }

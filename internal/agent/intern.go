@@ -51,6 +51,8 @@ func (in *interner) credential(c Credential) *Credential {
 		c.Kind = KindKey
 	case KindDocument:
 		c.Kind, c.ID = KindDocument, strings.Clone(c.ID)
+	case kindRegistration:
+		c.Kind, c.ID = kindRegistration, strings.Clone(c.ID)
 	}
 	return &c
 }

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -91,7 +92,7 @@ func (h *history) step() {
 		some = all[h.IntN(len(all))].ID
 	}
 	var err error
-	switch h.IntN(12) {
+	switch h.IntN(13) {
 	case 0:
 		_, err = h.r.Put(ctx, "admin:anna", "new", bot(string(id)), 0)
 	case 1:
@@ -119,6 +120,8 @@ func (h *history) step() {
 			some = ""
 		}
 		_, err = h.r.RevokeCredential(ctx, "admin:anna", "revoke", id, some)
+	case 12:
+		err = h.r.KeepRegistration(ctx, "agent:"+string(id), id, sha256.Sum256([]byte{byte(h.IntN(3))}))
 	case 11: // an entry of before, as another replica would write it that has not read the log to its end
 		if n := len(h.s.entries); n > 0 {
 			e := h.s.entries[h.IntN(n)]
@@ -136,6 +139,7 @@ func knows(r *agent.Registry, at time.Time) map[string]any {
 	for _, id := range historyIDs {
 		e, _ := r.Enrolment(id, at)
 		all["enrolment of "+string(id)] = e
+		all["registration of "+string(id)], _ = r.Registration(id)
 		all["keys of "+string(id)] = r.Credentials(id)
 		all["facts of "+string(id)] = r.KeyFacts(id, at)
 		all["epoch of "+string(id)] = r.Epoch(id)

@@ -26,8 +26,8 @@ func (r *Registry) Rotate(ctx context.Context, actor string, id authz.AgentID, o
 }
 
 // RevokeCredential refuses a credential of an agent from now on, and returns it as it then stands.
-// If credential is "", every active one is refused and a pending enrolment is withdrawn, in one step
-// that nothing slips past; it then returns nil. Revoking twice changes nothing. It returns
+// If credential is "", every active one is refused, and a pending enrolment and a registration access
+// token are withdrawn, in one step that nothing slips past; it then returns nil. Revoking twice changes nothing. It returns
 // authz.ErrNotFound if the agent has no such credential, or authz.ErrInvalid.
 func (r *Registry) RevokeCredential(ctx context.Context, actor, why string, id authz.AgentID, credential string) (*Credential, error) {
 	if credential == "" {

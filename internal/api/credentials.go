@@ -14,6 +14,7 @@ import (
 type CredentialAdmin interface {
 	Credentials(id authz.AgentID) []*agent.Credential
 	Enrolment(id authz.AgentID, at time.Time) (agent.Enrolment, bool)
+	RegisteredSince(id authz.AgentID) (at time.Time, asOf int64, ok bool)
 	Due(within time.Duration, at time.Time) []*agent.Credential
 	Enrol(ctx context.Context, actor, why string, id authz.AgentID, ttl time.Duration) (agent.Enrolment, error)
 	RevokeCredential(ctx context.Context, actor, why string, id authz.AgentID, credential string) (*agent.Credential, error)
@@ -42,14 +43,21 @@ func agentKeys(cs []*agent.Credential, at time.Time) []AgentKey {
 
 // AgentKeys is what an agent authenticates with, and did in the past.
 type AgentKeys struct {
-	Items     []AgentKey        `json:"items" doc:"the oldest first"`
-	Enrolment *PendingEnrolment `json:"enrolment,omitempty" doc:"a token that was made and not used yet"`
+	Items        []AgentKey         `json:"items" doc:"the oldest first"`
+	Enrolment    *PendingEnrolment  `json:"enrolment,omitempty" doc:"a token that was made and not used yet"`
+	Registration *RegistrationToken `json:"registration,omitempty" doc:"a token with which a client replaces its key (RFC 7592)"`
 }
 
 // A PendingEnrolment is an enrolment token that can still be used. The token itself is not known here.
 type PendingEnrolment struct {
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at"`
+	AsOf      int64     `json:"as_of"`
+}
+
+// A RegistrationToken is a registration access token that is good. The token itself is not known here.
+type RegistrationToken struct {
+	CreatedAt time.Time `json:"created_at"`
 	AsOf      int64     `json:"as_of"`
 }
 
@@ -66,6 +74,9 @@ func (s *Server) keysOf(id authz.AgentID) AgentKeys {
 	out := AgentKeys{Items: agentKeys(s.Agents.Credentials(id), now)}
 	if e, ok := s.Agents.Enrolment(id, now); ok {
 		out.Enrolment = &PendingEnrolment{CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt, AsOf: e.AsOf}
+	}
+	if at, asOf, ok := s.Agents.RegisteredSince(id); ok {
+		out.Registration = &RegistrationToken{CreatedAt: at, AsOf: asOf}
 	}
 	return out
 }
@@ -99,7 +110,7 @@ func (s *Server) enrolAgent(r *http.Request, who *caller.Caller, in enrolAgent) 
 type revokeAgentKeys struct {
 	agentID `json:"-"`
 	Key     string `json:"key,omitempty" doc:"the key or document that is revoked"`
-	All     bool   `json:"all,omitempty" doc:"revoke everything active instead, and withdraw an enrolment token that is not used yet"`
+	All     bool   `json:"all,omitempty" doc:"revoke everything active instead, and withdraw an enrolment token that is not used yet and a registration access token"`
 	reason
 }
 
