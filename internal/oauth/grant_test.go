@@ -26,7 +26,7 @@ func TestClientCredentials(t *testing.T) {
 		Issuer: houseIssuer, Subject: "alice", ClientID: "alice", Audience: []string{mailServer}, ID: p.ID,
 		IssuedAt: now, NotBefore: now, Expires: now.Add(5 * time.Minute), AuthTime: now, Scope: []string{"pay", "read-mail"},
 		Details: []authz.Detail{{Type: "capability", Identifier: "pay"}, {Type: "capability", Identifier: "read-mail"}}, // as it is read, not written
-		ACR: "urn:safeconduct:trust:medium", Txn: "t-1", Confirmation: token.Confirmation{JKT: m.proof.Key().ID}, Status: p.Status,
+		ACR:     "urn:safeconduct:trust:medium", Txn: "t-1", Confirmation: token.Confirmation{JKT: m.proof.Key().ID}, Status: p.Status,
 		Conduct: &token.Conduct{Level: "medium", Score: 0.5, Window: "P30D", Decisions: 12, Denied: 1, AsOf: 7},
 	}
 	if d := cmp.Diff(want, p); d != "" {
