@@ -1,6 +1,8 @@
 package oauth_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -237,6 +239,30 @@ func TestStrangersWaitAlike(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzAuthenticate shows that whatever is no assertion of ours has an answer of RFC 6749 and no other.
+func FuzzAuthenticate(f *testing.F) {
+	d := newDesk(f, func(_ *desk, c *oauth.Config) {
+		c.Clients.Documents = true
+		c.Clients.Workloads = []oauth.WorkloadIssuer{{
+			Issuer: "https://issuer.example", Keys: fmt.Appendf(nil, `{"keys":[%s]}`, newHolder(f, "", "ES256").pub.JWK()),
+			Rules: []oauth.Rule{{Agent: "known", Conditions: []oauth.Condition{{Claim: "sub", Is: "x"}}}},
+		}}
+	})
+	h := d.agent("known", "EdDSA")
+	for _, jws := range strangers(f, d) {
+		f.Add(jwtBearer, jws, "")
+	}
+	f.Add(jwtBearer, flip(h.jws(f, h.header("EdDSA"), with(d.claims("known"), "iss", "https://issuer.example"))), "known")
+	f.Add("urn:ietf:params:oauth:client-assertion-type:jwt-spiffe", "e30.e30.AA", "spiffe://x/y")
+	r := httptest.NewRequest(http.MethodPost, "/oauth2/token", nil)
+	f.Fuzz(func(t *testing.T, kind, assertion, id string) {
+		cl, err := d.server.Authenticate(r, url.Values{"client_assertion_type": {kind}, "client_assertion": {assertion}, "client_id": {id}})
+		if e, ok := errors.AsType[*oauth.Error](err); !ok || e.Status != 401 || e.Code != "invalid_client" {
+			t.Errorf("Authenticate(%q, %q, %q) = %+v, %v", kind, assertion, id, cl, err)
+		}
+	})
 }
 
 func TestUseOf(t *testing.T) {

@@ -186,13 +186,21 @@ func (s *Server) workload(ctx context.Context, assertion string) (*Client, error
 
 // bearer returns the agent of a token that a workload issuer or a SPIFFE trust domain made.
 func (c *clients) bearer(ctx context.Context, text string) (*Client, error) {
-	jws, err := token.Parse(text)
-	if err == nil {
-		if a, err := token.ParseAssertion(jws.Payload); err == nil && c.workloads[a.Issuer] != nil {
-			return c.workloads[a.Issuer].authenticate(ctx, c, jws, a, "")
+	if jws, err := token.Parse(text); err == nil {
+		a, err := token.ParseAssertion(jws.Payload)
+		if err != nil {
+			return nil, errUnreadable
 		}
+		if w := c.workloads[a.Issuer]; w != nil {
+			return w.authenticate(ctx, c, jws, a, "")
+		}
+		if len(c.domains) == 0 || !strings.HasPrefix(a.Subject, "spiffe://") {
+			return nil, badClient("the assertion's issuer is not trusted")
+		}
+	} else if len(c.domains) == 0 {
+		return nil, errUnreadable
 	}
-	return c.svid(ctx, text, "")
+	return c.svid(ctx, text, "") // may be signed with an algorithm that only SVIDs are
 }
 
 // UseOf returns the hash of a single-use assertion.

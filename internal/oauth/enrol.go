@@ -59,8 +59,14 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, err := s.cfg.Enrolment.PendingEnrolment(in.Token, s.cfg.Now())
-	if err != nil || s.clients.active(id) == nil {
+	now := s.cfg.Now()
+	if id, err := s.cfg.Enrolment.PendingEnrolment(in.Token, now); err != nil {
+		// Whoever holds a registered key may hear so again: an answer may have been lost on its way.
+		if cred, err := s.cfg.Agents.Credential(key.ID); err == nil && cred.Active(now) && s.clients.active(cred.Agent) != nil {
+			return s.writeEnrolled(w, http.StatusOK, cred)
+		}
+		return errEnrolment
+	} else if s.clients.active(id) == nil {
 		return errEnrolment
 	}
 	cred, err := s.cfg.Enrolment.Register(r.Context(), in.Token, key)

@@ -76,6 +76,9 @@ func TestEnroll(t *testing.T) {
 			t.Errorf("Cache-Control = %q, want no-store", cc)
 		}
 		wantClient(t, d.assert(h.jws(t, h.header(alg), d.claims("a1"))), "a1", "a1", "private_key_jwt")
+		if again := d.enroll(enrolToken, h.jws(t, proofHeader(h, alg), d.proofClaims(enrolToken))); again.Status != 200 || again.body != got.body {
+			t.Errorf("%s: once more, by the same key: status %d, %s; want 200 and the same answer", alg, again.Status, again.body)
+		}
 		again := newHolder(t, "a1", "EdDSA")
 		got = d.enroll(enrolToken, again.jws(t, proofHeader(again, "EdDSA"), d.proofClaims(enrolToken)))
 		wantRefused(t, got, 401, "invalid_token", "unknown, used or expired")
@@ -146,6 +149,12 @@ func TestEnrollRefused(t *testing.T) {
 		if got := d.enroll("sc_enrol_suspended", good("sc_enrol_suspended")); !sameAnswer(got, want) {
 			t.Errorf("suspended agent: %q, want %q", got.body, want.body)
 		}
+	})
+	t.Run("key of a suspended agent, token that is no good", func(t *testing.T) {
+		h := d.agent("a3", "EdDSA")
+		d.book.set("a3", authz.AgentSuspended)
+		got := d.enroll("sc_enrol_unknown", h.jws(t, proofHeader(h, "EdDSA"), d.proofClaims("sc_enrol_unknown")))
+		wantRefused(t, got, 401, "invalid_token", "unknown, used or expired")
 	})
 	t.Run("key that is registered", func(t *testing.T) {
 		taken := d.agent("a2", "EdDSA")

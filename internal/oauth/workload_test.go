@@ -187,6 +187,29 @@ func TestWorkloadRefused(t *testing.T) {
 	}
 }
 
+func TestJWTBearerRefused(t *testing.T) {
+	c, h := newCluster(t, "")
+	d := workloadDesk(t, c, nil)
+	own := d.agent("a1", "EdDSA")
+	head := map[string]any{"alg": "RS256", "kid": "k1"}
+	good := serviceAccount(d, c.issuer(), "shop", "orders")
+	for _, tt := range []struct{ name, assertion, want string }{
+		{"nothing", "", "cannot be read"},
+		{"no JWS", "x.y.z", "cannot be read"},
+		{"no aud", h.jws(t, head, with(good, "aud", nil)), "cannot be read"},
+		{"issuer that is not trusted", h.jws(t, head, with(good, "iss", "https://other.example")), "issuer is not trusted"},
+		{"an agent's own key", own.jws(t, own.header("EdDSA"), d.claims("a1")), "issuer is not trusted"},
+		{"SPIFFE ID, and no trust domain", h.jws(t, head, with(good, "iss", nil, "sub", "spiffe://example.org/x")), "issuer is not trusted"},
+		{"audience of another", h.jws(t, head, with(good, "aud", "x")), "aud of the workload's token"},
+		{"bad signature", flip(h.jws(t, head, good)), "the assertion is not accepted"},
+		{"unknown agent", h.jws(t, head, serviceAccount(d, c.issuer(), "shop", "unregistered")), "the assertion is not accepted"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wantRefused(t, d.post("/workload", url.Values{"assertion": {tt.assertion}}), 400, "invalid_grant", tt.want)
+		})
+	}
+}
+
 func TestWorkloadSingleUse(t *testing.T) {
 	c, h := newCluster(t, "")
 	d := workloadDesk(t, c, func(w *oauth.WorkloadIssuer) { w.SingleUse = true })
