@@ -46,7 +46,8 @@ type Config struct {
 	TLS *tls.Config
 
 	// Authorization returns what the header of that name says; it is asked for each request. By
-	// default the header is not sent.
+	// default the header is not sent. Documents may name other hosts, so RootCAs or TLS must be set
+	// with it: nobody else but who has a certificate of theirs is told.
 	Authorization func() (string, error)
 
 	MaxBytes int64         // of a document: 256 KiB by default
@@ -185,6 +186,9 @@ func (c *Client) fetch(ctx context.Context, address string) (*Document, error) {
 	req.Header.Set("Accept", "application/json, application/jwk-set+json;q=0.9")
 	req.Header.Set("User-Agent", "safeconduct")
 	if c.cfg.Authorization != nil {
+		if c.cfg.RootCAs == nil && c.cfg.TLS == nil {
+			return nil, unavailable(u, errors.New("the Authorization header is sent only to servers whose certificate authority is configured"))
+		}
 		header, err := c.cfg.Authorization()
 		if err != nil {
 			return nil, unavailable(u, err)

@@ -77,6 +77,19 @@ func TestGetAuthorization(t *testing.T) {
 	}
 }
 
+func TestAuthorizationNeedsAnAuthority(t *testing.T) {
+	cfg := outbound.Config{AllowPrivate: true, Authorization: func() (string, error) { return "Bearer x", nil }}
+	address, _ := site(t, unreached(t))
+	_, err := outbound.New(cfg).Get(t.Context(), address)
+	if !errors.Is(err, authz.ErrUnavailable) || !strings.Contains(err.Error(), "certificate authority") {
+		t.Errorf("Get = %v, want authz.ErrUnavailable because of the certificate authority", err)
+	}
+}
+
+func TestAuthorizationFails(t *testing.T) {
+	refused(t, outbound.Config{AllowPrivate: true, Authorization: func() (string, error) { return "", errors.New("no file") }}, unreached(t), "no file")
+}
+
 // refused asks for an address of a site and wants authz.ErrUnavailable that says why.
 func refused(t *testing.T, cfg outbound.Config, h http.HandlerFunc, why string) {
 	t.Helper()
