@@ -70,6 +70,17 @@ func TestRecordForm(t *testing.T) {
 		return authz.Entity{Ref: ref.Draw(t, "ref"), Properties: claimed.Draw(t, "properties")}
 	})
 	maybe := rapid.Bool()
+	grant := rapid.Custom(func(t *rapid.T) authz.Grant {
+		return authz.Grant{Within: list.Draw(t, "within"), Exceeded: list.Draw(t, "exceeded"), Class: text.Draw(t, "grant class")}
+	})
+	detail := rapid.Custom(func(t *rapid.T) authz.Detail {
+		d := authz.Detail{Type: text.Draw(t, "type"), Identifier: text.Draw(t, "identifier"), Actions: list.Draw(t, "actions"), Locations: list.Draw(t, "locations")}
+		if maybe.Draw(t, "limits") {
+			d.Limits = &authz.Limits{Class: text.Draw(t, "most"), Amount: rapid.MapOfN(text, text, 0, 3).Draw(t, "amount"),
+				Regions: list.Draw(t, "regions"), Schedules: list.Draw(t, "opening")}
+		}
+		return d
+	})
 
 	rapid.Check(t, func(t *rapid.T) {
 		want := pdp.Record{
@@ -78,13 +89,14 @@ func TestRecordForm(t *testing.T) {
 				OnBehalf: rapid.SliceOfN(ref, 0, 2).Draw(t, "behalf"),
 				Action:   authz.Action{Name: text.Draw(t, "action"), Properties: claimed.Draw(t, "args")},
 				Context:  claimed.Draw(t, "context"),
-				Observed: authz.Observed{Session: text.Draw(t, "session"), PEP: text.Draw(t, "pep"), RequestID: text.Draw(t, "request id")},
+				Observed: authz.Observed{Session: text.Draw(t, "session"), PEP: text.Draw(t, "pep"), RequestID: text.Draw(t, "request id"),
+					Method: text.Draw(t, "method")},
 			},
 			Facts: authz.Facts{
 				At: moment.Draw(t, "at"), Schedules: list.Draw(t, "schedules"), Zones: list.Draw(t, "zones"),
 				Country: text.Draw(t, "country"), Class: authz.DataClass(rapid.IntRange(0, 3).Draw(t, "class")),
 				Labels: list.Draw(t, "labels"), Region: text.Draw(t, "region"),
-				Grant: authz.Grant{Within: list.Draw(t, "within"), Exceeded: list.Draw(t, "exceeded"), Class: text.Draw(t, "grant class")},
+				Grant: grant.Draw(t, "grant"),
 				Trust: authz.Trust{Level: text.Draw(t, "level"), Score: rapid.Float64Range(0, 1).Draw(t, "score")},
 				Risk: authz.Risk{Level: text.Draw(t, "risk"), Score: rapid.Int64().Draw(t, "points"), Alerts: list.Draw(t, "alerts"),
 					Indicators: list.Draw(t, "indicators")},
@@ -107,6 +119,16 @@ func TestRecordForm(t *testing.T) {
 				Creator: text.Draw(t, "creator"), State: authz.AgentActive, StateReason: text.Draw(t, "why"), Capabilities: list.Draw(t, "capabilities"),
 				Labels: rapid.MapOfN(text, text, 0, 2).Draw(t, "agent labels"), CreatedAt: moment.Draw(t, "created"), UpdatedAt: moment.Draw(t, "updated"),
 				Revision: 3, AsOf: 9}
+		}
+		if maybe.Draw(t, "passport") {
+			want.Request.Observed.Passport = &authz.Passport{ID: text.Draw(t, "jti"), Details: rapid.SliceOfN(detail, 0, 3).Draw(t, "details"),
+				Bound: text.Draw(t, "bound"), Depth: rapid.IntRange(0, 8).Draw(t, "depth"), Expires: moment.Draw(t, "expires")}
+			want.Facts.Credential = authz.Credential{Method: text.Draw(t, "how"), Keys: rapid.IntRange(0, 8).Draw(t, "keys")}
+			if maybe.Draw(t, "dated") {
+				want.Facts.Credential.Since, want.Facts.Credential.ExpiresAt = moment.Draw(t, "since"), moment.Draw(t, "until")
+			}
+			want.Facts.Behalf = []authz.Delegator{{Agent: &authz.Agent{ID: "b", Owner: text.Draw(t, "owner of b"), State: authz.AgentRetired}, Grant: grant.Draw(t, "grant of b")},
+				{Agent: &authz.Agent{ID: "c"}}}
 		}
 		if maybe.Draw(t, "more") {
 			want.Facts.Risk.Contributions = []authz.Contribution{{Source: text.Draw(t, "source"), Points: 3}, {Source: "b", Points: -1}}
