@@ -134,6 +134,10 @@ func (l *Log) storedCheckpoint(ctx context.Context) (*Checkpoint, error) {
 	return cp, nil
 }
 
+// Signed returns the newest signed checkpoint that this process knows, nil if it knows none. It does
+// no I/O.
+func (l *Log) Signed() *Checkpoint { return l.checkpoint.Load() }
+
 // Checkpoint returns a signed checkpoint that covers at least everything that was recorded through
 // this Log before the call; it signs one if need be.
 func (l *Log) Checkpoint(ctx context.Context) (*Checkpoint, error) {

@@ -48,6 +48,7 @@ func (s *Server) begin(ctx context.Context) error {
 			return s.follow.Wait(ctx, seq)
 		}},
 		{"making the first callers", s.firstCallers},
+		{"making signing keys", s.keys.Ensure},
 		{"publishing the organisation", s.publish},
 		{"registering agents", s.declareAgents},
 	}

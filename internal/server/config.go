@@ -37,6 +37,8 @@ type Config struct {
 	TLS          TLS
 	Organisation Organisation
 	Log          Log
+	OAuth        OAuth
+	Keys         Keys
 	Telemetry    Telemetry
 	Limits       api.Limits
 
@@ -52,7 +54,61 @@ type Config struct {
 }
 
 // TLS names a certificate and its key, in PEM files. Both or neither.
-type TLS struct{ Cert, Key string }
+type TLS struct {
+	Cert, Key string
+
+	// ClientCertificates asks clients for a certificate, by which agents may authenticate (RFC 8705).
+	// Browsers then ask their users which one to show.
+	ClientCertificates bool
+}
+
+// OAuth configures the authorization server.
+type OAuth struct {
+	// Audiences are the resource servers, as absolute URLs, that passports may be issued for besides
+	// the service itself.
+	Audiences []string
+	// Lifetime of passports, 5 minutes by default and at most.
+	Lifetime time.Duration
+	// Depth is how often a passport may be delegated: 4 by default, at most 8.
+	Depth int
+	// Algorithm signs passports: EdDSA by default, or ES256.
+	Algorithm string
+	// TokenURLAudience accepts the token endpoint's URL as the audience of client assertions, which
+	// lets another server's operator impersonate a client that is talked into using that server.
+	TokenURLAudience bool
+	// AllowBearer issues passports that are bound to no key. Whoever steals one can use it.
+	AllowBearer bool
+	// Documents accepts client ID metadata documents that an administrator has linked to an agent.
+	Documents bool
+	// Registration opens dynamic client registration to holders of an enrolment token.
+	Registration bool
+	// Workloads is the file that names trusted workload issuers and SPIFFE trust domains.
+	Workloads string
+	// KeyLifetime is how long an agent's key counts after its registration, 90 days by default.
+	KeyLifetime time.Duration
+	// KeyOverlap is how long a key counts after it was rotated, an hour by default.
+	KeyOverlap time.Duration
+}
+
+// Keys configures the keys that sign passports and status lists.
+type Keys struct {
+	// Seal is the file of the key that seals the others at rest; seal.key in Data by default. It is made
+	// at the first start. Replicas must share it.
+	Seal string
+	// SealText is that key itself; it comes from the environment, never from the file.
+	SealText string
+	// Former are files of keys that sealed earlier.
+	Former []string
+	// KMS names a key management service. With KMSKey, an RSA key in it, the file of Seal holds the
+	// key encrypted to that one.
+	KMS, KMSKey string
+	// External are slots whose signing keys are in the key management service: USE/ALGORITHM=KEY.
+	External []string
+	// Publish, Active and VerifyOnly are the periods of a signing key.
+	Publish, Active, VerifyOnly time.Duration
+	// ReplaceLost makes new signing keys in place of those that cannot be opened. For one start.
+	ReplaceLost bool
+}
 
 // Organisation names the files that declare it. Paths are relative to the configuration's file. At
 // start, what differs from the active version is published, as author "config".
@@ -127,6 +183,16 @@ func (c *Config) fill() {
 	if c.Data != "" {
 		def(&c.Log.Key, filepath.Join(c.Data, "log.key"))
 	}
+	def(&c.OAuth.Algorithm, "EdDSA")
+	lasts(&c.OAuth.Lifetime, 5*time.Minute)
+	lasts(&c.OAuth.KeyLifetime, 90*24*time.Hour)
+	lasts(&c.OAuth.KeyOverlap, time.Hour)
+	if c.OAuth.Depth == 0 {
+		c.OAuth.Depth = 4
+	}
+	lasts(&c.Keys.Publish, 24*time.Hour)
+	lasts(&c.Keys.Active, 30*24*time.Hour)
+	lasts(&c.Keys.VerifyOnly, time.Hour)
 	lasts(&c.Log.CheckpointInterval, time.Second)
 	lasts(&c.Log.Heartbeat, 10*time.Second)
 	lasts(&c.Log.MaxAge, 5*time.Second)
@@ -164,6 +230,19 @@ func (c *Config) problems() *Problems {
 		{c.Log.CheckpointInterval < 100*time.Millisecond || c.Log.CheckpointInterval > time.Hour, "log.checkpoint_interval", "must be from 100ms to 1h"},
 		{c.Log.Heartbeat < time.Second || c.Log.Heartbeat > time.Hour, "log.heartbeat", "must be from 1s to 1h"},
 		{c.Log.MaxAge < time.Second || c.Log.MaxAge > time.Hour, "log.max_age", "must be from 1s to 1h"},
+		{c.TLS.ClientCertificates && c.TLS.Cert == "", "tls.client_certificates", "needs tls.cert and tls.key: without TLS there are no client certificates"},
+		{slices.ContainsFunc(c.OAuth.Audiences, func(a string) bool { return !validAudience(a) }), "oauth.audiences", "must be absolute URLs without fragment"},
+		{c.OAuth.Lifetime < 10*time.Second || c.OAuth.Lifetime > 5*time.Minute, "oauth.lifetime", "must be from 10s to 5m"},
+		{c.OAuth.Depth < 1 || c.OAuth.Depth > 8, "oauth.depth", "must be from 1 to 8"},
+		{c.OAuth.Algorithm != "EdDSA" && c.OAuth.Algorithm != "ES256", "oauth.algorithm", "must be EdDSA or ES256"},
+		{c.OAuth.KeyLifetime < time.Hour || c.OAuth.KeyLifetime > 10*365*24*time.Hour, "oauth.key_lifetime", "must be from 1h to 87600h"},
+		{c.OAuth.KeyOverlap < time.Second || c.OAuth.KeyOverlap > 30*24*time.Hour, "oauth.key_overlap", "must be from 1s to 720h"},
+		{c.Keys.KMS == "" && c.Keys.KMSKey != "", "keys.kms_key", "needs keys.kms"},
+		{c.Keys.KMS == "" && len(c.Keys.External) > 0, "keys.external", "needs keys.kms"},
+		{slices.ContainsFunc(c.Keys.External, func(e string) bool { return !validSlot(e) }), "keys.external", "must be USE/ALGORITHM=KEY with token/EdDSA, token/ES256 or status/EdDSA, and the URI of a key"},
+		{c.Keys.Publish < time.Minute || c.Keys.Publish > 30*24*time.Hour, "keys.publish", "must be from 1m to 720h"},
+		{c.Keys.Active < time.Hour || c.Keys.Active > 10*365*24*time.Hour, "keys.active", "must be from 1h to 87600h"},
+		{c.Keys.VerifyOnly < 10*time.Minute || c.Keys.VerifyOnly > 30*24*time.Hour, "keys.verify_only", "must be from 10m to 720h"},
 		{c.Telemetry.Endpoint != "" && !validEndpoint(c.Telemetry.Endpoint), "telemetry.endpoint", "must be an http or https URL"},
 		{c.Telemetry.Sample < 0 || c.Telemetry.Sample > 1, "telemetry.sample", "must be from 0 to 1"},
 		{c.Limits.Body < 0 || c.Limits.Body > 64<<20, "limits.body", "must be from 1 to 67108864"},
@@ -221,6 +300,16 @@ func loopback(host string) bool {
 func validEndpoint(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+func validSlot(s string) bool {
+	slot, key, ok := strings.Cut(s, "=")
+	return ok && key != "" && slices.Contains([]string{"token/EdDSA", "token/ES256", "status/EdDSA"}, slot)
+}
+
+func validAudience(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.IsAbs() && u.Fragment == "" && u.User == nil && len(s) <= 1024
 }
 
 func validOrigin(s string) bool {

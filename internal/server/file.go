@@ -193,30 +193,51 @@ func (c *Config) members(dir string) map[string]member {
 		}
 	}
 	return map[string]member{
-		"listen":                  text(&c.Listen),
-		"public_url":              text(&c.PublicURL),
-		"data":                    path(&c.Data),
-		"postgres":                text(&c.Postgres),
-		"tls.cert":                path(&c.TLS.Cert),
-		"tls.key":                 path(&c.TLS.Key),
-		"organisation.catalog":    path(&c.Organisation.Catalog),
-		"organisation.schema":     path(&c.Organisation.Schema),
-		"organisation.agents":     path(&c.Organisation.Agents),
-		"organisation.geoip":      path(&c.Organisation.GeoIP),
-		"organisation.policies":   paths(&c.Organisation.Policies, path),
-		"log.origin":              text(&c.Log.Origin),
-		"log.key":                 path(&c.Log.Key),
-		"log.former_keys":         list(&c.Log.FormerKeys),
-		"log.checkpoint_interval": duration(&c.Log.CheckpointInterval),
-		"log.heartbeat":           duration(&c.Log.Heartbeat),
-		"log.max_age":             duration(&c.Log.MaxAge),
-		"telemetry.endpoint":      text(&c.Telemetry.Endpoint),
-		"telemetry.sample":        share(&c.Telemetry.Sample),
-		"limits.body":             number(&c.Limits.Body),
-		"limits.object":           number(&c.Limits.Object),
-		"limits.depth":            number(&c.Limits.Depth),
-		"limits.batch":            number(&c.Limits.Batch),
-		"limits.results":          number(&c.Limits.Results),
+		"listen":                   text(&c.Listen),
+		"public_url":               text(&c.PublicURL),
+		"data":                     path(&c.Data),
+		"postgres":                 text(&c.Postgres),
+		"tls.cert":                 path(&c.TLS.Cert),
+		"tls.key":                  path(&c.TLS.Key),
+		"tls.client_certificates":  boolean(&c.TLS.ClientCertificates),
+		"organisation.catalog":     path(&c.Organisation.Catalog),
+		"organisation.schema":      path(&c.Organisation.Schema),
+		"organisation.agents":      path(&c.Organisation.Agents),
+		"organisation.geoip":       path(&c.Organisation.GeoIP),
+		"organisation.policies":    paths(&c.Organisation.Policies, path),
+		"log.origin":               text(&c.Log.Origin),
+		"log.key":                  path(&c.Log.Key),
+		"log.former_keys":          list(&c.Log.FormerKeys),
+		"log.checkpoint_interval":  duration(&c.Log.CheckpointInterval),
+		"log.heartbeat":            duration(&c.Log.Heartbeat),
+		"log.max_age":              duration(&c.Log.MaxAge),
+		"oauth.audiences":          list(&c.OAuth.Audiences),
+		"oauth.lifetime":           duration(&c.OAuth.Lifetime),
+		"oauth.depth":              number(&c.OAuth.Depth),
+		"oauth.algorithm":          text(&c.OAuth.Algorithm),
+		"oauth.token_url_audience": boolean(&c.OAuth.TokenURLAudience),
+		"oauth.allow_bearer":       boolean(&c.OAuth.AllowBearer),
+		"oauth.documents":          boolean(&c.OAuth.Documents),
+		"oauth.registration":       boolean(&c.OAuth.Registration),
+		"oauth.workloads":          path(&c.OAuth.Workloads),
+		"oauth.key_lifetime":       duration(&c.OAuth.KeyLifetime),
+		"oauth.key_overlap":        duration(&c.OAuth.KeyOverlap),
+		"keys.seal":                path(&c.Keys.Seal),
+		"keys.former":              paths(&c.Keys.Former, path),
+		"keys.kms":                 text(&c.Keys.KMS),
+		"keys.kms_key":             text(&c.Keys.KMSKey),
+		"keys.external":            list(&c.Keys.External),
+		"keys.publish":             duration(&c.Keys.Publish),
+		"keys.active":              duration(&c.Keys.Active),
+		"keys.verify_only":         duration(&c.Keys.VerifyOnly),
+		"keys.replace_lost":        boolean(&c.Keys.ReplaceLost),
+		"telemetry.endpoint":       text(&c.Telemetry.Endpoint),
+		"telemetry.sample":         share(&c.Telemetry.Sample),
+		"limits.body":              number(&c.Limits.Body),
+		"limits.object":            number(&c.Limits.Object),
+		"limits.depth":             number(&c.Limits.Depth),
+		"limits.batch":             number(&c.Limits.Batch),
+		"limits.results":           number(&c.Limits.Results),
 	}
 }
 
@@ -333,6 +354,17 @@ func text(p *string) member {
 	return func(n ast.Node) (err error) {
 		*p, err = scalar(n)
 		return err
+	}
+}
+
+func boolean(p *bool) member {
+	return func(n ast.Node) error {
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			return errors.New("must be true or false")
+		}
+		*p = b.Value
+		return nil
 	}
 }
 

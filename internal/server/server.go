@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/keyring"
+	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
 	"github.com/safeconduct/safeconduct/internal/risk"
@@ -57,7 +60,10 @@ type Server struct {
 	risks   *risk.Book
 	library *policy.Library
 	geoip   *catalog.GeoIP
+	keys    *keyring.Ring
+	tally   *pdp.Tally
 	pdp     *pdp.PDP
+	oauth   *oauth.Server
 	metrics *prometheus.Registry
 	numbers *metrics
 	version string
@@ -132,14 +138,19 @@ func (s *Server) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := s.wire(ctx); err != nil {
-		return err
-	}
 	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return authz.Errorf(authz.ErrUnavailable, "listening on %s: %w", s.cfg.Listen, err)
 	}
 	s.base = reachable(s.listener.Addr(), s.cfg.TLS.Cert != "")
-	return nil
+	return s.wire(ctx)
+}
+
+// publicURL is the address under which others know the service.
+func (s *Server) publicURL() string {
+	if s.cfg.PublicURL != "" {
+		return strings.TrimRight(s.cfg.PublicURL, "/")
+	}
+	return s.base
 }
 
 // DatabaseFile is the name of the SQLite database in the data directory.
@@ -152,22 +163,33 @@ type committer struct{ *audit.Follower }
 func (s *Server) wire(ctx context.Context) error {
 	commit := &committer{}
 	s.library = policy.NewLibrary(policy.LibraryConfig{Store: s.db, Log: commit, Catalog: catalog.Options{GeoIP: s.geoip}})
-	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit, Known: s.declares})
+	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit, Known: s.declares,
+		KeyLifetime: s.cfg.OAuth.KeyLifetime, Overlap: s.cfg.OAuth.KeyOverlap, Logger: s.logger})
 	s.callers = caller.NewRegistry(s.db, commit)
 	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights})
+
+	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
+	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: time.Now}
+	var err error
+	if s.keys, err = s.newKeyring(ctx, commit); err != nil {
+		return err
+	}
+	if s.oauth, err = s.newOAuth(commit); err != nil {
+		return err
+	}
 
 	// The cursor first: whatever is loaded after it is at least as new.
 	after, err := s.db.Applied(ctx)
 	if err != nil {
 		return fmt.Errorf("reading how far the log was applied: %w", err)
 	}
-	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load} {
+	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load} {
 		if err := load(ctx); err != nil {
 			return err
 		}
 	}
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
-		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks},
+		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks, s.keys, s.oauth, s.tally},
 		After:    after,
 		Stale:    s.cfg.Log.MaxAge,
 		Logger:   s.logger,
@@ -175,7 +197,6 @@ func (s *Server) wire(ctx context.Context) error {
 	commit.Follower = s.follow
 	s.index = audit.NewIndex(s.log, s.db)
 
-	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: time.Now}
 	s.metrics = prometheus.NewRegistry()
 	if s.numbers, err = newMetrics(s.metrics); err != nil {
 		return fmt.Errorf("preparing metrics: %w", err)
@@ -233,6 +254,9 @@ func (s *Server) close() error {
 			errs = append(errs, err)
 		}
 	}
+	if s.keys != nil {
+		errs = append(errs, s.keys.Close())
+	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
 	}
@@ -269,6 +293,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 			return authz.Errorf(authz.ErrInvalid, "loading the certificate: %w", err)
 		}
 		httpServer.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+		if s.cfg.TLS.ClientCertificates { // who it is that shows one is for the authorization server to say
+			httpServer.TLSConfig.ClientAuth = tls.RequestClientCert
+		}
 	}
 
 	// The log and those who follow it outlive the doors: their context ends after the doors' work.
@@ -279,6 +306,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	spine.Go(func() error { return s.follow.Run(spineCtx) })
 	spine.Go(func() error { return s.index.Run(spineCtx) })
 	spine.Go(func() error { s.remember(spineCtx); return nil })
+	spine.Go(func() error { return s.keys.Run(spineCtx) })
+	spine.Go(func() error { return s.agents.Run(spineCtx) })
 
 	doors, doorsCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error {
@@ -338,19 +367,17 @@ func (s *Server) farewell(ctx context.Context) {
 
 // handler returns what answers requests.
 func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error) {
-	publicURL := s.cfg.PublicURL
-	if publicURL == "" {
-		publicURL = s.base
-	}
 	door, err := api.New(api.Config{
-		PublicURL:   publicURL,
+		PublicURL:   s.publicURL(),
 		PDP:         s.pdp,
+		Passports:   s.oauth,
 		Callers:     s.callers,
 		Agents:      s.agents,
 		Policies:    s.library,
 		Risks:       s.risks,
 		Log:         s.log,
 		Index:       s.index,
+		Keys:        s.keys,
 		Tiles:       audit.TileHandler(s.log),
 		Key:         api.VerifierKey{Origin: s.key.Origin(), Key: s.key.Public()},
 		Ready:       s.ready,
@@ -369,7 +396,7 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 	if err != nil {
 		return nil, nil, err
 	}
-	return traced(ctx, s.cfg.Telemetry, s.version, h)
+	return traced(ctx, s.cfg.Telemetry, s.version, s.besideOAuth(h))
 }
 
 // reachable returns the URL of a listener from this machine.
