@@ -85,7 +85,7 @@ func TestRevokeWithoutSuccessor(t *testing.T) {
 	b := &broken{Store: w.store}
 	w.store = b
 	r := w.ring(t)
-	b.sealed = 1
+	b.sealed.Store(1)
 	id := kidOf(t, sign(t, r, keyring.Token, ""))
 	if got, err := r.Revoke(t.Context(), "admin:root", "leaked", id); err != nil || got.State != keyring.Revoked {
 		t.Errorf("Revoke = %+v, %v", got, err)

@@ -44,8 +44,12 @@ type External struct {
 func (x External) slot() Slot { return Slot{x.Use, x.Algorithm} }
 
 func (x External) check() error {
-	if _, err := apiv1.TypeOf(x.KMS); err != nil || x.KMS == "" {
+	kind, err := apiv1.TypeOf(x.KMS)
+	if err != nil || x.KMS == "" {
 		return authz.Errorf(authz.ErrInvalid, "the key management service of the %s keys by %s is not known by its URI", x.Use, x.Algorithm) // which may hold a secret
+	}
+	if kind == apiv1.PKCS11 && x.Algorithm != ES256 {
+		return authz.Errorf(authz.ErrInvalid, "keys behind PKCS#11 sign by ES256; %s/%s is not to be had there", x.Use, x.Algorithm)
 	}
 	if x.Key == "" || len(x.Key) > maxName-32 {
 		return authz.Errorf(authz.ErrInvalid, "the %s keys by %s have no name in their key management service", x.Use, x.Algorithm)
@@ -272,39 +276,14 @@ func (r *Ring) attachExternal() (errs []error) {
 	return errs
 }
 
-// ParseExternal reads an External from one line, USE/ALG=KMS KEY, as a configuration file has it:
-//
-//	token/ES256=pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=sc?pin-source=/run/pin pkcs11:id={id};object=sc-{id}
-//
-// For PKCS#11, whose URIs (RFC 7512) name both, the two may be one.
-func ParseExternal(line string) (External, error) {
-	// What is wrong is never shown: it may hold a secret.
-	slot, rest, ok := strings.Cut(line, "=")
-	use, alg, split := strings.Cut(slot, "/")
-	if !ok || !split {
-		return External{}, authz.Errorf(authz.ErrInvalid, "external keys are given as USE/ALG=SERVICE KEY, for example token/ES256=pkcs11:...")
+// ParseExternal reads an External in the service kms from one line, USE/ALG=KEY, as a configuration
+// file has it: token/ES256=pkcs11:id={id};object=safeconduct-{id}.
+func ParseExternal(kms, line string) (External, error) {
+	slot, key, ok := strings.Cut(line, "=")
+	s, err := ParseSlot(slot)
+	if !ok || err != nil { // what is wrong is not shown: somebody may have put a PIN there
+		return External{}, authz.Errorf(authz.ErrInvalid, "keys in a key management service are given as USE/ALG=KEY, for example token/ES256=pkcs11:id={id};object=safeconduct-{id}")
 	}
-	x := External{Use: Use(use), Algorithm: alg}
-	if _, err := ParseUse(use); err != nil {
-		return External{}, err
-	}
-	switch parts := strings.Fields(rest); {
-	case len(parts) == 2:
-		x.KMS, x.Key = parts[0], parts[1]
-	case len(parts) == 1 && strings.HasPrefix(parts[0], "pkcs11:"):
-		x.KMS = parts[0]
-		path, _, _ := strings.Cut(strings.TrimPrefix(x.KMS, "pkcs11:"), "?")
-		var names []string
-		for attr := range strings.SplitSeq(path, ";") {
-			if strings.HasPrefix(attr, "id=") || strings.HasPrefix(attr, "object=") {
-				names = append(names, attr)
-			}
-		}
-		if len(names) > 0 {
-			x.Key = "pkcs11:" + strings.Join(names, ";")
-		}
-	default:
-		return External{}, authz.Errorf(authz.ErrInvalid, "external keys %s/%s are given as the URI of a key management service and that of a key in it", x.Use, x.Algorithm)
-	}
+	x := External{Use: s.Use, Algorithm: s.Algorithm, KMS: kms, Key: key}
 	return x, x.check()
 }

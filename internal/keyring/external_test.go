@@ -322,29 +322,30 @@ func TestWrappedSealingKey(t *testing.T) {
 }
 
 func TestParseExternal(t *testing.T) {
-	const p11 = "pkcs11:module-path=/m.so;token=sc;id={id};object=sc-{id}?pin-value=s3cret"
+	const kms = "pkcs11:module-path=/m.so;token=sc?pin-value=s3cret"
 	for _, tt := range []struct {
-		line, kms, key string
+		line string
+		want keyring.External
 	}{
-		{"token/ES256=" + p11, p11, "pkcs11:id={id};object=sc-{id}"},
-		{"status/EdDSA=testsafe:x?pin-value=1  testsafe:key=a", "testsafe:x?pin-value=1", "testsafe:key=a"},
-		{"token=" + p11, "", ""},
-		{"login/ES256=" + p11, "", ""},
-		{"token/ES256", "", ""},
-		{"token/ES256=pkcs11:token=sc?pin-value=s3cret", "", ""},
-		{"token/ES256=testsafe:x?pin-value=s3cret", "", ""},
-		{"token/ES256=a b c?pin-value=s3cret", "", ""},
-		{"token/ES256=:s3cret x", "", ""},
-		{"token/ES256=nowhere:s3cret x", "", ""},
+		{"token/ES256=pkcs11:id={id};object=sc-{id}", keyring.External{Use: keyring.Token, Algorithm: keyring.ES256, KMS: kms, Key: "pkcs11:id={id};object=sc-{id}"}},
+		{"status/ES256=x", keyring.External{Use: keyring.Status, Algorithm: keyring.ES256, KMS: kms, Key: "x"}},
+		{line: "status/EdDSA=x"}, // not behind PKCS#11
+		{line: "token=pkcs11:id=1"},
+		{line: "login/ES256=x"},
+		{line: "token/RS256=x"},
+		{line: "token/ES256"},
+		{line: "token/ES256="},
+		{line: "token/ES256=pkcs11:id=1?pin-value=s3cret"},
+		{line: "pin-value/s3cret"},
+		{line: ""},
 	} {
-		newSafe(t)
-		x, err := keyring.ParseExternal(tt.line)
-		if tt.kms == "" {
+		x, err := keyring.ParseExternal(kms, tt.line)
+		if tt.want.KMS == "" {
 			if !errors.Is(err, authz.ErrInvalid) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("ParseExternal(%q) = %+v, %v; want authz.ErrInvalid without the PIN", tt.line, x, err)
 			}
-		} else if err != nil || x.KMS != tt.kms || x.Key != tt.key || string(x.Use)+"/"+x.Algorithm != tt.line[:strings.IndexByte(tt.line, '=')] {
-			t.Errorf("ParseExternal(%q) = %+v, %v; want %q and %q", tt.line, x, err, tt.kms, tt.key)
+		} else if err != nil || x != tt.want {
+			t.Errorf("ParseExternal(%q) = %+v, %v; want %+v", tt.line, x, err, tt.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,20 +243,18 @@ func (w *world) halves(t testing.TB) int {
 // broken is a store that fails on cue.
 type broken struct {
 	keyring.Store
-	sealed, keys int // how often PutSealedKey and PutSigningKeys fail
+	sealed, keys atomic.Int32 // how often PutSealedKey and PutSigningKeys fail
 }
 
 func (b *broken) PutSealedKey(ctx context.Context, s keyring.Sealed) error {
-	if b.sealed > 0 {
-		b.sealed--
+	if b.sealed.Add(-1) >= 0 {
 		return authz.Errorf(authz.ErrUnavailable, "the store is away")
 	}
 	return b.Store.PutSealedKey(ctx, s)
 }
 
 func (b *broken) PutSigningKeys(ctx context.Context, keys ...keyring.Record) error {
-	if b.keys > 0 {
-		b.keys--
+	if b.keys.Add(-1) >= 0 {
 		return authz.Errorf(authz.ErrUnavailable, "the store is away")
 	}
 	return b.Store.PutSigningKeys(ctx, keys...)

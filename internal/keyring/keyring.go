@@ -135,11 +135,8 @@ func (c Config) withDefaults() (Config, error) {
 		bad("a key verifies for 10m to 1 year after it has signed last, not %v", c.VerifyOnly)
 	}
 	for i, s := range c.Slots {
-		if _, err := ParseUse(string(s.Use)); err != nil {
+		if _, err := ParseSlot(string(s.Use) + "/" + s.Algorithm); err != nil {
 			errs = append(errs, err)
-		}
-		if s.Algorithm != EdDSA && s.Algorithm != ES256 {
-			bad("keys sign by EdDSA or ES256, not by %.20q", s.Algorithm)
 		}
 		if slices.Contains(c.Slots[:i], s) {
 			bad("%s keys by %s are listed twice", s.Use, s.Algorithm)

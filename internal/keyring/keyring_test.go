@@ -208,6 +208,45 @@ func TestRaces(t *testing.T) {
 	}
 }
 
+// A replica that reads the log late finds a table that is ahead of it, and comes to the same keys.
+func TestLateReplica(t *testing.T) {
+	w := newWorld(t)
+	late, err := w.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.forget()
+	one := w.ring(t)
+	for _, d := range []time.Duration{29 * day, day, hour, 28 * day, day} {
+		w.pass(d)
+		ensure(t, one)
+	}
+	if _, err := one.Revoke(t.Context(), "admin:root", "leaked", kidOf(t, sign(t, one, keyring.Token, ""))); err != nil {
+		t.Fatal(err)
+	}
+	want := one.Historical()
+	for _, e := range w.tape.entries {
+		if err := late.Apply(t.Context(), e); err != nil {
+			t.Errorf("entry %d, late: %v", e.Seq, err)
+		}
+	}
+	if diff := cmp.Diff(want, late.Historical()); diff != "" {
+		t.Errorf("the late replica differs:\n%s", diff)
+	}
+	n := len(w.tape.entries)
+	ensure(t, late)
+	for _, slot := range slots {
+		sign(t, late, slot.Use, slot.Algorithm)
+	}
+	if len(w.tape.entries) != n {
+		t.Error("the late replica moved keys")
+	}
+	w.forget()
+	if diff := cmp.Diff(want, w.ring(t).Historical()); diff != "" {
+		t.Errorf("the late replica has changed the table:\n%s", diff)
+	}
+}
+
 // Every process slept. What has ended has ended, and signing begins again with new keys.
 func TestSlept(t *testing.T) {
 	for _, tt := range []struct {
@@ -220,6 +259,9 @@ func TestSlept(t *testing.T) {
 		w.pass(tt.slept)
 		if s, err := r.Signer(keyring.Token, ""); !errors.Is(err, authz.ErrUnavailable) || s != nil {
 			t.Errorf("slept %v: a key signs after its period: %v", tt.slept, err)
+		}
+		if err := r.Check(); !errors.Is(err, authz.ErrUnavailable) {
+			t.Errorf("slept %v: Check = %v, want authz.ErrUnavailable", tt.slept, err)
 		}
 		if _, _, err := r.Key(keyring.Token, kidOf(t, text)); (err == nil) != tt.verifies {
 			t.Errorf("slept %v: verifies: %v", tt.slept, err)
@@ -299,7 +341,8 @@ func TestClockBack(t *testing.T) {
 // A store or a log that fails leaves no key that is published and cannot sign.
 func TestFailures(t *testing.T) {
 	w := newWorld(t)
-	b := &broken{Store: w.store, sealed: 1}
+	b := &broken{Store: w.store}
+	b.sealed.Store(1)
 	w.store = b
 	r, err := w.make()
 	if err != nil {
@@ -313,7 +356,7 @@ func TestFailures(t *testing.T) {
 	}
 	ensure(t, r)
 	w.pass(29 * day)
-	b.keys = 1
+	b.keys.Store(1)
 	if err := r.Ensure(t.Context()); !errors.Is(err, authz.ErrUnavailable) {
 		t.Errorf("the public half could not be stored: %v", err)
 	}

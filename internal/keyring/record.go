@@ -3,6 +3,7 @@ package keyring
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -31,6 +32,18 @@ func ParseUse(s string) (Use, error) {
 type Slot struct {
 	Use       Use    `json:"use"`
 	Algorithm string `json:"alg"` // EdDSA or ES256
+}
+
+// ParseSlot reads USE/ALG, for example token/ES256, or returns authz.ErrInvalid.
+func ParseSlot(text string) (Slot, error) {
+	use, alg, _ := strings.Cut(text, "/")
+	if _, err := ParseUse(use); err != nil {
+		return Slot{}, err
+	}
+	if alg != EdDSA && alg != ES256 {
+		return Slot{}, authz.Errorf(authz.ErrInvalid, "keys sign by EdDSA or ES256, not by %.20q", alg)
+	}
+	return Slot{Use(use), alg}, nil
 }
 
 // A State is how far a key has come. Keys only ever move on.

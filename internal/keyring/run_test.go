@@ -89,7 +89,7 @@ func TestRunAgain(t *testing.T) {
 		if n := w.halves(t); n != 3 {
 			t.Errorf("%d private halves are stored, want 3", n)
 		}
-		b.sealed = 2
+		b.sealed.Store(2)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		for _, slot := range slots {

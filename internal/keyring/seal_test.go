@@ -189,7 +189,7 @@ func TestReplaceLost(t *testing.T) {
 	verify(t, r, keyring.Token, text)
 	n := len(w.tape.entries)
 	w.forget()
-	r = w.ring(t)
+	w.ring(t)
 	w.forget()
 	w.ring(t, replace)
 	if len(w.tape.entries) != n {

@@ -17,15 +17,19 @@ const itself = "safeconduct"
 // wakes a timer.
 const recheck = time.Minute
 
-// Ensure takes every step that is due, and returns nil if each slot has an active key that this
-// process can sign with. Otherwise it returns authz.ErrUnavailable if that may pass by itself, and
-// authz.ErrInvalid if somebody must act.
+// Ensure takes every step that is due, and returns what Check says then.
 func (r *Ring) Ensure(ctx context.Context) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	if err := r.steps(ctx); err != nil {
 		return err
 	}
+	return r.Check()
+}
+
+// Check returns nil if each slot has an active key that this process can sign with. Otherwise it
+// returns authz.ErrUnavailable if that may pass by itself, and authz.ErrInvalid if somebody must act.
+func (r *Ring) Check() error {
 	var errs []error
 	v, now := r.view.Load(), r.cfg.Now()
 	for _, slot := range r.cfg.Slots {
