@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -318,6 +320,7 @@ func TestFederationEndpointBySPIFFE(t *testing.T) {
 		cert := p.x509("/spire/server", nil)
 		srv := httptest.NewUnstartedServer(h)
 		srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+		srv.Config.ErrorLog = log.New(io.Discard, "", 0) // who refuses the certificate is heard of here too
 		srv.StartTLS()
 		file := filepath.Join(t.TempDir(), "bundle.json")
 		p.save(file)
