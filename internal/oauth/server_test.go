@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -560,3 +561,19 @@ func wantError(t testing.TB, what string, got *outcome, status int, code string)
 		t.Errorf("%s: an error with a token", what)
 	}
 }
+
+// raw posts a body to the token endpoint as it stands.
+func (r *replica) raw(contentType, body, query, proof string) *outcome {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), "POST", r.http.URL+"/oauth2/token"+query, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	req.Header.Set("DPoP", proof)
+	return r.do(req)
+}
+
+func part64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }

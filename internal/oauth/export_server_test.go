@@ -1,0 +1,45 @@
+package oauth
+
+import (
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+)
+
+// Kept is how much the server remembers of what the log said.
+type Kept struct{ Used, Noted, Revoked, Children, Blocks int }
+
+// Kept returns how much there is.
+func (s *Server) Kept() (k Kept) {
+	t := &s.state
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, bucket := range t.used {
+		k.Used += len(bucket)
+	}
+	k.Noted, k.Revoked, k.Children, k.Blocks = len(t.noted), len(t.revoked), len(t.children), len(t.blocks)
+	return k
+}
+
+// ParseForm is parseForm.
+var ParseForm = parseForm
+
+// Ask is ask.
+func Ask(scope, details string, held []authz.Detail, cat *catalog.Catalog) ([]authz.Detail, error) {
+	out, err := ask(scope, details, held, cat)
+	return out.details, err
+}
+
+// WithinHeld returns an error unless d is within what is held.
+func WithinHeld(d *authz.Detail, held []authz.Detail) error {
+	of := findDetail(held, d.Identifier)
+	if of == nil {
+		return authz.Errorf(authz.ErrForbidden, "not held")
+	}
+	return catalog.Narrows(d, of)
+}
+
+// ReadsHead reports whether the head of a token.issued body can be read.
+func ReadsHead(body []byte) bool {
+	_, ok := parseHead(body)
+	return ok
+}
