@@ -160,8 +160,9 @@ type Ring struct {
 	cfg    Config
 	vaults []*vault // one for each member of cfg.External; set by Load
 
-	turn sync.Mutex    // held by whoever takes steps, so that one process makes one key at a time
-	kick chan struct{} // asks Run to look at the clock
+	kick   chan struct{} // asks Run to look at the clock
+	turn   sync.Mutex    // held by whoever takes steps, so that one process makes one key at a time
+	spares map[Slot]spare
 
 	mu      sync.Mutex // serialises those who replace what follows
 	asOf    int64      // number of the newest entry that moved a key
@@ -188,7 +189,7 @@ func New(c Config) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{cfg: c, kick: make(chan struct{}, 1), signers: map[string]*token.Signer{}}
+	r := &Ring{cfg: c, kick: make(chan struct{}, 1), spares: map[Slot]spare{}, signers: map[string]*token.Signer{}}
 	r.show(nil)
 	return r, nil
 }

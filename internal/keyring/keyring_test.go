@@ -373,6 +373,35 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// While nothing can be recorded, keys are not made again and again.
+func TestLogAway(t *testing.T) {
+	w := newWorld(t)
+	s, uri := newSafe(t)
+	r := w.ring(t, func(c *keyring.Config) {
+		c.External = []keyring.External{{Use: keyring.Token, Algorithm: keyring.ES256, KMS: uri, Key: "testsafe:{id}"}}
+	})
+	w.pass(40 * day)
+	w.tape.away = true
+	for range 10 {
+		w.pass(time.Minute)
+		if err := r.Ensure(t.Context()); !errors.Is(err, authz.ErrUnavailable) {
+			t.Errorf("Ensure = %v, want authz.ErrUnavailable", err)
+		}
+	}
+	if len(s.keys) != 2 || w.halves(t) != 4 {
+		t.Errorf("%d keys in the service and %d private halves in the store, want 2 and 4", len(s.keys), w.halves(t))
+	}
+	w.tape.away = false
+	ensure(t, r)
+	for _, slot := range slots {
+		wantStates(t, []*keyring.Ring{r}, slot, keyring.Historical, keyring.Active)
+		sign(t, r, slot.Use, slot.Algorithm)
+	}
+	if len(s.keys) != 2 || w.halves(t) != 2 {
+		t.Errorf("%d keys in the service and %d private halves in the store, want 2 and 2", len(s.keys), w.halves(t))
+	}
+}
+
 func TestApplyRefuses(t *testing.T) {
 	w := newWorld(t)
 	r := w.ring(t)

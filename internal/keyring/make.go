@@ -12,43 +12,73 @@ import (
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
+// A spare is a key that was made, and whose entry could not be recorded.
+type spare struct {
+	key    *token.Key
+	source string
+	made   time.Time
+}
+
+// spareFor is how long a spare is kept: well below the time after which others clean it up.
+const spareFor = 12 * time.Hour
+
 // make makes the next key of a slot that is in the state asOf, and publishes it. The private half is
-// durable before the entry is recorded: a crash in between leaves a sealed half that nobody knows, and
-// never a published key that nobody has. The caller holds r.turn.
+// durable before the entry is recorded: a crash in between leaves a half that nobody knows, and never a
+// published key that nobody has. If the entry cannot be recorded, the key is used the next time, so
+// that a log that is away does not fill an HSM. The caller holds r.turn.
 func (r *Ring) make(ctx context.Context, actor, why string, slot Slot, asOf int64, now, notBefore time.Time) error {
-	e := entry{Event: publish, At: now, Use: slot.Use, Algorithm: slot.Algorithm, NotBefore: notBefore, IfAsOf: &asOf, Why: why}
-	if r.isExternal(slot) {
-		s, name, err := r.makeExternal(slot)
-		if err != nil {
+	s, ok := r.spares[slot]
+	if age := now.Sub(s.made); !ok || age < 0 || age > spareFor || r.view.Load().byID[s.key.ID] != nil {
+		var err error
+		if s, err = r.draw(ctx, slot, now); err != nil {
 			return err
 		}
-		e.ID, e.JWK, e.Source = s.Key().ID, s.Key().JWK(), name
-		r.mu.Lock()
-		r.signers[e.ID] = s
-		r.mu.Unlock()
-		err = r.commit(ctx, actor, e)
-		if errors.Is(err, authz.ErrConflict) && r.view.Load().byID[e.ID] == nil { // not the same key, published by another replica
-			r.mu.Lock()
-			delete(r.signers, e.ID)
-			r.mu.Unlock()
-			if derr := r.drop(slot, name); derr != nil {
-				r.cfg.Logger.WarnContext(ctx, "a key was made in the key management service for nothing", "name", name, "err", derr)
+		r.spares[slot] = s
+	}
+	err := r.commit(ctx, actor, entry{Event: publish, ID: s.key.ID, At: now, Use: slot.Use, Algorithm: slot.Algorithm,
+		JWK: s.key.JWK(), Source: s.source, NotBefore: notBefore, IfAsOf: &asOf, Why: why})
+	if err == nil {
+		delete(r.spares, slot)
+	}
+	if errors.Is(err, authz.ErrConflict) { // for certain: another replica was first
+		delete(r.spares, slot)
+		if r.view.Load().byID[s.key.ID] == nil { // and not with the same key
+			if derr := r.discard(ctx, slot, s); derr != nil {
+				r.cfg.Logger.WarnContext(ctx, "a signing key was made for nothing and is not deleted", "kid", s.key.ID, "source", s.source, "err", derr)
 			}
-		}
-		return err
-	}
-	s, err := r.makeSoftware(ctx, slot, now)
-	if err != nil {
-		return err
-	}
-	e.ID, e.JWK, e.Source = s.Key().ID, s.Key().JWK(), Software
-	err = r.commit(ctx, actor, e)
-	if errors.Is(err, authz.ErrConflict) { // another replica was first, for certain: this key is nobody's
-		if derr := r.cfg.Store.DeleteSealedKey(ctx, e.ID); derr != nil {
-			r.cfg.Logger.WarnContext(ctx, "an unused signing key is not deleted", "kid", e.ID, "err", derr)
 		}
 	}
 	return err
+}
+
+// draw makes a key of the slot.
+func (r *Ring) draw(ctx context.Context, slot Slot, now time.Time) (spare, error) {
+	if !r.isExternal(slot) {
+		s, err := r.makeSoftware(ctx, slot, now)
+		if err != nil {
+			return spare{}, err
+		}
+		return spare{s.Key(), Software, now}, nil
+	}
+	s, name, err := r.makeExternal(slot)
+	if err != nil {
+		return spare{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.signers[s.Key().ID] = s
+	return spare{s.Key(), name, now}, nil
+}
+
+// discard forgets a key that nobody will know.
+func (r *Ring) discard(ctx context.Context, slot Slot, s spare) error {
+	r.mu.Lock()
+	delete(r.signers, s.key.ID)
+	r.mu.Unlock()
+	if s.source == Software {
+		return r.cfg.Store.DeleteSealedKey(ctx, s.key.ID)
+	}
+	return r.drop(slot, s.source)
 }
 
 // makeSoftware draws a key and stores its private half, sealed.
