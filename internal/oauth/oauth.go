@@ -255,6 +255,7 @@ type Server struct {
 	verified verified
 	lists    lists
 	audience []string // for which tokens can be
+	path     string   // of the issuer, mostly none
 	tokenURL string   // of the token endpoint
 	handler  http.Handler
 }

@@ -34,6 +34,7 @@ func (s *Server) newHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.path = u.Path
 	routes, err := s.routes()
 	if err != nil {
 		return nil, err

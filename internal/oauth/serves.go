@@ -1,15 +1,12 @@
 package oauth
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
 // Serves reports whether a request of that path is for Handler, so that another handler can stand
 // beside it.
 func (s *Server) Serves(path string) bool {
-	if u, err := url.Parse(s.cfg.Issuer); err == nil && u.Path != "" {
-		if below, ok := strings.CutPrefix(path, u.Path); ok && strings.HasPrefix(below, "/") {
+	if s.path != "" {
+		if below, ok := strings.CutPrefix(path, s.path); ok && strings.HasPrefix(below, "/") {
 			path = below
 		}
 	}
