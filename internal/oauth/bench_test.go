@@ -15,6 +15,7 @@ func BenchmarkIssue(b *testing.B) {
 	h, _ := newJudged(b)
 	r := h.replicas[0]
 	m := h.member("alice", "read-mail")
+	m.proof = newSigner(b, "EdDSA")
 	m.token(r)
 	type prepared struct{ body, proof string }
 	reqs := make([]prepared, b.N)
