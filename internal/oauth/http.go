@@ -35,7 +35,14 @@ func (s *Server) form(r *http.Request) (url.Values, error) {
 	if r.ContentLength > maxForm {
 		return nil, errFormTooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	var body []byte
+	var err error
+	if n := r.ContentLength; n >= 0 {
+		body = make([]byte, n) // no more is read, and less is an error
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	}
 	if err != nil {
 		return nil, &Error{Status: http.StatusBadRequest, Code: invalidRequest, Description: "the body could not be read", Cause: err}
 	}

@@ -67,7 +67,10 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 		v.trust, _ = s.trust(p.chain, trustOf(p.claims.ACR))
 		v.answer = s.introspected(p, v)
 	}
-	p.view.Store(v)
+	// A process that has not read of the token yet says what it can, and looks again at the next call.
+	if from.grant != "" {
+		p.view.Store(v)
+	}
 	return v, nil
 }
 
@@ -111,6 +114,9 @@ func (c *Challenge) Error() string { return c.cause.Error() }
 
 // Unwrap returns the kind of the error.
 func (c *Challenge) Unwrap() []error { return []error{authz.ErrUnauthenticated, c.cause} }
+
+// DPoPNonce returns the value of the DPoP-Nonce header, "" if there is none (RFC 9449, section 9).
+func (c *Challenge) DPoPNonce() string { return c.Nonce }
 
 // Header returns the value of the WWW-Authenticate header.
 func (c *Challenge) Header() string {
