@@ -159,6 +159,33 @@ func TestEnrolAnswers(t *testing.T) {
 	}
 }
 
+// When the answer to an enrolment is lost, the key is not: the agent exists.
+func TestEnrolCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAuthServer(t)
+		s.enrolments["x"] = true
+		s.lose = func(r *http.Request, n int) bool { return r.Method == "POST" && n == 1 }
+		file := filepath.Join(t.TempDir(), "bot.key")
+		_, err := client.Enrol(t.Context(), client.Enrolment{Issuer: issuer, Token: "x", File: file, HTTP: s.http()})
+		var e *client.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Hint, "the key is registered") {
+			t.Errorf("Enrol: %v", err)
+		}
+		key, err := client.LoadKey(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := client.NewAgent(issuer, "bot", key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.HTTP = s.http()
+		if _, err := a.Token(t.Context(), client.TokenRequest{}); err != nil {
+			t.Errorf("with the key that was left: %v", err)
+		}
+	})
+}
+
 func TestRotate(t *testing.T) {
 	s := newAuthServer(t)
 	a, file := enrolled(t, s, "")

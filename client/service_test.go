@@ -1,10 +1,8 @@
 package client_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -24,31 +22,12 @@ const (
 	helper = "banking.gpt-4o-mini-2024-07-18"
 )
 
-// realService runs the service itself, with the example organisation, whose agents may carry what they
-// were granted. It returns an administrator and an enforcement point.
+// realService runs the service itself, with the example organisation. It returns an administrator and an enforcement point.
 func realService(t *testing.T) (admin, pep *client.Client) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
 		t.Fatal(err)
-	}
-	policies, err := fs.Glob(agentdojo.Files, "policies/*.cedar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	issues := false
-	for _, name := range policies {
-		b, err := fs.ReadFile(agentdojo.Files, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		issues = issues || bytes.Contains(b, []byte("token.issue"))
-	}
-	if !issues {
-		const permit = `@id("carry") permit (principal is Agent, action == Action::"token.issue", resource is Capability);`
-		if err := os.WriteFile(filepath.Join(dir, "policies", "carry.cedar"), []byte(permit), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 	cfg, err := server.Load(filepath.Join(dir, "safeconduct.yaml"))
 	if err != nil {

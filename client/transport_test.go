@@ -109,13 +109,12 @@ func TestTransportRefused(t *testing.T) {
 	}
 	status(401, 2) // the second was renewed just now
 	status(401, 2)
-	calls := s.calls["/x"]
 	for header, sent := range map[string]int{`DPoP error="insufficient_scope"`: 1, `Basic realm="x"`: 1, "": 1, `DPoP error="use_dpop_nonce"`: 1} {
 		s.resource = func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("WWW-Authenticate", header)
 			w.WriteHeader(401)
 		}
-		calls = s.calls["/x"]
+		calls := s.calls["/x"]
 		status(401, 2)
 		if n := s.calls["/x"] - calls; n != sent {
 			t.Errorf("%q: sent %d times, want %d", header, n, sent)
