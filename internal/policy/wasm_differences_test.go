@@ -94,7 +94,7 @@ action "act" appliesTo { principal: [A, B], resource: A, context: {} };`
 			if got != tt.cedarGo || ours != tt.ours {
 				t.Errorf("cedar-go says %+v of %s, and we accept it: %v; want %+v, %v", got, tt.policy, ours, tt.cedarGo, tt.ours)
 			}
-			if w == nil {
+			if findWasm(t); w == nil {
 				w = startWasm(whole)
 			}
 			v := w.judge(t, c)

@@ -47,10 +47,9 @@ type wasmCedar struct {
 	out *bufio.Reader
 }
 
-// startWasm starts Node with the package, or skips the test, saying how to get it.
-func startWasm(t *testing.T) *wasmCedar {
+// findWasm returns where Node is, or skips the test, saying how to get it and the package.
+func findWasm(t *testing.T) (node string) {
 	t.Helper()
-	dir := filepath.Join("testdata", "wasm")
 	skip := t.Skipf
 	if os.Getenv("SAFECONDUCT_TEST_WASM") != "" {
 		skip = t.Fatalf // whoever asks for it by name must get it
@@ -59,11 +58,17 @@ func startWasm(t *testing.T) *wasmCedar {
 	if err != nil {
 		skip("NOT COMPARED WITH CEDAR: no node in the path")
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@cedar-policy", "cedar-wasm")); err != nil {
+	if _, err := os.Stat(filepath.Join("testdata", "wasm", "node_modules", "@cedar-policy", "cedar-wasm")); err != nil {
 		skip("NOT COMPARED WITH CEDAR: run `npm ci --ignore-scripts` in internal/policy/testdata/wasm")
 	}
-	cmd := exec.Command(node, "run.mjs")
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	return node
+}
+
+// startWasm starts Node with the package, or skips the test.
+func startWasm(t *testing.T) *wasmCedar {
+	t.Helper()
+	cmd := exec.Command(findWasm(t), "run.mjs")
+	cmd.Dir, cmd.Stderr = filepath.Join("testdata", "wasm"), os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
