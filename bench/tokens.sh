@@ -2,7 +2,7 @@
 # Measures the authorization server: passports issued and introspections answered a second, and the
 # processor time of each.
 #
-#   bench/tokens.sh [options of bench/tokens: -agents 100 -conns 16 -requests 20000 -rounds 3]
+#   bench/tokens.sh [options of bench/tokens: -agents 100 -conns 64 -requests 20000 -rounds 3]
 #
 # It serves bench/fixture's organisation on SQLite, with one core for the server and the rest of the
 # machine for the generator, as far as taskset is there and there is more than one.
@@ -18,11 +18,16 @@ go build -o "$work/load" ./bench/load
 go build -o "$work/tokens" ./bench/tokens
 go build -o "$work/safeconduct" ./cmd/safeconduct
 "$work/load" -write "$work"
+cat >"$work/tokens.cedar" <<'END'
+@id("carry-what-was-granted")
+permit (principal is Agent, action == Action::"token.issue", resource is Capability)
+unless { context.observed.grant.within.isEmpty() };
+END
 cat >"$work/config.yaml" <<END
 organisation:
   catalog: catalog.json
   schema: organisation.cedarschema
-  policies: [organisation.cedar]
+  policies: [organisation.cedar, tokens.cedar]
   agents: agents.json
 END
 for who in admin pep; do

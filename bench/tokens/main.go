@@ -3,7 +3,7 @@
 // nonce, judged by the policies and recorded before it is answered; and introspection by an
 // enforcement point.
 //
-//	tokens -url URL -pid PID -admin FILE -pep FILE [-agents 100 -conns 16 -requests 20000]
+//	tokens -url URL -pid PID -admin FILE -pep FILE [-agents 100 -conns 64 -requests 20000]
 //
 // All requests are signed before anything is measured, so that the generator leaves the machine to
 // the server. Processor time is that of the server's process as the kernel counts it: divided by the
@@ -45,14 +45,14 @@ type bench struct {
 	base, admin, pep string
 	pid              string
 	conns            int
-	scope, algorithm string
+	algorithm        string
 	http             *http.Client
 	agents           []*agent
 }
 
 // An agent is a client with a key that it has enrolled, and a key for its proofs.
 type agent struct {
-	id         string
+	id, scope  string // all that it is granted
 	key, proof *token.Signer
 }
 
@@ -65,8 +65,7 @@ func run() error {
 	agents := flag.Int("agents", 100, "agents that ask by turns")
 	requests := flag.Int("requests", 20000, "passports to ask for in a turn")
 	rounds := flag.Int("rounds", 3, "turns")
-	flag.IntVar(&b.conns, "conns", 16, "connections")
-	flag.StringVar(&b.scope, "scope", "", "capabilities to ask for; by default one of the fixture's")
+	flag.IntVar(&b.conns, "conns", 64, "connections")
 	flag.StringVar(&b.algorithm, "alg", "EdDSA", "of the agents' keys: EdDSA or ES256")
 	flag.Parse()
 	for _, f := range []struct {
@@ -122,7 +121,7 @@ func (b *bench) enrol(n int) error {
 		if err := b.call("POST", "/v1/agents/"+a.ID+"/enrolment", b.admin, map[string]any{"why": "to measure"}, &e); err != nil {
 			return fmt.Errorf("enrolling %s: %w", a.ID, err)
 		}
-		made := &agent{id: a.ID}
+		made := &agent{id: a.ID, scope: strings.Join(a.Capabilities, " ")}
 		var err error
 		for _, s := range []**token.Signer{&made.key, &made.proof} {
 			if *s, _, err = token.GenerateSigner(b.algorithm, rand.Reader); err != nil {
@@ -139,9 +138,6 @@ func (b *bench) enrol(n int) error {
 		if err := b.call("POST", "/oauth2/enroll", "", map[string]any{"token": e.Token, "proof": proof}, nil); err != nil {
 			return fmt.Errorf("registering a key of %s: %w", a.ID, err)
 		}
-		if b.scope == "" && len(a.Capabilities) > 0 {
-			b.scope = a.Capabilities[0]
-		}
 		b.agents = append(b.agents, made)
 	}
 	return nil
@@ -149,7 +145,7 @@ func (b *bench) enrol(n int) error {
 
 // nonce asks the server for a DPoP nonce, by a request that lacks one.
 func (b *bench) nonce() (string, error) {
-	form, proof, err := b.agents[0].request(b.base, b.scope, "")
+	form, proof, err := b.agents[0].request(b.base, "")
 	if err != nil {
 		return "", err
 	}
@@ -172,7 +168,7 @@ func (b *bench) nonce() (string, error) {
 }
 
 // request returns the form and the proof of one token request.
-func (a *agent) request(issuer, scope, nonce string) (form, proof string, err error) {
+func (a *agent) request(issuer, nonce string) (form, proof string, err error) {
 	now := time.Now()
 	assertion, err := a.key.Sign("client-authentication+jwt", fmt.Appendf(nil, `{"iss":%q,"sub":%q,"aud":%q,"iat":%d,"exp":%d,"jti":%q}`,
 		a.id, a.id, issuer, now.Unix(), now.Unix()+290, rand.Text()))
@@ -182,7 +178,7 @@ func (a *agent) request(issuer, scope, nonce string) (form, proof string, err er
 	proof, err = token.SignProof(a.proof, token.Proof{ID: rand.Text(), Nonce: nonce, Method: "POST", URL: issuer + "/oauth2/token", IssuedAt: now}, "")
 	form = url.Values{
 		"grant_type":            {"client_credentials"},
-		"scope":                 {scope},
+		"scope":                 {a.scope},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 		"client_assertion":      {assertion},
 	}.Encode()
@@ -198,7 +194,7 @@ func (b *bench) issue(n, round int) ([]string, error) {
 	host := strings.TrimPrefix(b.base, "http://")
 	requests := make([][]byte, n)
 	for i := range requests {
-		form, proof, err := b.agents[i%len(b.agents)].request(b.base, b.scope, nonce)
+		form, proof, err := b.agents[i%len(b.agents)].request(b.base, nonce)
 		if err != nil {
 			return nil, err
 		}
@@ -293,18 +289,20 @@ func (b *bench) measure(name string, requests [][]byte, check func(i int, answer
 
 // call does one request of the administration API.
 func (b *bench) call(method, path, bearer string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
 	}
-	req, err := http.NewRequest(method, b.base+path, bytes.NewReader(body))
+	req, err := http.NewRequest(method, b.base+path, body)
 	if err != nil {
 		return err
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
-	} else {
-		req.Body = nil
 	}
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/cryptosigner"
@@ -16,9 +17,10 @@ import (
 
 // A Signer signs compact JWS. It is safe for concurrent use if the crypto.Signer in it is.
 type Signer struct {
-	key *Key
-	alg jose.SignatureAlgorithm
-	in  jose.SigningKey
+	key  *Key
+	alg  jose.SignatureAlgorithm
+	in   jose.SigningKey
+	made sync.Map // jose.Signer by typ, of those whose header has nothing else but kid
 }
 
 // NewSigner returns a Signer that signs with s, which may hold its key in a module or a service. It
@@ -77,37 +79,29 @@ func (s *Signer) Algorithm() string { return string(s.alg) }
 // Sign returns the compact JWS of a payload. Its header has alg, typ, and kid, the key's thumbprint.
 // It returns authz.ErrInvalid for what would be longer than what Parse and ParseStatusJWS read.
 func (s *Signer) Sign(typ string, payload []byte) (string, error) {
-	return s.sign(typ, payload, "kid", s.key.ID)
+	signer, ok := s.made.Load(typ)
+	if !ok {
+		made, err := jose.NewSigner(s.in, new(jose.SignerOptions).WithType(jose.ContentType(typ)).WithHeader("kid", s.key.ID))
+		if err != nil {
+			return "", fmt.Errorf("preparing to sign: %w", err)
+		}
+		signer, _ = s.made.LoadOrStore(typ, made) // types are few: those that this program signs
+	}
+	return sign(signer.(jose.Signer), typ, payload)
 }
 
 // SignWithKey is Sign with the public key itself in the header, as DPoP proofs and proofs of
 // possession have it, and no kid.
 func (s *Signer) SignWithKey(typ string, payload []byte) (string, error) {
-	return s.sign(typ, payload, "jwk", s.key.bare())
-}
-
-func (s *Signer) sign(typ string, payload []byte, header jose.HeaderKey, value any) (string, error) {
-	opts := new(jose.SignerOptions).WithType(jose.ContentType(typ)).WithHeader(header, value)
-	text, err := s.compact(opts, payload)
-	if err != nil {
-		return "", err
-	}
-	most := MaxToken
-	if typ == StatusListType {
-		most = MaxStatusToken
-	}
-	if len(text) > most {
-		return "", authz.Errorf(authz.ErrInvalid, "the token would have %d bytes; at most %d are read", len(text), most)
-	}
-	return text, nil
-}
-
-// compact signs with just the header that opts say, and alg.
-func (s *Signer) compact(opts *jose.SignerOptions, payload []byte) (string, error) {
-	signer, err := jose.NewSigner(s.in, opts)
+	signer, err := jose.NewSigner(s.in, new(jose.SignerOptions).WithType(jose.ContentType(typ)).WithHeader("jwk", s.key.bare()))
 	if err != nil {
 		return "", fmt.Errorf("preparing to sign: %w", err)
 	}
+	return sign(signer, typ, payload)
+}
+
+// sign returns a compact JWS unless nobody would read it.
+func sign(signer jose.Signer, typ string, payload []byte) (string, error) {
 	signed, err := signer.Sign(payload)
 	if err != nil {
 		return "", fmt.Errorf("signing: %w", err)
@@ -115,6 +109,13 @@ func (s *Signer) compact(opts *jose.SignerOptions, payload []byte) (string, erro
 	text, err := signed.CompactSerialize()
 	if err != nil {
 		return "", fmt.Errorf("signing: %w", err)
+	}
+	most := MaxToken
+	if typ == StatusListType {
+		most = MaxStatusToken
+	}
+	if len(text) > most {
+		return "", authz.Errorf(authz.ErrInvalid, "the token would have %d bytes; at most %d are read", len(text), most)
 	}
 	return text, nil
 }
