@@ -178,41 +178,96 @@ func TestGrantIssue(t *testing.T) {
 	issue("refund", "", "money", "", "refund/passport.schedule refund/schedule", carried("refund", "month-end"))
 }
 
+var (
+	capabilityIDs = []string{"clean-up", "large-refund", "look-up", "refund", "unheard-of"}
+	numbers       = rapid.SampledFrom([]string{"0", "0.3", "50", "99.50", "99.51", "10000", "1e9", "-1", ""})
+)
+
+// some draws some of the texts, sorted.
+func some(t *rapid.T, label string, of ...string) []string {
+	list := rapid.SliceOfNDistinct(rapid.SampledFrom(of), 0, len(of), rapid.ID).Draw(t, label)
+	slices.Sort(list)
+	return list
+}
+
+func drawAct(t *rapid.T) catalog.Act {
+	return catalog.Act{
+		Action:       rapid.SampledFrom([]string{"refund", "read_order", "count_orders", authz.ActionIssue}).Draw(t, "action"),
+		Resource:     authz.Ref{Type: authz.CapabilityType, ID: rapid.SampledFrom(capabilityIDs).Draw(t, "id")},
+		Groups:       some(t, "groups", "payments", "reports"),
+		Arguments:    authz.Claimed(`{"amount": "` + numbers.Draw(t, "amount") + `", "fee": "` + numbers.Draw(t, "fee") + `"}`),
+		Class:        authz.DataClass(rapid.IntRange(0, 3).Draw(t, "class")),
+		Jurisdiction: rapid.SampledFrom([]string{"", "CH", "EU", "US"}).Draw(t, "region"),
+		Schedules:    some(t, "open", "month-end", "office-hours"),
+	}
+}
+
+func drawDetail(t *rapid.T) authz.Detail {
+	return authz.Detail{
+		Type:       rapid.SampledFrom([]string{authz.DetailType, "other"}).Draw(t, "type"),
+		Identifier: rapid.SampledFrom(capabilityIDs).Draw(t, "carried"),
+		Actions:    some(t, "actions", "refund", "payments", "reports"),
+		Limits: &authz.Limits{
+			Class:   rapid.SampledFrom([]string{"", "public", "restricted", "?"}).Draw(t, "most"),
+			Amount:  rapid.MapOfN(rapid.SampledFrom([]string{"amount", "fee"}), numbers, 0, 2).Draw(t, "amounts"),
+			Regions: some(t, "regions", "CH", "US"), Schedules: some(t, "schedules", "month-end", "office-hours"),
+		},
+	}
+}
+
+// What Narrows accepts grants nothing that its parent does not.
+func TestNarrowsGrantsNoMore(t *testing.T) {
+	c := parse(t, payments)
+	narrower := 0
+	rapid.Check(t, func(t *rapid.T) {
+		parent := drawDetail(t)
+		parent.Type, parent.Identifier = authz.DetailType, rapid.SampledFrom([]string{"large-refund", "refund"}).Draw(t, "parent")
+		child := clone(parent) // a few changes away, so that it often narrows
+		for range rapid.IntRange(0, 3).Draw(t, "changes") {
+			other := drawDetail(t)
+			switch rapid.IntRange(0, 5).Draw(t, "change") {
+			case 0:
+				child.Identifier = other.Identifier
+			case 1:
+				child.Actions = other.Actions
+			case 2:
+				child.Limits.Class = other.Limits.Class
+			case 3:
+				child.Limits.Amount = other.Limits.Amount
+			case 4:
+				child.Limits.Regions = other.Limits.Regions
+			case 5:
+				child.Limits.Schedules = other.Limits.Schedules
+			}
+		}
+		if catalog.Narrows(&child, &parent) != nil {
+			return
+		}
+		narrower++
+		agent, act := &authz.Agent{ID: "bot", Capabilities: capabilityIDs}, drawAct(t)
+		act.Passport = &authz.Passport{Details: []authz.Detail{parent}}
+		by := c.Grant(agent, act)
+		act.Passport = &authz.Passport{Details: []authz.Detail{child}}
+		for _, id := range c.Grant(agent, act).Within {
+			if !slices.Contains(by.Within, id) {
+				t.Fatalf("%+v %+v narrows %+v %+v and grants %s for %+v, which the other does not", child, child.Limits, parent, parent.Limits, id, act)
+			}
+		}
+	})
+	if narrower < 10 {
+		t.Errorf("%d details were narrower, which tells little", narrower)
+	}
+}
+
 // Whatever a passport says, nothing is within that would not be without it, and whatever would be
 // exceeded still is.
 func TestPassportOnlyNarrows(t *testing.T) {
 	c := parse(t, payments)
-	ids := []string{"clean-up", "large-refund", "look-up", "refund", "unheard-of"}
-	some := func(t *rapid.T, label string, of ...string) []string {
-		list := rapid.SliceOfNDistinct(rapid.SampledFrom(of), 0, len(of), rapid.ID).Draw(t, label)
-		slices.Sort(list)
-		return list
-	}
-	number := rapid.SampledFrom([]string{"0", "0.3", "50", "99.50", "99.51", "10000", "1e9", "-1", ""})
 	rapid.Check(t, func(t *rapid.T) {
-		agent := &authz.Agent{ID: "bot", Capabilities: some(t, "granted", ids...)}
-		act := catalog.Act{
-			Action:       rapid.SampledFrom([]string{"refund", "read_order", "count_orders", authz.ActionIssue}).Draw(t, "action"),
-			Resource:     authz.Ref{Type: authz.CapabilityType, ID: rapid.SampledFrom(ids).Draw(t, "id")},
-			Groups:       some(t, "groups", "payments", "reports"),
-			Arguments:    authz.Claimed(`{"amount": "` + number.Draw(t, "amount") + `", "fee": "` + number.Draw(t, "fee") + `"}`),
-			Class:        authz.DataClass(rapid.IntRange(0, 3).Draw(t, "class")),
-			Jurisdiction: rapid.SampledFrom([]string{"", "CH", "EU", "US"}).Draw(t, "region"),
-			Schedules:    some(t, "open", "month-end", "office-hours"),
-		}
+		agent := &authz.Agent{ID: "bot", Capabilities: some(t, "granted", capabilityIDs...)}
+		act := drawAct(t)
 		without := c.Grant(agent, act)
-		act.Passport = &authz.Passport{Details: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) authz.Detail {
-			return authz.Detail{
-				Type:       rapid.SampledFrom([]string{authz.DetailType, "other"}).Draw(t, "type"),
-				Identifier: rapid.SampledFrom(ids).Draw(t, "carried"),
-				Actions:    some(t, "actions", "refund", "payments", "reports"),
-				Limits: &authz.Limits{
-					Class:   rapid.SampledFrom([]string{"", "public", "restricted", "?"}).Draw(t, "most"),
-					Amount:  rapid.MapOfN(rapid.SampledFrom([]string{"amount", "fee"}), number, 0, 2).Draw(t, "amounts"),
-					Regions: some(t, "regions", "CH", "US"), Schedules: some(t, "schedules", "month-end", "nights"),
-				},
-			}
-		}), 0, 4).Draw(t, "details")}
+		act.Passport = &authz.Passport{Details: rapid.SliceOfN(rapid.Custom(drawDetail), 0, 4).Draw(t, "details")}
 		with := c.Grant(agent, act)
 		for _, id := range with.Within {
 			if !slices.Contains(without.Within, id) {
