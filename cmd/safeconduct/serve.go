@@ -16,6 +16,9 @@ import (
 	"github.com/safeconduct/safeconduct/internal/server"
 )
 
+// envSealKey names the variable that holds the key which seals signing keys, in place of a file.
+const envSealKey = "SAFECONDUCT_SEAL_KEY"
+
 func newServe() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
@@ -73,6 +76,7 @@ func serveConfig(file, data, listen string) (server.Config, error) {
 		cfg.Listen = listen
 	}
 	cfg.AdminToken, cfg.PEPToken = os.Getenv(envToken), os.Getenv(envPEPToken)
+	cfg.Keys.SealText = os.Getenv(envSealKey)
 	return cfg, nil
 }
 

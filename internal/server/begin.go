@@ -113,6 +113,9 @@ func (s *Server) ready(ctx context.Context) (problems []error) {
 	if s.log.Stats().Failing {
 		problems = append(problems, errors.New("log: the newest entries could not be written"))
 	}
+	if err := s.keys.Check(); err != nil {
+		problems = append(problems, fmt.Errorf("keys: %w", err))
+	}
 	if s.library.Active() == nil {
 		problems = append(problems, errors.New("policies: none is published; use `safeconduct policy publish`, or start with a --config that names an organisation"))
 	}
@@ -190,6 +193,7 @@ func (s *Server) gauges() error {
 			return 0
 		}),
 		gauge("safeconduct_agents", "Registered agents.", func() float64 { return float64(s.agents.Len()) }),
+		gauge("safeconduct_agent_keys_due", "Keys of agents that expire within two weeks and have no successor.", func() float64 { return float64(s.agents.DueSoon()) }),
 		&logNumbers{s: s},
 	} {
 		if err := s.metrics.Register(c); err != nil {

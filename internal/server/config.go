@@ -13,6 +13,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/keyring"
 )
 
 // A Config is everything that can be set. Its zero value serves on loopback with a SQLite database
@@ -51,6 +52,7 @@ type Config struct {
 	lines map[string]int // line of each member that was set
 
 	wrapLog func(audit.Store) audit.Store // in tests: what stands between the log and its store
+	now     func() time.Time              // in tests: the clock of decisions and passports
 }
 
 // TLS names a certificate and its key, in PEM files. Both or neither.
@@ -102,6 +104,9 @@ type Keys struct {
 	// KMS names a key management service. With KMSKey, an RSA key in it, the file of Seal holds the
 	// key encrypted to that one.
 	KMS, KMSKey string
+	// Slots are the uses and algorithms that always have a signing key, the preferred one of a use
+	// first: token/EdDSA, token/ES256 and status/EdDSA by default.
+	Slots []string
 	// External are slots whose signing keys are in the key management service: USE/ALGORITHM=KEY.
 	External []string
 	// Publish, Active and VerifyOnly are the periods of a signing key.
@@ -199,6 +204,9 @@ func (c *Config) fill() {
 	if c.Telemetry.Sample == 0 {
 		c.Telemetry.Sample = 0.01
 	}
+	if c.now == nil {
+		c.now = time.Now
+	}
 }
 
 // Validate returns a *Problems with everything that is wrong with c, or nil.
@@ -239,7 +247,8 @@ func (c *Config) problems() *Problems {
 		{c.OAuth.KeyOverlap < time.Second || c.OAuth.KeyOverlap > 30*24*time.Hour, "oauth.key_overlap", "must be from 1s to 720h"},
 		{c.Keys.KMS == "" && c.Keys.KMSKey != "", "keys.kms_key", "needs keys.kms"},
 		{c.Keys.KMS == "" && len(c.Keys.External) > 0, "keys.external", "needs keys.kms"},
-		{slices.ContainsFunc(c.Keys.External, func(e string) bool { return !validSlot(e) }), "keys.external", "must be USE/ALGORITHM=KEY with token/EdDSA, token/ES256 or status/EdDSA, and the URI of a key"},
+		{slices.ContainsFunc(c.Keys.External, func(e string) bool { _, err := keyring.ParseExternal(c.Keys.KMS, e); return err != nil }), "keys.external", "must be USE/ALGORITHM=KEY, such as token/ES256=pkcs11:id={id};object=safeconduct-{id}"},
+		{slices.ContainsFunc(c.Keys.Slots, func(e string) bool { _, err := keyring.ParseSlot(e); return err != nil }), "keys.slots", "must be USE/ALGORITHM: token or status, EdDSA or ES256"},
 		{c.Keys.Publish < time.Minute || c.Keys.Publish > 30*24*time.Hour, "keys.publish", "must be from 1m to 720h"},
 		{c.Keys.Active < time.Hour || c.Keys.Active > 10*365*24*time.Hour, "keys.active", "must be from 1h to 87600h"},
 		{c.Keys.VerifyOnly < 10*time.Minute || c.Keys.VerifyOnly > 30*24*time.Hour, "keys.verify_only", "must be from 10m to 720h"},
@@ -300,11 +309,6 @@ func loopback(host string) bool {
 func validEndpoint(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
-}
-
-func validSlot(s string) bool {
-	slot, key, ok := strings.Cut(s, "=")
-	return ok && key != "" && slices.Contains([]string{"token/EdDSA", "token/ES256", "status/EdDSA"}, slot)
 }
 
 func validAudience(s string) bool {

@@ -1,9 +1,16 @@
 package server
 
-import "github.com/safeconduct/safeconduct/internal/audit"
+import (
+	"time"
+
+	"github.com/safeconduct/safeconduct/internal/audit"
+)
 
 // WrapLog puts f's store between the log and the database.
 func (c *Config) WrapLog(f func(audit.Store) audit.Store) { c.wrapLog = f }
+
+// SetNow sets the clock by which decisions are made and passports live; the log keeps its own.
+func (c *Config) SetNow(now func() time.Time) { c.now = now }
 
 // Settings returns the names of everything that a configuration file may say.
 func Settings() (names []string) {

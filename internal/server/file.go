@@ -226,6 +226,7 @@ func (c *Config) members(dir string) map[string]member {
 		"keys.former":              paths(&c.Keys.Former, path),
 		"keys.kms":                 text(&c.Keys.KMS),
 		"keys.kms_key":             text(&c.Keys.KMSKey),
+		"keys.slots":               list(&c.Keys.Slots),
 		"keys.external":            list(&c.Keys.External),
 		"keys.publish":             duration(&c.Keys.Publish),
 		"keys.active":              duration(&c.Keys.Active),

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/agent"
@@ -54,6 +52,7 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 		Audiences:   c.Audiences,
 		AllowBearer: c.AllowBearer,
 		Conduct:     s.conduct,
+		Now:         s.cfg.now,
 		Logger:      s.logger,
 	})
 }
@@ -75,10 +74,19 @@ func (s *Server) newKeyring(ctx context.Context, commit *committer) (*keyring.Ri
 	c := s.cfg.Keys
 	cfg := keyring.Config{Store: s.db, Log: commit, Publish: c.Publish, Active: c.Active, VerifyOnly: c.VerifyOnly,
 		ReplaceLost: c.ReplaceLost, Logger: s.logger}
+	for _, text := range c.Slots {
+		slot, err := keyring.ParseSlot(text)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Slots = append(cfg.Slots, slot)
+	}
 	for _, text := range c.External {
-		slot, key, _ := strings.Cut(text, "=")
-		use, alg, _ := strings.Cut(slot, "/")
-		cfg.External = append(cfg.External, keyring.External{Use: keyring.Use(use), Algorithm: alg, KMS: c.KMS, Key: key})
+		x, err := keyring.ParseExternal(c.KMS, text)
+		if err != nil {
+			return nil, err
+		}
+		cfg.External = append(cfg.External, x)
 	}
 	seal := keyring.SealConfig{Text: c.SealText, File: c.Seal, Former: c.Former}
 	if seal.File == "" {
@@ -105,7 +113,7 @@ func (s *Server) catalog() *catalog.Catalog {
 // conduct returns how far an agent is trusted, and what a passport says of its conduct.
 func (s *Server) conduct(id authz.AgentID) (authz.Trust, *token.Conduct) {
 	trust := authz.NeutralTrust
-	made, refused := s.tally.Of(id, time.Now())
+	made, refused := s.tally.Of(id, s.cfg.now())
 	return trust, &token.Conduct{Level: trust.Level, Score: trust.Score, Window: conductWindow, Decisions: made, Denied: refused,
 		AsOf: s.follow.Seq(), History: s.history()}
 }
@@ -184,7 +192,7 @@ func (k oauthKeys) TokenSigner(alg string) (*token.Signer, error) {
 
 // StatusSigner implements oauth.Keys.
 func (k oauthKeys) StatusSigner() (*token.Signer, error) {
-	return k.Signer(keyring.Status, keyring.EdDSA)
+	return k.Signer(keyring.Status, "")
 }
 
 // TokenKey implements oauth.Keys.

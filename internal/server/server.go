@@ -164,12 +164,12 @@ func (s *Server) wire(ctx context.Context) error {
 	commit := &committer{}
 	s.library = policy.NewLibrary(policy.LibraryConfig{Store: s.db, Log: commit, Catalog: catalog.Options{GeoIP: s.geoip}})
 	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit, Known: s.declares,
-		KeyLifetime: s.cfg.OAuth.KeyLifetime, Overlap: s.cfg.OAuth.KeyOverlap, Logger: s.logger})
+		KeyLifetime: s.cfg.OAuth.KeyLifetime, Overlap: s.cfg.OAuth.KeyOverlap, Now: s.cfg.now, Logger: s.logger})
 	s.callers = caller.NewRegistry(s.db, commit)
-	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights})
+	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights, Now: s.cfg.now})
 
 	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
-	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: time.Now}
+	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
 	var err error
 	if s.keys, err = s.newKeyring(ctx, commit); err != nil {
 		return err
@@ -292,7 +292,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		if err != nil {
 			return authz.Errorf(authz.ErrInvalid, "loading the certificate: %w", err)
 		}
-		httpServer.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+		httpServer.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: tls12Suites, Certificates: []tls.Certificate{cert}}
 		if s.cfg.TLS.ClientCertificates { // who it is that shows one is for the authorization server to say
 			httpServer.TLSConfig.ClientAuth = tls.RequestClientCert
 		}
@@ -356,6 +356,13 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	return errors.Join(err, shutdownTraces())
 }
 
+// tls12Suites are those that RFC 9325, section 4.2, recommends for TLS 1.2, and FAPI 2.0 allows: forward
+// secrecy and authenticated encryption. Those of TLS 1.3 cannot be chosen.
+var tls12Suites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+}
+
 // farewell records that the service stops, if that can be done soon.
 func (s *Server) farewell(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -387,7 +394,7 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Limits:      s.cfg.Limits,
 		Catalog:     catalog.Options{GeoIP: s.geoip},
 		Logger:      s.logger,
-		Now:         time.Now,
+		Now:         s.cfg.now,
 	})
 	if err != nil {
 		return nil, nil, err

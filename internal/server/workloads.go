@@ -108,6 +108,9 @@ func (f *workloadsFile) into(c *oauth.ClientConfig, dir string) error {
 				return fmt.Errorf("issuer %q: %w", in.Issuer, err)
 			}
 		}
+		if in.BearerFile != "" && in.CAFile == "" {
+			return fmt.Errorf("issuer %q: bearer_file needs ca_file, so that the token goes to nobody else", in.Issuer)
+		}
 		if in.BearerFile != "" { // a Kubernetes API server may ask for a token, which changes under way
 			file := near(in.BearerFile)
 			fetch.Authorization = func() (string, error) {

@@ -1,0 +1,79 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// OAuth clients that nobody here wrote (npm openid-client, oauth4webapi, jose) discover the server,
+// authenticate, prove possession of keys, exchange, introspect, revoke and register.
+func TestOAuthClients(t *testing.T) {
+	dir := filepath.Join("testdata", "interop")
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client")); err != nil {
+		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/server/testdata/interop")
+	}
+	for _, alg := range []string{"EdDSA", "ES256"} {
+		t.Run(alg, func(t *testing.T) {
+			cfg := agentdojo(t)
+			cfg.OAuth.Registration, cfg.OAuth.Algorithm = true, alg
+			register := filepath.Join(t.TempDir(), "register.cedar")
+			if err := os.WriteFile(register, []byte(`@id("register")
+permit (principal is Agent, action == Action::"client.register", resource) when { principal == resource };`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Organisation.Policies = append(cfg.Organisation.Policies, register)
+			s := start(t, cfg)
+			client := func(id string) map[string]any {
+				a := s.enrol(id, alg)
+				return map[string]any{"id": id, "jwk": a.jwk(), "kid": a.key.Key().ID}
+			}
+			setup, err := json.Marshal(map[string]any{
+				"issuer": s.URL(), "alice": client(banker), "bob": client(teller), "carol": clerk, "enrolment": s.enrolment(clerk),
+				"scope": "read-files see-accounts", "narrow": "see-accounts", "signed": alg,
+				"delegation": map[string]string{"may_act": teller},
+				"details": []any{map[string]any{"type": "capability", "identifier": "see-accounts",
+					"limits": map[string]any{"class": "confidential"}}},
+				"evaluation": map[string]any{"action": map[string]any{"name": "get_balance"},
+					"resource": map[string]any{"type": "Account", "id": "current"}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), node, "interop.mjs")
+			cmd.Dir, cmd.Stdin = dir, bytes.NewReader(setup)
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := cmd.Run(); err != nil {
+				t.Errorf("the clients ended with %v: %s", err, errs.Bytes())
+			}
+			checks := 0
+			for lines := bufio.NewScanner(&out); lines.Scan(); {
+				var check struct {
+					Name, Error string
+					OK          bool
+				}
+				if err := json.Unmarshal(lines.Bytes(), &check); err != nil {
+					t.Fatalf("%v: %s", err, lines.Bytes())
+				}
+				checks++
+				t.Run(check.Name, func(t *testing.T) {
+					if !check.OK {
+						t.Error(check.Error)
+					}
+				})
+			}
+			if want := 21; checks < want {
+				t.Errorf("%d checks were made, want at least %d", checks, want)
+			}
+		})
+	}
+}
