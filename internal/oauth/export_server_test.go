@@ -43,3 +43,24 @@ func ReadsHead(body []byte) bool {
 	_, ok := parseHead(body)
 	return ok
 }
+
+// Paths returns what the server answers at, below the issuer.
+func (s *Server) Paths() (out []string) {
+	routes, err := s.routes()
+	if err != nil {
+		panic(err)
+	}
+	for _, r := range routes {
+		out = append(out, r.path)
+	}
+	return out
+}
+
+// TokenErrors are the codes of errors of the token endpoint.
+var TokenErrors = []string{
+	invalidRequest, invalidClient, invalidGrant, unsupportedGrantType, invalidScope, invalidTarget, invalidDetails,
+	invalidProof, useNonce, accessDenied, temporarily,
+}
+
+// ParseDetails is parseDetails.
+var ParseDetails = parseDetails

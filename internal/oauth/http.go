@@ -131,7 +131,6 @@ const (
 	invalidProof         = "invalid_dpop_proof"
 	useNonce             = "use_dpop_nonce"
 	accessDenied         = "access_denied"
-	unsupportedTokenType = "unsupported_token_type"
 	invalidToken         = "invalid_token"
 	temporarily          = "temporarily_unavailable"
 	serverError          = "server_error"
