@@ -112,8 +112,9 @@ type Challenge struct {
 // Error returns what is wrong, for the presenter.
 func (c *Challenge) Error() string { return c.cause.Error() }
 
-// Unwrap returns the kind of the error.
-func (c *Challenge) Unwrap() []error { return []error{authz.ErrUnauthenticated, c.cause} }
+// Unwrap returns the kind of the error. That of the cause is left out: a proof that cannot be read is
+// answered like every other one that proves nothing.
+func (c *Challenge) Unwrap() error { return authz.ErrUnauthenticated }
 
 // DPoPNonce returns the value of the DPoP-Nonce header, "" if there is none (RFC 9449, section 9).
 func (c *Challenge) DPoPNonce() string { return c.Nonce }
