@@ -161,17 +161,16 @@ func (r *running) issuer() string {
 
 // A try is a request to the token endpoint that is in order, until a test bends it.
 type try struct {
-	p                        *party
-	path                     string
-	form                     url.Values
-	head, claims             object // of the client assertion
-	key                      any
-	proofHead, proof         object
-	proofKey                 any
-	assertion, proofText     func() string // in place of what the objects say
-	noAssertion, noProof     bool
-	headers                  http.Header
-	proofIsStale, freshNonce bool
+	p                    *party
+	path                 string
+	form                 url.Values
+	head, claims         object // of the client assertion
+	key                  any
+	proofHead, proof     object
+	proofKey             any
+	assertion, proofText func() string // in place of what the objects say
+	noAssertion, noProof bool
+	headers              http.Header
 }
 
 // ask returns a request for a token with that scope; pairs are further parameters.
