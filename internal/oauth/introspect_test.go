@@ -135,7 +135,8 @@ func TestRevokedCredential(t *testing.T) {
 	if r.introspect(text).Active {
 		t.Error("the token is active though the key is revoked")
 	}
-	h.advance(time.Second)
+	wantError(t, "by the revoked key", m.ask(r, "grant_type", "client_credentials"), 401, "invalid_client")
+	h.advance(100 * time.Millisecond) // the same second still
 	m.key = newSigner(t, "EdDSA")
 	h.set(func() {
 		h.creds = append(h.creds, &oauth.Credential{Agent: "alice", ID: m.key.Key().ID, Key: m.key.Key(), CreatedAt: h.now})

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
@@ -117,6 +118,22 @@ func FuzzForm(f *testing.F) {
 		}
 		if d := cmp.Diff(form, again); d != "" {
 			t.Errorf("%q (-first +again):\n%s", body, d)
+		}
+	})
+}
+
+func FuzzHead(f *testing.F) {
+	f.Add([]byte(`{"uses":[{"hash":"qXIJ7ny9zf4UMYHoj9mBRw","until":1795600860}],"jti":"AAAAAAABib9x59h_coS-EPTD","iat":1,"exp":2,"ancestors":["AAAAAAABvsjTIcM_z-z04iTz"],"ip":"192.0.2.7","method":"private_key_jwt","grant":"client_credentials","client_id":"b"}`))
+	f.Add([]byte(`{"uses":[],"jti":"AAAAAAABib9x59h_coS-EPTD","iat":1,"exp":2,"ancestors":[],"grant":"x"}`))
+	f.Add([]byte(`{"uses":[`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if !oauth.ReadsHead(body) {
+			return
+		}
+		for n := range bytes.Index(body, []byte(`,"grant":"`)) + len(`,"grant":"`) { // the head may hold it twice, but not earlier
+			if oauth.ReadsHead(body[:n]) {
+				t.Errorf("%q is read, and so are its first %d bytes", body, n)
+			}
 		}
 	})
 }
