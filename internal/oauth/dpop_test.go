@@ -139,7 +139,7 @@ func TestBadProofs(t *testing.T) {
 		{"alg twice", []string{sign(header(`{"typ":"dpop+jwt","alg":"none","alg":"EdDSA","jwk":`+jwk("")+`}`), payload(""))}},
 		{"htu twice", []string{sign(header(fine), payload(`,"htu":"https://evil.example"`))}},
 	} {
-		wantError(t, c.name, m.ask1(r, c.proofs...), 400, "invalid_dpop_proof")
+		t.Run(c.name, func(t *testing.T) { wantError(t, c.name, m.ask1(r, c.proofs...), 400, "invalid_dpop_proof") })
 	}
 	wantError(t, "no proof", m.ask1(r), 400, "invalid_request")
 }
