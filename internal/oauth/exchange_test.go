@@ -175,7 +175,9 @@ func TestWhoMayExchange(t *testing.T) {
 		{"somebody else's actor token", bob, forBob, []string{"actor_token", carol.token(r).Token, "actor_token_type", tokenType}},
 		{"a delegated actor token", bob, forBob, []string{"actor_token", bobs, "actor_token_type", tokenType}},
 	} {
-		t.Run(c.name, func(t *testing.T) { wantError(t, c.name, c.who.exchange(r, c.subject, c.pairs...), 400, "invalid_request") })
+		t.Run(c.name, func(t *testing.T) {
+			wantError(t, c.name, c.who.exchange(r, c.subject, c.pairs...), 400, "invalid_request")
+		})
 	}
 	wantError(t, "another subject type", bob.ask(r, "grant_type", exchange, "subject_token", forBob, "subject_token_type", "urn:ietf:params:oauth:token-type:id_token"), 400, "invalid_request")
 	own := bob.token(r).Token
