@@ -35,6 +35,7 @@ type Token struct {
 	ExpiresAt time.Time // by our clock, at the latest
 	Scope     []string  // what was granted, which may be less than was asked for
 	Details   []authz.Detail
+	Refused   []Refusal // what was asked for and policy left out
 
 	signer    *token.Signer // of the key that the token is bound to, also after a rotation
 	now       func() time.Time
@@ -42,6 +43,13 @@ type Token struct {
 	refreshAt time.Time // when another one is wanted
 	useUntil  time.Time // when this one is not shown any more
 	renewed   bool      // it was got because the one before was refused
+}
+
+// A Refusal says which capability a token does not carry, and why.
+type Refusal struct {
+	Capability string `json:"identifier"`
+	Code       string `json:"code"`
+	Message    string `json:"message"`
 }
 
 // Proof returns a DPoP proof (RFC 9449) for one request by that method to that URL, whose query and
@@ -134,6 +142,7 @@ func (a *Agent) parseToken(answer []byte, asked time.Time, wanted []string) (*To
 		ExpiresIn   int64           `json:"expires_in"`
 		Scope       *string         `json:"scope"`
 		Details     json.RawMessage `json:"authorization_details"`
+		Refused     json.RawMessage `json:"refused"` // of this service; to others it may mean something else
 		Issuer      string          `json:"iss"`
 	}
 	if err := json.Unmarshal(answer, &w); err != nil {
@@ -160,6 +169,9 @@ func (a *Agent) parseToken(answer []byte, asked time.Time, wanted []string) (*To
 	t.Scope = wanted // RFC 6749 section 5.1: left out if it is what was asked for
 	if w.Scope != nil {
 		t.Scope = strings.Fields(*w.Scope)
+	}
+	if json.Unmarshal(w.Refused, &t.Refused) != nil {
+		t.Refused = nil
 	}
 	if len(w.Details) > 0 {
 		details, err := token.ParseDetails(w.Details)

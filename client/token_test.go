@@ -126,7 +126,7 @@ func TestTokenAnswers(t *testing.T) {
 		"as it should be":  {nil, nil},
 		"scope left out":   {map[string]any{"scope": nil}, nil},
 		"type in capitals": {map[string]any{"token_type": "DPOP"}, nil},
-		"unknown members":  {map[string]any{"x": 1, "iss": issuer}, nil},
+		"unknown members":  {map[string]any{"x": 1, "iss": issuer, "refused": "something"}, nil},
 		"bearer":           {map[string]any{"token_type": "Bearer"}, authz.ErrForbidden},
 		"no type":          {map[string]any{"token_type": nil}, authz.ErrForbidden},
 		"other issuer":     {map[string]any{"iss": "https://evil.example.com"}, authz.ErrForbidden},
@@ -145,6 +145,19 @@ func TestTokenAnswers(t *testing.T) {
 		if c.kind == nil && (err != nil || len(tok.Scope) != 1) || c.kind != nil && (!errors.Is(err, c.kind) || tok != nil) {
 			t.Errorf("%s: %v, %v; want error %v", name, tok, err, c.kind)
 		}
+	}
+}
+
+// What policy left out is told, with its reason.
+func TestTokenLacks(t *testing.T) {
+	s := newAuthServer(t)
+	s.answer = map[string]any{"scope": "read", "refused": []any{map[string]any{"identifier": "pay", "code": "closed", "message": "Not at night."}}}
+	tok, err := s.agent("EdDSA").Token(t.Context(), client.TokenRequest{Scope: []string{"pay", "read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]client.Refusal{{Capability: "pay", Code: "closed", Message: "Not at night."}}, tok.Refused); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
 	}
 }
 

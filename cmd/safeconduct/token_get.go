@@ -111,24 +111,28 @@ func readDetails(c *cobra.Command, name string) ([]authz.Detail, error) {
 
 // A gotten is a token as get prints it in JSON, in the words of RFC 6749.
 type gotten struct {
-	AccessToken string         `json:"access_token"`
-	Type        string         `json:"token_type"`
-	ExpiresAt   time.Time      `json:"expires_at"`
-	Scope       string         `json:"scope"`
-	Details     []authz.Detail `json:"authorization_details,omitempty"`
-	Proof       string         `json:"dpop_proof,omitempty"`
+	AccessToken string           `json:"access_token"`
+	Type        string           `json:"token_type"`
+	ExpiresAt   time.Time        `json:"expires_at"`
+	Scope       string           `json:"scope"`
+	Details     []authz.Detail   `json:"authorization_details,omitempty"`
+	Refused     []client.Refusal `json:"refused,omitempty"`
+	Proof       string           `json:"dpop_proof,omitempty"`
 }
 
 func printToken(c *cobra.Command, t *client.Token, proof string, asJSON bool) error {
 	w := c.OutOrStdout()
 	if asJSON {
-		return writeJSON(w, gotten{t.Value, t.Type, t.ExpiresAt.UTC().Truncate(time.Second), strings.Join(t.Scope, " "), t.Details, proof})
+		return writeJSON(w, gotten{t.Value, t.Type, t.ExpiresAt.UTC().Truncate(time.Second), strings.Join(t.Scope, " "), t.Details, t.Refused, proof})
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "%s token for %s until %s\n", t.Type, clip(strings.Join(t.Scope, " "), 300), when(t.ExpiresAt))
 	for i := range t.Details {
 		if limits := limitsOf(&t.Details[i]); limits != "" {
 			fmt.Fprintf(c.ErrOrStderr(), "  %s: %s\n", clip(t.Details[i].Identifier, 80), clip(limits, 300))
 		}
+	}
+	for _, r := range t.Refused {
+		fmt.Fprintf(c.ErrOrStderr(), "  without %s: %s (%s)\n", clip(r.Capability, 80), clip(r.Message, 300), clip(r.Code, 80))
 	}
 	if proof != "" {
 		_, err := fmt.Fprintf(w, "Authorization: %s %s\nDPoP: %s\n", t.Type, t.Value, proof)
