@@ -108,6 +108,9 @@ func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.consume(cl.Use); err != nil { // before anything is said to who only seems to be the agent
+		return err
+	}
 	if cl.Since.IsZero() {
 		return &Error{Status: http.StatusForbidden, Code: unauthorizedClient, Description: "who authenticates by something else than a registered key has no key to replace"}
 	}
@@ -117,9 +120,6 @@ func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 	}
 	if key.ID == cl.Key {
 		return badProof("the proof is of the key that authenticated: make a new one")
-	}
-	if err := s.consume(cl.Use); err != nil {
-		return err
 	}
 	cred, err := s.cfg.Enrolment.Rotate(r.Context(), "agent:"+string(cl.Agent.ID), cl.Agent.ID, cl.Key, key)
 	if err != nil {
