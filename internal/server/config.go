@@ -52,7 +52,7 @@ type Config struct {
 	lines map[string]int // line of each member that was set
 
 	wrapLog func(audit.Store) audit.Store // in tests: what stands between the log and its store
-	now     func() time.Time              // in tests: the clock of decisions and passports
+	now     func() time.Time              // in tests: the service's clock
 }
 
 // TLS names a certificate and its key, in PEM files. Both or neither.

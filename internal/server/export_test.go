@@ -9,8 +9,16 @@ import (
 // WrapLog puts f's store between the log and the database.
 func (c *Config) WrapLog(f func(audit.Store) audit.Store) { c.wrapLog = f }
 
-// SetNow sets the clock by which decisions are made and passports live; the log keeps its own.
+// SetNow sets the service's clock.
 func (c *Config) SetNow(now func() time.Time) { c.now = now }
+
+// Now tells the time by that clock.
+func (c *Config) Now() time.Time {
+	if c.now == nil {
+		return time.Now()
+	}
+	return c.now()
+}
 
 // Settings returns the names of everything that a configuration file may say.
 func Settings() (names []string) {

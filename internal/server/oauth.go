@@ -73,7 +73,7 @@ func (s *Server) besideOAuth(h http.Handler) http.Handler {
 func (s *Server) newKeyring(ctx context.Context, commit *committer) (*keyring.Ring, error) {
 	c := s.cfg.Keys
 	cfg := keyring.Config{Store: s.db, Log: commit, Publish: c.Publish, Active: c.Active, VerifyOnly: c.VerifyOnly,
-		ReplaceLost: c.ReplaceLost, Logger: s.logger}
+		ReplaceLost: c.ReplaceLost, Now: s.cfg.now, Logger: s.logger}
 	for _, text := range c.Slots {
 		slot, err := keyring.ParseSlot(text)
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,12 @@ func passports(t testing.TB) server.Config {
 	}
 	return cfg
 }
+
+// A clock is that of a server, and goes ahead of ours as the test says.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // An object is a JOSE header or a set of claims, which a test bends as it likes.
 type object map[string]any
@@ -143,7 +150,7 @@ func (r *running) partyBy(id, alg string, key crypto.Signer) *party {
 
 // keyProof proves possession of a key to be registered.
 func (r *running) keyProof(key crypto.Signer, alg, enrolment string) string {
-	claims := object{"aud": r.issuer(), "iat": time.Now().Unix(), "exp": time.Now().Unix() + 60, "jti": rand.Text()}
+	claims := object{"aud": r.issuer(), "iat": r.cfg.Now().Unix(), "exp": r.cfg.Now().Unix() + 60, "jti": rand.Text()}
 	if enrolment != "" {
 		hash := sha256.Sum256([]byte(enrolment))
 		claims["nonce"] = base64.RawURLEncoding.EncodeToString(hash[:])
@@ -175,7 +182,7 @@ type try struct {
 
 // ask returns a request for a token with that scope; pairs are further parameters.
 func (p *party) ask(scope string, pairs ...string) *try {
-	now := time.Now().Unix()
+	now := p.cfg.Now().Unix()
 	tr := &try{p: p, path: "/oauth2/token", key: p.key, proofKey: p.proof, headers: http.Header{},
 		form:      url.Values{"grant_type": {"client_credentials"}},
 		head:      object{"alg": p.alg, "kid": p.kid, "typ": "client-authentication+jwt"},
@@ -198,7 +205,7 @@ func (p *party) ask(scope string, pairs ...string) *try {
 
 // freshNonce asks for a nonce, as every client does at first.
 func (p *party) freshNonce() string {
-	now := time.Now().Unix()
+	now := p.cfg.Now().Unix()
 	proof := compact(object{"alg": "EdDSA", "typ": "dpop+jwt", "jwk": publicJWK(p.proof)}.json(),
 		object{"jti": rand.Text(), "htm": "POST", "htu": p.issuer() + "/oauth2/token", "iat": now}.json(), p.proof)
 	rep := p.do("POST", "/oauth2/token", "", "grant_type=client_credentials", "Content-Type", "application/x-www-form-urlencoded", "DPoP", proof)
@@ -370,7 +377,7 @@ func (p *party) show(access, action, args string) *showing {
 	hash := sha256.Sum256([]byte(access))
 	sh := &showing{p: p, scheme: "DPoP", access: access, path: "/access/v1/evaluation", key: p.proof, headers: http.Header{},
 		proofHead: object{"alg": "EdDSA", "typ": "dpop+jwt", "jwk": publicJWK(p.proof)},
-		with: object{"jti": rand.Text(), "htm": "POST", "htu": p.issuer() + "/access/v1/evaluation", "iat": time.Now().Unix(),
+		with: object{"jti": rand.Text(), "htm": "POST", "htu": p.issuer() + "/access/v1/evaluation", "iat": p.cfg.Now().Unix(),
 			"ath": base64.RawURLEncoding.EncodeToString(hash[:])},
 	}
 	sh.body = evaluation("", action, args, "")
@@ -414,6 +421,38 @@ func (sh *showing) send() reply {
 	return sh.p.send("POST", sh.path, sh.body, sh.headers)
 }
 
+// form sends a form of the party's to an endpoint other than the token endpoint, authenticated.
+func (p *party) form(path string, pairs ...string) reply {
+	p.Helper()
+	tr := p.ask("")
+	tr.path, tr.noProof, tr.form = path, true, url.Values{}
+	return tr.set(pairs...).send()
+}
+
+// introspect returns what an enforcement point is told of a token, all of it.
+func (r *running) introspect(access string) (said object) {
+	r.Helper()
+	r.into(r.do("POST", "/oauth2/introspect", pepToken, url.Values{"token": {access}}.Encode(),
+		"Content-Type", "application/x-www-form-urlencoded"), &said)
+	return said
+}
+
+// active reports whether a token counts.
+func (r *running) active(access string) bool {
+	r.Helper()
+	said := r.introspect(access)
+	if said["active"] != true && len(said) != 1 {
+		r.Errorf("an inactive token is introspected as %v", said)
+	}
+	return said["active"] == true
+}
+
+// exchange asks for a token by which the party acts for the subject of another.
+func (p *party) exchange(subject, scope string, pairs ...string) *try {
+	return p.ask(scope, pairs...).set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange",
+		"subject_token", subject, "subject_token_type", "urn:ietf:params:oauth:token-type:access_token")
+}
+
 // decided returns what an answer decides.
 func decided(t testing.TB, rep reply) bool {
 	t.Helper()
@@ -431,7 +470,7 @@ func (r *running) presented(p *party, access, action, args string) bool {
 	hash := sha256.Sum256([]byte(access))
 	const url = "https://books.example/ledger"
 	proof := compact(object{"alg": "EdDSA", "typ": "dpop+jwt", "jwk": publicJWK(p.proof)}.json(),
-		object{"jti": rand.Text(), "htm": "GET", "htu": url, "iat": time.Now().Unix(), "ath": base64.RawURLEncoding.EncodeToString(hash[:])}.json(), p.proof)
+		object{"jti": rand.Text(), "htm": "GET", "htu": url, "iat": r.cfg.Now().Unix(), "ath": base64.RawURLEncoding.EncodeToString(hash[:])}.json(), p.proof)
 	rep := r.ask("/access/v1/evaluation", evaluation("", action, args, fmt.Sprintf(
 		`{"observed":{"passport":{"token":%q,"proof":%q,"method":"GET","url":%q,"audience":%q}}}`, access, proof, url, r.issuer())))
 	if rep.status != 200 {

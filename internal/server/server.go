@@ -129,6 +129,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		Writer:          host,
 		Heartbeat:       s.cfg.Log.Heartbeat,
 		CheckpointEvery: s.cfg.Log.CheckpointInterval,
+		Now:             s.cfg.now,
 		Logger:          s.logger,
 	}); err != nil {
 		return err
