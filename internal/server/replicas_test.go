@@ -37,15 +37,17 @@ func TestReplicasStartAtOnce(t *testing.T) {
 	}
 	const n = 3
 	org := organisation(t, testdata("search"))
-	var key []byte
+	keys := map[string][]byte{"log.key": nil, "seal.key": nil} // which all share
 	servers := make([]*server.Server, n)
 	var logs lockedBuffer
 	for i := range servers {
 		cfg := org
 		cfg.Postgres, cfg.Data, cfg.Log.Key, cfg.AdminToken, cfg.PEPToken = dsn, t.TempDir(), "", "", ""
 		if i > 0 {
-			if err := os.WriteFile(filepath.Join(cfg.Data, "log.key"), key, 0o600); err != nil {
-				t.Fatal(err)
+			for name, key := range keys {
+				if err := os.WriteFile(filepath.Join(cfg.Data, name), key, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		s, err := server.New(t.Context(), cfg, "test", slog.New(slog.NewTextHandler(&logs, nil)))
@@ -54,8 +56,10 @@ func TestReplicasStartAtOnce(t *testing.T) {
 		}
 		servers[i] = s
 		if i == 0 {
-			if key, err = os.ReadFile(filepath.Join(cfg.Data, "log.key")); err != nil {
-				t.Fatal(err)
+			for name := range keys {
+				if keys[name], err = os.ReadFile(filepath.Join(cfg.Data, name)); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
