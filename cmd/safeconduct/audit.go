@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ afterwards no longer fits the checkpoints that were kept.`,
 		Example: `  $ safeconduct audit verify --data ~/.local/state/safeconduct
   $ safeconduct audit show 42`,
 	}
-	c.AddCommand(newAuditVerify(), newAuditShow(), newAuditFind(), newAuditProve(), newAuditReindex())
+	c.AddCommand(newAuditVerify(), newAuditShow(), newAuditFind(), newAuditProve(), newAuditChain(), newAuditReindex())
 	return c
 }
 
@@ -149,20 +150,9 @@ With --check, a proof is read from a file (- is standard input) and checked with
 		if err != nil {
 			return err
 		}
-		var text []byte
-		if err := api.call(c.Context(), "GET", fmt.Sprintf("/v1/audit/entries/%d/proof", seq), nil, &text); err != nil {
-			return err
-		}
-		p, err := audit.ParseEntryProof(text)
+		text, p, cp, err := proveEntry(c.Context(), api, seq, v)
 		if err != nil {
 			return err
-		}
-		e, cp, err := audit.VerifyEntryProof(p, v)
-		if err == nil && e.Seq != seq {
-			err = fmt.Errorf("it proves entry %d", e.Seq)
-		}
-		if err != nil {
-			return fmt.Errorf("the service's proof does not hold: %w", err)
 		}
 		fmt.Fprintf(c.ErrOrStderr(), "proved: entry %d is in batch %d of the %d that the checkpoint signs\n", seq, p.Batch+1, cp.Size)
 		var b bytes.Buffer
@@ -173,6 +163,24 @@ With --check, a proof is read from a file (- is standard input) and checked with
 		return err
 	}
 	return c
+}
+
+// proveEntry asks the service for the proof of an entry and checks it.
+func proveEntry(ctx context.Context, api *remote, seq int64, v note.Verifier) (text []byte, p *audit.EntryProof, cp *audit.Checkpoint, err error) {
+	if err := api.call(ctx, "GET", fmt.Sprintf("/v1/audit/entries/%d/proof", seq), nil, &text); err != nil {
+		return nil, nil, nil, err
+	}
+	if p, err = audit.ParseEntryProof(text); err != nil {
+		return nil, nil, nil, err
+	}
+	e, cp, err := audit.VerifyEntryProof(p, v)
+	if err == nil && e.Seq != seq {
+		err = fmt.Errorf("it proves entry %d", e.Seq)
+	}
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("the service's proof does not hold: %w", err)
+	}
+	return text, p, cp, nil
 }
 
 func checkProof(c *cobra.Command, file, key string, asJSON bool) error {

@@ -46,6 +46,14 @@ func TestFindFindsAll(t *testing.T) {
 					m = made{kind: "agent.put", actor: "admin:eve", agent: m.agent, id: m.id}
 					d = draft("agent.put", `{"agent":{"id":%q,"owner":"Ünited %s","n":[1,true,null,{"a":"b"}]}}`, m.agent, m.id)
 				}
+				switch rnd.IntN(40) {
+				case 0:
+					m = made{kind: "credential.put", actor: "admin:eve", agent: m.agent, id: m.id}
+					d = draft("credential.put", `{"agent":%q,"keys":[{"agent":"no","id":"%s"}]}`, m.agent, m.id)
+				case 1:
+					m = made{kind: "token.issued", actor: "admin:eve", agent: m.agent, id: m.id}
+					d = draft("token.issued", `{"jti":%q,"x":{"sub":"no"},"sub":%q}`, m.id, m.agent)
+				}
 				m.at = time.Now()
 				seq, err := l.Record(t.Context(), d)
 				if err != nil {

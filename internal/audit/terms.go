@@ -73,7 +73,7 @@ func (r *termReader) read(e *Entry) []term {
 		r.src.Write(e.Body)
 		r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 		r.wordsOf([]byte(e.Actor))
-		r.everything(strings.HasPrefix(string(e.Kind), "agent."))
+		r.everything(agentMember(e.Kind))
 	}
 	return r.terms
 }
@@ -176,8 +176,22 @@ func (r *termReader) outcome() bool {
 	})
 }
 
-// everything reads the words of all strings of a body, and the id of an agent's record.
-func (r *termReader) everything(agent bool) {
+// agentMember says which member of a body names an agent besides the actor, and how deep it is at
+// most; "" if none does.
+func agentMember(k Kind) (member string, depth int) {
+	switch {
+	case strings.HasPrefix(string(k), "agent."):
+		return "id", 2
+	case k == CredentialPut, k == EnrolmentPut:
+		return "agent", 1
+	case k == TokenIssued:
+		return "sub", 1
+	}
+	return "", 0
+}
+
+// everything reads the words of all strings of a body, and the agent that the member names.
+func (r *termReader) everything(member string, depth int) {
 	id := false
 	for r.words < maxWords && r.dec.StackDepth() <= maxDepth {
 		name := false
@@ -194,7 +208,7 @@ func (r *termReader) everything(agent bool) {
 				return
 			}
 			if name {
-				id = agent && string(text) == "id" && r.dec.StackDepth() <= 2
+				id = string(text) == member && r.dec.StackDepth() <= depth
 				continue
 			}
 			if id {

@@ -64,9 +64,10 @@ type Credential struct {
 	RevokedAt time.Time // zero: not revoked
 }
 
-// Active reports whether the credential counts at a moment.
+// Active reports whether the credential counts at a moment. That it was registered is known by its
+// entry; the clock of whoever recorded that may be a little ahead of ours.
 func (c *Credential) Active(at time.Time) bool {
-	return !at.Before(c.CreatedAt) && (c.ExpiresAt.IsZero() || at.Before(c.ExpiresAt)) && c.RevokedAt.IsZero()
+	return (c.ExpiresAt.IsZero() || at.Before(c.ExpiresAt)) && c.RevokedAt.IsZero()
 }
 
 // Keys are the server's own signing keys. The adapter of *keyring.Ring stands in internal/server.

@@ -156,7 +156,7 @@ func (s *Server) judgeRegistration(r *http.Request, agent *authz.Agent) error {
 	ref := authz.Ref{Type: authz.AgentType, ID: string(agent.ID)}
 	req := authz.Request{
 		Subject: authz.Entity{Ref: ref}, Action: authz.Action{Name: actionRegister}, Resource: authz.Entity{Ref: ref},
-		Observed: authz.Observed{Address: s.cfg.Address(r)},
+		Observed: authz.Observed{Address: s.cfg.Address(r), PEP: "agent:" + ref.ID, Method: "enrolment"},
 	}
 	decisions, drafts, err := s.cfg.Judge.Judge([]authz.Request{req}, s.cfg.Now())
 	if err != nil {
@@ -165,7 +165,8 @@ func (s *Server) judgeRegistration(r *http.Request, agent *authz.Agent) error {
 	if _, err := s.cfg.Log.CommitAll(r.Context(), drafts...); err != nil {
 		return err
 	}
-	if len(decisions) != 1 || decisions[0].Effect != authz.Allow {
+	// Nobody meets obligations here, so a permission that has some is none.
+	if len(decisions) != 1 || !decisions[0].Allowed() || len(decisions[0].Obligations) > 0 {
 		return &Error{Status: http.StatusForbidden, Code: accessDenied, Description: "policy does not permit that the agent registers itself"}
 	}
 	return nil

@@ -124,7 +124,7 @@ var conductWindow = fmt.Sprintf("PT%dM", int(pdp.TallyWindow.Minutes()))
 // history returns where the log stands by its newest checkpoint that this process has seen.
 func (s *Server) history() *token.History {
 	cp := s.log.Signed()
-	if cp == nil {
+	if cp == nil || cp.Size == 0 {
 		return nil
 	}
 	return &token.History{URI: s.publicURL() + "/checkpoint", Digest: cp.Root.String(), Size: cp.Size}
