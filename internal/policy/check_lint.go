@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -115,8 +116,9 @@ func (c *checker) bars(r *rule) {
 		return
 	}
 	if errs := validatePolicy(c.narrow.validator(r.ast), r.ast); len(errs) > 0 {
+		first := slices.MinFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) }) // they come in any order
 		c.at(r, r.statement.head(), SeverityWarning, "name the actions or the types of resource that it is for",
-			"this cannot be evaluated when an agent asks for a passport or to register a client, so that it may be denied: %s", errs[0])
+			"this cannot be evaluated when an agent asks for a passport or to register a client, so that it may be denied: %s", first)
 	}
 }
 

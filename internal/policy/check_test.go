@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct{ name, policies, want string }{
 		{"nothing", `@id("x") @reason("closed") forbid (principal, action == Action::"pay", resource) when { resource.balance < 0 };`, ""},
 		{"for any action", `@id("x") @reason("closed") forbid (principal, action, resource) when { resource.balance < 0 };`,
-			"p.cedar:2:28: warning: this cannot be evaluated when an agent asks for a passport or to register a client, so that it may be denied: attribute `balance` on entity type `Capability` not found\n" +
+			"p.cedar:2:28: warning: this cannot be evaluated when an agent asks for a passport or to register a client, so that it may be denied: attribute `balance` on entity type `Agent` not found\n" +
 				"\thint: name the actions or the types of resource that it is for\n"},
 		{"for any action on a type", `@reason("closed") forbid (principal, action, resource) when { resource is Account && resource.balance < 0 };`, ""},
 		{"for passports", `permit (principal is Agent, action == Action::"token.issue", resource) when { resource.class == "read" && context.observed.credential.age_days < 30 };`, ""},

@@ -282,6 +282,17 @@ func TestOpenAPI(t *testing.T) {
 	tile := fmt.Sprintf("/tile/0/000.p/%d", 1)
 	public(tile)
 
+	// Our own signing keys.
+	keys := ok("GET", "/v1/keys", "")["items"].([]any)
+	if len(keys) != 3 {
+		t.Errorf("%d signing keys, want one for each of 3 slots: %v", len(keys), keys)
+	}
+	ok("POST", "/v1/keys/rotate", `{"use":"status","why":"a drill"}`)
+	call("POST", "/v1/keys/rotate", adminToken, `{"use":"love","why":"a drill"}`, 400)
+	first := keys[0].(map[string]any)["kid"].(string)
+	ok("POST", "/v1/keys/"+first+"/revoke", `{"why":"leaked"}`)
+	call("POST", "/v1/keys/nosuch/revoke", adminToken, `{"why":"leaked"}`, 404)
+
 	// Callers.
 	made := ok("POST", "/v1/callers", `{"name":"sidecar","role":"pep","why":"new gateway"}`)
 	token, _ := made["token"].(string)
