@@ -7,11 +7,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/server"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
@@ -166,5 +169,22 @@ func TestWorkloadsExample(t *testing.T) {
 func TestKeysExamples(t *testing.T) {
 	if _, err := server.Parse("docs/keys.md", []byte(fenced(t, page(t, "keys.md"), "yaml", "kms:"))); err != nil {
 		t.Error(err)
+	}
+}
+
+// docs/log-format.md names every member of the entry that records a passport.
+func TestIssuedDocumented(t *testing.T) {
+	text := page(t, "log-format.md")
+	typ := reflect.TypeFor[oauth.Issued]()
+	for i := range typ.NumField() {
+		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		if !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("docs/log-format.md does not name %s", name)
+		}
+	}
+	for _, kind := range []audit.Kind{audit.EnrolmentPut, audit.CredentialPut, audit.KeyPut, audit.TokenIssued, audit.TokenRevoked, audit.StatusBlock} {
+		if !strings.Contains(text, "| `"+string(kind)+"` |") {
+			t.Errorf("docs/log-format.md does not name %s", kind)
+		}
 	}
 }
