@@ -79,7 +79,8 @@ type demonstration struct {
 // A demoReport is what a demonstration has found.
 type demoReport struct {
 	*demo.Score
-	Log struct {
+	Passports *passportReport `json:"passports"`
+	Log       struct {
 		Entries int64   `json:"entries"`
 		Batches int64   `json:"batches"`
 		Signed  int64   `json:"signed_batches"`
@@ -154,6 +155,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		return err
 	}
 	report := demoReport{Score: score}
+	if report.Passports, err = showPassports(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP); err != nil {
+		return fmt.Errorf("showing passports: %w", err)
+	}
 	if err := report.verify(ctx, data, s.Key(), score.LastSeq); err != nil {
 		return err
 	}
@@ -161,6 +165,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		return writeJSON(d.out, report)
 	}
 	if _, err := score.WriteTo(d.out); err != nil {
+		return err
+	}
+	if err := report.Passports.print(d.out); err != nil {
 		return err
 	}
 	l := &report.Log

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,10 @@ func TestDemo(t *testing.T) {
 	}
 	// 64 entries come before the first decision: the start, two callers, a publication, 60 agents.
 	// What could not be understood is no decision, and is not recorded as one.
+	if p := r.Passports; p == nil || p.Lifetime <= 0 || p.Lifetime > 300 || len(p.Carries) == 0 || len(p.LeftOut) == 0 || p.Why == "" ||
+		!slices.Equal(p.Delegated, []string{"see-accounts"}) || p.Inactive > 1000 {
+		t.Errorf("passports %+v, want one of at most 300 s that lacks something, one delegated for see-accounts, and both gone in a second", p)
+	}
 	if l, want := r.Log, int64(64+r.Calls-invalid); !l.OK || l.Entries < want || l.Signed == 0 {
 		t.Errorf("log %+v, want %d entries or more, signed and verified", l, want)
 	}
@@ -106,7 +111,7 @@ func TestDemoTable(t *testing.T) {
 		}
 	}
 	at := -1
-	for _, want := range []string{"calls decided", "allowed", "held for a person's approval", "denied: ", "time for a decision", "banking", "slack", "travel", "workspace", "all ", "log: ", ": ok"} {
+	for _, want := range []string{"calls decided", "allowed", "held for a person's approval", "denied: ", "time for a decision", "banking", "slack", "travel", "workspace", "all ", "passports: ", "acts for it", "log: ", ": ok"} {
 		i := strings.Index(out.String(), want)
 		if i <= at {
 			t.Errorf("%q does not stand where it should in\n%s", want, out.String())
