@@ -159,39 +159,12 @@ func isName(s string) bool {
 // clientCredentials answers the grant of that name: the agent acts for itself.
 func (s *Server) clientCredentials(ctx context.Context, req *request) ([]byte, error) {
 	o := &req.order
-	o.subject, o.chain = string(o.client.Agent.ID), []authz.AgentID{o.client.Agent.ID}
-	var err error
-	if o.authTime, err = s.authTime(o.client, req.now); err != nil {
-		return nil, err
-	}
+	o.subject, o.chain, o.authTime = string(o.client.Agent.ID), []authz.AgentID{o.client.Agent.ID}, req.now
 	if err := s.want(req, bareDetails(o.client.Agent.Capabilities), s.audience, s.audience[:1]); err != nil {
 		return nil, err
 	}
 	return s.issue(ctx, o)
 }
-
-// authTime returns when a client authenticated, as its tokens say it. They say it in seconds, and count
-// no more if it is not after a revocation of one of the agent's credentials: in the very second of a
-// revocation, whoever comes after it by another credential is said to have come in the next second.
-func (s *Server) authTime(c *Client, now time.Time) (time.Time, error) {
-	second := now.Truncate(time.Second)
-	at := second
-	for _, cred := range s.cfg.Agents.Credentials(c.Agent.ID) {
-		if cred.RevokedAt.IsZero() {
-			continue
-		}
-		if cred.ID == c.Key {
-			return at, clientRevoked // since it authenticated
-		}
-		if now.After(cred.RevokedAt) && !second.After(cred.RevokedAt) {
-			at = second.Add(time.Second)
-		}
-	}
-	return at, nil
-}
-
-// clientRevoked answers a client whose key was revoked while it was being served.
-var clientRevoked = noClient("the key was revoked meanwhile")
 
 // jwtBearer answers the grant of an assertion (RFC 7523, section 2.1). The assertions that are accepted
 // speak of workloads, which are agents, so the token is the one that the agent had got by

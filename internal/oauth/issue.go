@@ -77,7 +77,7 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 		p.Expires = o.ceiling
 	}
 
-	q := question{o.chain, origin{o.address, o.client.Method, o.grant}, o.audience, passportOf(p, o.details, len(o.chain)-1)}
+	q := question{o.chain, origin{address: o.address, method: o.client.Method, grant: o.grant}, o.audience, passportOf(p, o.details, len(o.chain)-1)}
 	verdict, err := s.judge(&q, o.details, now)
 	if err != nil {
 		return nil, err
@@ -121,8 +121,25 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 	if _, err := s.cfg.Log.CommitAll(ctx, drafts...); err != nil {
 		return nil, notIssued(o, err)
 	}
+	// Whatever was recorded before the token is in effect here: a revocation that came in between, too.
+	if s.lost(o.client) {
+		return nil, clientRevoked
+	}
 	return answer(o, p, text, now, refused), nil
 }
+
+// lost reports whether the credential that a client authenticated with has been revoked since.
+func (s *Server) lost(c *Client) bool {
+	for _, id := range []string{c.Key, c.ID} { // a key, or the URL of the document that names it
+		if cred, err := s.cfg.Agents.Credential(id); err == nil && !cred.RevokedAt.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// clientRevoked answers a client whose credential was revoked while it was being served.
+var clientRevoked = noClient("the credential was revoked meanwhile")
 
 // denied records that nothing was granted and returns the error that says why. The assertions are
 // used up, as far as this process can see to it.

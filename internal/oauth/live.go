@@ -54,8 +54,8 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 		return v, nil
 	}
 	v := &view{mark: m, answer: inactive}
-	revoked, from := s.state.standing(p.id, p.ancestors)
-	if !revoked && s.standing(p) {
+	revoked, from, began := s.state.standing(p.id, p.ancestors)
+	if !revoked && s.standing(p, began) {
 		q := question{p.chain, from, p.claims.Audience, passportOf(p.claims, p.details, len(p.chain)-1)}
 		verdict, err := s.judge(&q, p.details, now)
 		if err != nil {
@@ -75,16 +75,20 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 }
 
 // standing reports whether every agent of the chain is active, and none has had a credential revoked
-// since the subject authenticated. Whoever stole a key may have got tokens by it; when the key goes,
-// so do they, and the agent gets new ones by its other key.
-func (s *Server) standing(p *passport) bool {
+// since the first token of the chain was recorded. Whoever stole a key may have got tokens by it; when
+// the key goes, so do they, and the agent gets new ones by its other key. What came first is what the
+// log says it is; if it has not been read yet, auth_time counts, which is in seconds, and so too early.
+func (s *Server) standing(p *passport, began time.Time) bool {
+	if began.IsZero() {
+		began = p.claims.AuthTime
+	}
 	for _, id := range p.chain {
 		a, err := s.cfg.Agents.Agent(id)
 		if err != nil || a.State != authz.AgentActive {
 			return false
 		}
 		for _, c := range s.cfg.Agents.Credentials(id) {
-			if !c.RevokedAt.IsZero() && !p.claims.AuthTime.After(c.RevokedAt) {
+			if !c.RevokedAt.IsZero() && !began.After(c.RevokedAt) {
 				return false
 			}
 		}

@@ -43,7 +43,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) error {
 	} else if named, ok := parseTokenID(text); ok && client == nil {
 		id, rec.ID, rec.Expires = named, text, now.Add(maxLifetime).Unix()
 	}
-	if revoked, _ := s.state.standing(id, nil); rec.ID != "" && !revoked && rec.Expires > now.Unix()-grace {
+	if revoked, _, _ := s.state.standing(id, nil); rec.ID != "" && !revoked && rec.Expires > now.Unix()-grace {
 		d, err := rec.draft(actor)
 		if err != nil {
 			return err

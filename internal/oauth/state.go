@@ -48,6 +48,7 @@ type origin struct {
 	address netip.Addr
 	method  string // by which the client authenticated
 	grant   string // type of grant
+	at      int64  // when it was recorded, in microseconds since 1970
 }
 
 // grace is how much longer than its token a fact is kept, for clocks that differ.
@@ -173,7 +174,9 @@ func (t *state) issued(h *head, e *audit.Entry) error {
 	if *page == nil {
 		*page = new([pageSize]origin)
 	}
-	(*page)[h.id.index()%pageSize] = h.origin
+	from := &(*page)[h.id.index()%pageSize]
+	*from = h.origin
+	from.at = e.At.UnixMicro()
 	return nil
 }
 
@@ -276,8 +279,9 @@ func (s *Server) consume(u *Use) error {
 // that do not authenticate.
 var clientReplayed = &Error{Status: 401, Code: invalidClient, Description: "client authentication failed", Cause: errUsed}
 
-// standing returns whether one of the tokens is revoked, and how the first of them came about.
-func (t *state) standing(id tokenID, ancestors []tokenID) (revoked bool, from origin) {
+// standing returns whether one of the tokens is revoked, how the first of them came about, and when the
+// last of them was recorded, zero if this process has not read of it.
+func (t *state) standing(id tokenID, ancestors []tokenID) (revoked bool, from origin, began time.Time) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	_, revoked = t.revoked[id]
@@ -286,10 +290,23 @@ func (t *state) standing(id tokenID, ancestors []tokenID) (revoked bool, from or
 			revoked = true
 		}
 	}
+	from = t.origin(id)
+	first := from
+	if n := len(ancestors); n > 0 {
+		first = t.origin(ancestors[n-1])
+	}
+	if first.at != 0 {
+		began = time.UnixMicro(first.at)
+	}
+	return revoked, from, began
+}
+
+// origin returns how a token came about, as far as this process has read. The caller holds t.mu.
+func (t *state) origin(id tokenID) (o origin) {
 	if b := t.blocks[id.block()]; b != nil {
 		if page := b.pages[id.index()/pageSize]; page != nil {
-			from = page[id.index()%pageSize]
+			o = page[id.index()%pageSize]
 		}
 	}
-	return revoked, from
+	return o
 }
