@@ -381,9 +381,10 @@ func (p *party) show(access, action, args string) *showing {
 			"ath": base64.RawURLEncoding.EncodeToString(hash[:])},
 	}
 	sh.body = evaluation("", action, args, "")
-	if p.nonce != "" {
-		sh.with["nonce"] = p.nonce
+	if p.nonce == "" {
+		p.nonce = p.freshNonce()
 	}
+	sh.with["nonce"] = p.nonce
 	return sh
 }
 
