@@ -36,6 +36,14 @@ func TestDemo(t *testing.T) {
 			Undisturbed int `json:"benign_undisturbed"`
 			Asks        int `json:"benign_asks"`
 		}
+		Passports *struct {
+			Lifetime  float64  `json:"lifetime_s"`
+			Carries   []string `json:"carries"`
+			LeftOut   []string `json:"left_out"`
+			Why       string   `json:"why"`
+			Delegated []string `json:"delegated"`
+			Inactive  float64  `json:"inactive_ms"`
+		}
 		Log struct {
 			Entries, Batches int64
 			Signed           int64 `json:"signed_batches"`
