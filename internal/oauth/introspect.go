@@ -116,7 +116,9 @@ func (s *Server) asker(r *http.Request, form url.Values) (asker, error) {
 }
 
 // introspected returns the answer for a token that counts (RFC 7662, section 2.2): its claims, but for
-// what is reduced now.
+// what is reduced now, and the epoch of its agents: the number of the newest log entry that changed one
+// of them or one of their credentials. Of two answers with the same epoch the later one can differ only
+// by what time, policies, risk and revocations have done.
 func (s *Server) introspected(p *passport, v *view) []byte {
 	c := *p.claims
 	c.Scope, c.Details = make([]string, len(v.details)), nil
@@ -130,7 +132,9 @@ func (s *Server) introspected(p *passport, v *view) []byte {
 	b := make([]byte, 0, 1024)
 	b = append(b, `{"active":true,"token_type":"`...)
 	b = append(b, tokenType(c.Confirmation)...)
-	b = append(b, `",`...)
+	b = append(b, `","safeconduct_epoch":`...)
+	b = strconv.AppendInt(b, slices.Max(v.mark.epochs[:]), 10)
+	b = append(b, ',')
 	n := len(b)
 	b = c.Append(b)
 	return slices.Delete(b, n, n+1) // the brace that begins the claims

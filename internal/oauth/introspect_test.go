@@ -30,7 +30,8 @@ func TestIntrospection(t *testing.T) {
 		"scope": "pay read-mail", "acr": "urn:safeconduct:trust:medium", "cnf": map[string]any{"jkt": m.proof.Key().ID},
 		"authorization_details": []any{map[string]any{"type": "capability", "identifier": "pay", "limits": map[string]any{
 			"amount": map[string]any{"amount": "5"}, "regions": []any{"CH", "DE"}, "class": "confidential"}}},
-		token.ConductClaim: out.Members[token.ConductClaim],
+		token.ConductClaim:  out.Members[token.ConductClaim],
+		"safeconduct_epoch": float64(r.Epoch("alice")),
 	}
 	if d := cmp.Diff(want, out.Members); d != "" {
 		t.Errorf("answer (-want +got):\n%s", d)
