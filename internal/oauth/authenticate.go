@@ -28,6 +28,9 @@ type ClientConfig struct {
 	// SPIFFE are the trust domains whose SVIDs agents may authenticate with.
 	SPIFFE []TrustDomain
 
+	// Authorities sign certificates by which agents may authenticate (RFC 8705, section 2.1).
+	Authorities []CertificateAuthority
+
 	// Documents accepts client ID metadata documents that are linked to an agent.
 	Documents bool
 
@@ -44,12 +47,13 @@ type ClientConfig struct {
 
 // clients is what authentication keeps between requests.
 type clients struct {
-	cfg       Config
-	audiences []string // of assertions: one of them must be the only one
-	decoys    decoys
-	workloads map[string]*workloadIssuer
-	domains   map[spiffeid.TrustDomain]*trustDomain
-	documents documents
+	cfg         Config
+	audiences   []string // of assertions: one of them must be the only one
+	decoys      decoys
+	workloads   map[string]*workloadIssuer
+	domains     map[spiffeid.TrustDomain]*trustDomain
+	authorities []*authority
+	documents   documents
 }
 
 func newClients(cfg Config) (*clients, error) {
@@ -85,6 +89,13 @@ func newClients(cfg Config) (*clients, error) {
 		}
 		c.domains[td.name] = td
 	}
+	for _, a := range cfg.Clients.Authorities {
+		authority, err := newAuthority(a)
+		if err != nil {
+			return nil, err
+		}
+		c.authorities = append(c.authorities, authority)
+	}
 	c.documents.fetch = cfg.Clients.Fetch
 	return c, nil
 }
@@ -96,6 +107,7 @@ const tokenPath = "/oauth2/token"
 // SPIFFE, of draft-ietf-oauth-spiffe-client-auth. Workloads' tokens have no registered name.
 const (
 	methodKey        = "private_key_jwt"
+	methodTLS        = "tls_client_auth"
 	methodSelfSigned = "self_signed_tls_client_auth"
 	methodSPIFFEJWT  = "spiffe_jwt"
 	methodSPIFFEX509 = "spiffe_x509"
@@ -105,6 +117,9 @@ const (
 // methods returns the values of token_endpoint_auth_methods_supported (RFC 8414).
 func (c *clients) methods() []string {
 	m := []string{methodKey, methodSelfSigned}
+	if len(c.authorities) > 0 {
+		m = append(m, methodTLS)
+	}
 	if len(c.domains) > 0 {
 		m = append(m, methodSPIFFEJWT, methodSPIFFEX509)
 	}

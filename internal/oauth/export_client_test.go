@@ -43,3 +43,9 @@ func CheckRule(r Rule) error                   { return r.check() }
 func MeetsRule(r Rule, claims string) bool     { return r.met([]byte(claims)) }
 func CheckPath(p SPIFFEPath) error             { return p.check() }
 func PathAgent(p SPIFFEPath, id string) string { who, _ := p.agent(id); return string(who) }
+
+// ParseSubject and SubjectOf are what they are called.
+var (
+	ParseSubject = parseSubject
+	SubjectOf    = subjectOf
+)

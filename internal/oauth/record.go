@@ -238,7 +238,7 @@ func parseHead(body []byte) (h head, ok bool) {
 
 // known returns the constant that s is equal to, so that no copy is kept of every token.
 func known(s string) string {
-	for _, c := range [...]string{methodKey, methodSelfSigned, methodSPIFFEJWT, methodSPIFFEX509, methodWorkload, grantClient, grantAssertion, grantExchange} {
+	for _, c := range [...]string{methodKey, methodTLS, methodSelfSigned, methodSPIFFEJWT, methodSPIFFEX509, methodWorkload, grantClient, grantAssertion, grantExchange} {
 		if c == s {
 			return c
 		}
