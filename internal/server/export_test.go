@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/oauth"
 )
 
 // WrapLog puts f's store between the log and the database.
@@ -27,3 +28,6 @@ func Settings() (names []string) {
 	}
 	return names
 }
+
+// LoadWorkloads reads a workloads file into the configuration of clients.
+func LoadWorkloads(path string, c *oauth.ClientConfig) error { return loadWorkloads(path, c) }

@@ -53,6 +53,19 @@ type workloadsFile struct {
 			Agent string `yaml:"agent"`
 		} `yaml:"agents"`
 	} `yaml:"spiffe"`
+
+	Certificates []struct {
+		CAFile      string `yaml:"ca_file"` // relative to this file
+		MaxLifetime string `yaml:"max_lifetime"`
+		Agents      []struct {
+			Agent   string `yaml:"agent"`
+			DNS     string `yaml:"dns"`
+			URI     string `yaml:"uri"`
+			Email   string `yaml:"email"`
+			IP      string `yaml:"ip"`
+			Subject string `yaml:"subject"`
+		} `yaml:"agents"`
+	} `yaml:"certificates"`
 }
 
 // loadWorkloads reads a workloads file into the configuration of clients.
@@ -139,6 +152,23 @@ func (f *workloadsFile) into(c *oauth.ClientConfig, dir string) error {
 			d.Paths = append(d.Paths, oauth.SPIFFEPath{Path: a.Path, Agent: authz.AgentID(a.Agent)})
 		}
 		c.SPIFFE = append(c.SPIFFE, d)
+	}
+	for _, in := range f.Certificates {
+		a := oauth.CertificateAuthority{Name: in.CAFile}
+		if in.CAFile == "" {
+			return errors.New("certificates: ca_file is missing")
+		}
+		var err error
+		if a.Roots, err = authorities(near(in.CAFile)); err != nil {
+			return fmt.Errorf("certificates: %w", err)
+		}
+		if a.MaxLifetime, err = lifetime(in.MaxLifetime); err != nil {
+			return fmt.Errorf("certificates of %q: %w", in.CAFile, err)
+		}
+		for _, r := range in.Agents {
+			a.Rules = append(a.Rules, oauth.CertificateRule{Agent: authz.AgentID(r.Agent), DNS: r.DNS, URI: r.URI, Email: r.Email, IP: r.IP, Subject: r.Subject})
+		}
+		c.Authorities = append(c.Authorities, a)
 	}
 	return nil
 }
