@@ -146,6 +146,8 @@ func startHint(err error) error {
 		return hinted(err, "restore log.key from its backup; replicas need the same file. If it is lost, name its public half (GET /v1/audit/key, or whatever was kept of it) under log.former_keys, and a new key is made")
 	case errors.Is(err, server.ErrKeyDiffers):
 		return hinted(err, "replicas share one log.key: copy the file that the others use. After a change of keys, name the public half of the one before under log.former_keys")
+	case errors.Is(err, server.ErrSealMissing):
+		return hinted(err, "restore seal.key from its backup, or give its text in %s; replicas need the same one. If it is lost, start once with keys.replace_lost: true", envSealKey)
 	case errors.Is(err, authz.ErrConflict):
 		return hinted(err, "another process serves this data directory; stop it, or choose another with --data")
 	}

@@ -139,6 +139,8 @@ type SealConfig struct {
 	// file holds the sealing key encrypted to the RSA key, and is of no use without the service.
 	KMS, Key string
 	Former   []string // files, or texts, of keys that sealed earlier
+	// ReplaceLost makes a file that is missing though something is sealed. See Config.ReplaceLost.
+	ReplaceLost bool
 }
 
 // LoadSealing returns the sealing key. If there is none yet and nothing is sealed, it draws one from
@@ -176,7 +178,11 @@ func LoadSealing(ctx context.Context, c SealConfig, store Store, rand io.Reader)
 
 func loadSealing(ctx context.Context, c SealConfig, form form, store Store, rand io.Reader) (*SealingKey, error) {
 	if c.Text != "" {
-		return ParseSealingKey(c.Text)
+		k, err := ParseSealingKey(c.Text)
+		if err != nil {
+			return nil, fmt.Errorf("reading the sealing key from the environment: %w", err)
+		}
+		return k, nil
 	}
 	k, err := readSealing(c.File, form)
 	if !errors.Is(err, authz.ErrNotFound) {
@@ -186,7 +192,7 @@ func loadSealing(ctx context.Context, c SealConfig, form form, store Store, rand
 	if err != nil {
 		return nil, fmt.Errorf("looking for sealed signing keys: %w", err)
 	}
-	if len(sealed) > 0 {
+	if len(sealed) > 0 && !c.ReplaceLost {
 		return nil, fmt.Errorf("%w: %d of them, no file %s", ErrSealMissing, len(sealed), c.File)
 	}
 	if k, err = NewSealingKey(rand); err != nil {

@@ -69,6 +69,9 @@ func (s *Server) besideOAuth(h http.Handler) http.Handler {
 	})
 }
 
+// ErrSealMissing is why a service does not start whose signing keys are sealed by a key that is not there.
+var ErrSealMissing = keyring.ErrSealMissing
+
 // newKeyring makes the ring of signing keys.
 func (s *Server) newKeyring(ctx context.Context, commit *committer) (*keyring.Ring, error) {
 	c := s.cfg.Keys
@@ -88,7 +91,7 @@ func (s *Server) newKeyring(ctx context.Context, commit *committer) (*keyring.Ri
 		}
 		cfg.External = append(cfg.External, x)
 	}
-	seal := keyring.SealConfig{Text: c.SealText, File: c.Seal, Former: c.Former}
+	seal := keyring.SealConfig{Text: c.SealText, File: c.Seal, Former: c.Former, ReplaceLost: c.ReplaceLost}
 	if seal.File == "" {
 		seal.File = filepath.Join(s.cfg.Data, "seal.key")
 	}
