@@ -38,6 +38,7 @@ type metadata struct {
 	KeyRotation           string   `json:"safeconduct_key_rotation_endpoint"`
 	HistoricalKeys        string   `json:"safeconduct_historical_keys_endpoint"`
 	ResponseTypes         []string `json:"response_types_supported"`
+	CodeChallenges        []string `json:"code_challenge_methods_supported"` // MCP clients trust no server that names none
 	GrantTypes            []string `json:"grant_types_supported"`
 	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
 	AuthAlgorithms        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
@@ -75,7 +76,7 @@ func (s *Server) metadata() ([]byte, error) {
 	m := metadata{
 		Issuer: s.cfg.Issuer, TokenEndpoint: at(tokenPath), IntrospectionEndpoint: at(introspectPath), RevocationEndpoint: at(revokePath),
 		KeySet: at(keySetPath), Enrolment: at("/oauth2/enroll"), KeyRotation: at("/oauth2/keys"), HistoricalKeys: at(historicalPath),
-		ResponseTypes: []string{}, GrantTypes: []string{grantClient, grantAssertion, grantExchange},
+		ResponseTypes: []string{}, CodeChallenges: []string{"S256"}, GrantTypes: []string{grantClient, grantAssertion, grantExchange},
 		AuthMethods: methods, AuthAlgorithms: algorithms,
 		IntrospectionMethods: append(slices.Clip(methods), "Bearer"), IntrospectionAuthAlgs: algorithms, IntrospectionAlgs: ourAlgorithms,
 		RevocationMethods: append(slices.Clip(methods), "Bearer"), RevocationAuthAlgs: algorithms,
