@@ -269,7 +269,7 @@ func TestUseOf(t *testing.T) {
 	if oauth.UseOf("a", "bc") == oauth.UseOf("ab", "c") {
 		t.Error("UseOf does not tell the issuer from the jti")
 	}
-	if oauth.UseOf("a", "b") != oauth.UseOf("a", "b") {
+	if again := oauth.UseOf("a", "b"); again != oauth.UseOf("a", "b") {
 		t.Error("UseOf differs from itself")
 	}
 	if oauth.UseOf("a", strings.Repeat("b", 1000)) == oauth.UseOf("a", strings.Repeat("b", 1001)) {
