@@ -62,7 +62,7 @@ func (a *Agent) Secretless(resource string) (*Secretless, error) {
 
 // RoundTrip sends the request, or what it must be instead.
 func (s *Secretless) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodPost {
+	if req.Method == http.MethodPost && strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		m, err := s.agent.Metadata(req.Context())
 		if err != nil {
 			closeBody(req)
