@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"encoding/base64"
 	"errors"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +32,7 @@ func TestGolangJWT(t *testing.T) {
 				return ed25519.PublicKey(x), nil
 			case "EC P-256":
 				y := must(base64.RawURLEncoding.DecodeString(k.Y))
-				return &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}, nil
+				return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
 			}
 		}
 		return nil, errors.New("the key set has no such key")

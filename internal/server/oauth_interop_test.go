@@ -3,12 +3,35 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
+
+// agents of examples/agentdojo that the clients act as.
+const (
+	banker = "banking.gpt-4o-2024-05-13"
+	teller = "banking.gpt-3.5-turbo-0125"
+	clerk  = "workspace.gpt-4o-2024-05-13"
+)
+
+// privateJWK returns the JWK of a private key (RFC 8037, section 2; RFC 7518, section 6.2).
+func privateJWK(key crypto.Signer) object {
+	var d []byte
+	switch k := key.(type) {
+	case ed25519.PrivateKey:
+		d = k.Seed()
+	case *ecdsa.PrivateKey:
+		d = must(k.Bytes())
+	}
+	return publicJWK(key).but("d", base64.RawURLEncoding.EncodeToString(d))
+}
 
 // OAuth clients that nobody here wrote (npm openid-client, oauth4webapi, jose) discover the server,
 // authenticate, prove possession of keys, exchange, introspect, revoke and register.
@@ -23,7 +46,7 @@ func TestOAuthClients(t *testing.T) {
 	}
 	for _, alg := range []string{"EdDSA", "ES256"} {
 		t.Run(alg, func(t *testing.T) {
-			cfg := agentdojo(t)
+			cfg := load(t, "../../examples/agentdojo/safeconduct.yaml")
 			cfg.OAuth.Registration, cfg.OAuth.Algorithm = true, alg
 			register := filepath.Join(t.TempDir(), "register.cedar")
 			if err := os.WriteFile(register, []byte(`@id("register")
@@ -34,8 +57,8 @@ permit (principal is Agent, action == Action::"client.register", resource) when 
 			cfg.Organisation.Policies = []string{"../../examples/agentdojo/policies/10-functions.cedar", register}
 			s := start(t, cfg)
 			client := func(id string) map[string]any {
-				a := s.enrol(id, alg)
-				return map[string]any{"id": id, "jwk": a.jwk(), "kid": a.key.Key().ID}
+				p := s.party(id, alg)
+				return map[string]any{"id": id, "jwk": privateJWK(p.key), "kid": p.kid}
 			}
 			setup, err := json.Marshal(map[string]any{
 				"issuer": s.URL(), "alice": client(banker), "bob": client(teller), "carol": clerk, "enrolment": s.enrolment(clerk),

@@ -129,6 +129,14 @@ type party struct {
 	nonce        string // the newest that the server gave
 }
 
+// enrolment returns a fresh enrolment token for an agent.
+func (r *running) enrolment(id string) string {
+	r.Helper()
+	var e struct{ Token string }
+	r.into(r.do("POST", "/v1/agents/"+id+"/enrolment", adminToken, `{"why":"test"}`), &e)
+	return e.Token
+}
+
 // party enrols an agent with a new key of the algorithm.
 func (r *running) party(id, alg string) *party {
 	r.Helper()
