@@ -319,3 +319,15 @@ certificates:
 	s.state("clerk", "suspended")
 	wantError(t, s.by(pool, c.client(clerk)).overTLS("clerk"), 401, "invalid_client")
 }
+
+// The certificates that docs/passports.md shows are read, and its rules are rules.
+func TestCertificatesExample(t *testing.T) {
+	dir := folder(t, map[string]string{"workloads.yaml": fenced(t, page(t, "passports.md"), "yaml", "certificates:"), "agents-ca.pem": pemOf(newCertifier().root)})
+	var c oauth.ClientConfig
+	if err := server.LoadWorkloads(filepath.Join(dir, "workloads.yaml"), &c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := oauth.New(oauth.Config{Issuer: "https://as.example", Clients: c}); err != nil || len(c.Authorities) != 1 || len(c.Authorities[0].Rules) != 3 {
+		t.Errorf("authorities %+v: %v", c.Authorities, err)
+	}
+}
