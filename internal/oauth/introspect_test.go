@@ -143,8 +143,19 @@ func TestRevokedCredential(t *testing.T) {
 	h.set(func() {
 		h.creds = append(h.creds, &oauth.Credential{Agent: "alice", ID: m.key.Key().ID, Key: m.key.Key(), CreatedAt: h.now})
 	})
-	if !r.introspect(m.token(r).Token).Active {
+	next := m.token(r).Token
+	if !r.introspect(next).Active {
 		t.Error("a token that was got by the next key is not active")
+	}
+	h.advance(100 * time.Millisecond) // and still
+	h.set(func() {
+		c := *h.creds[len(h.creds)-1]
+		c.RevokedAt = h.now
+		h.creds[len(h.creds)-1] = &c
+		h.epochs["alice"]++
+	})
+	if r.introspect(next).Active {
+		t.Error("the token is active though the next key is revoked, too")
 	}
 }
 
