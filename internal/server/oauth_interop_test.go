@@ -14,8 +14,10 @@ import (
 	"testing"
 )
 
-// agents of examples/agentdojo that the clients act as.
+// The example organisation, and agents of it.
 const (
+	agentdojo = "../../examples/agentdojo/safeconduct.yaml"
+
 	banker = "banking.gpt-4o-2024-05-13"
 	teller = "banking.gpt-3.5-turbo-0125"
 	clerk  = "workspace.gpt-4o-2024-05-13"
@@ -46,7 +48,7 @@ func TestOAuthClients(t *testing.T) {
 	}
 	for _, alg := range []string{"EdDSA", "ES256"} {
 		t.Run(alg, func(t *testing.T) {
-			cfg := load(t, "../../examples/agentdojo/safeconduct.yaml")
+			cfg := load(t, agentdojo)
 			cfg.OAuth.Registration, cfg.OAuth.Algorithm = true, alg
 			register := filepath.Join(t.TempDir(), "register.cedar")
 			if err := os.WriteFile(register, []byte(`@id("register")

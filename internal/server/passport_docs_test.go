@@ -44,13 +44,11 @@ func fenced(t *testing.T, page, language, mark string) string {
 // The table of docs/passports.md names every claim that a passport can have, its example has them all,
 // and neither has another.
 func TestPassportClaims(t *testing.T) {
-	s := start(t, agentdojo(t))
-	bob := s.enrol(teller, "EdDSA")
-	first := s.enrol(banker, "EdDSA").passport("see-accounts read-files", "may_act", teller, "txn", "t-1",
-		"authorization_details", `[{"type":"capability","identifier":"read-files","limits":{"class":"internal"}}]`)
+	s := start(t, load(t, agentdojo))
+	first := s.party(banker, "EdDSA").token("see-accounts read-files", "may_act", teller, "txn", "t-1",
+		"authorization_details", `[{"type":"capability","identifier":"read-files","limits":{"class":"internal"}}]`).Token
 	claims := map[string]json.RawMessage{}
-	got := bob.post("/oauth2/token", url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"},
-		"subject_token": {first}, "subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}, "may_act": {clerk}})
+	got := s.party(teller, "EdDSA").exchange(first, "", "may_act", clerk).send()
 	var answer struct {
 		Token string `json:"access_token"`
 	}
@@ -93,7 +91,7 @@ func TestPassportClaims(t *testing.T) {
 
 // What the metadata names stands on the page about passports.
 func TestPassportEndpoints(t *testing.T) {
-	cfg := agentdojo(t)
+	cfg := load(t, agentdojo)
 	cfg.OAuth.Registration = true
 	s := start(t, cfg)
 	text := page(t, "passports.md")
@@ -139,7 +137,7 @@ func TestWorkloadsExample(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cfg := agentdojo(t)
+	cfg := load(t, agentdojo)
 	cfg.OAuth.Workloads = file
 	s := start(t, cfg)
 	agent := `{"owner":"shop","purpose":"household-banking","version":"1","capabilities":["see-accounts"],"why":"test"}`
