@@ -34,6 +34,9 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 		if err := loadWorkloads(c.Workloads, &clients); err != nil {
 			return nil, err
 		}
+		if len(clients.Authorities) > 0 && !s.cfg.TLS.ClientCertificates {
+			return nil, authz.Errorf(authz.ErrInvalid, "%s: certificates need tls.client_certificates", c.Workloads)
+		}
 	}
 	return oauth.New(oauth.Config{
 		Issuer:      s.publicURL(),

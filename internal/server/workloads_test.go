@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -289,6 +290,11 @@ certificates:
       - {agent: clerk, dns: clerk.agents.example.com}
       - {agent: helper, subject: "CN=helper,O=Example"}
 `}), "workloads.yaml")
+	deaf := cfg
+	deaf.TLS.ClientCertificates, deaf.Data = false, t.TempDir()
+	if _, err := server.New(t.Context(), deaf, "test", slog.New(slog.DiscardHandler)); !errors.Is(err, authz.ErrInvalid) || !strings.Contains(err.Error(), "tls.client_certificates") {
+		t.Errorf("a service that asks for no certificates: %v, want invalid", err)
+	}
 	s := start(t, cfg).by(pool)
 	clerk := x509.Certificate{DNSNames: []string{"clerk.agents.example.com"}}
 	for id, tmpl := range map[string]x509.Certificate{"clerk": clerk, "helper": {Subject: pkix.Name{CommonName: "helper", Organization: []string{"Example"}}}} {
