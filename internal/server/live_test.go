@@ -85,7 +85,7 @@ func TestPassportsAndSchedules(t *testing.T) {
 		p.nonce, h.nonce = "", ""
 	}
 
-	for _, before := range []time.Duration{7 * time.Minute, 301 * time.Second, 5 * time.Minute, 299 * time.Second, time.Minute, 20 * time.Second, 7 * time.Second} {
+	for _, before := range []time.Duration{7 * time.Minute, 301 * time.Second, 5 * time.Minute, 299 * time.Second, time.Minute, 20 * time.Second, 10 * time.Second} {
 		until(before)
 		g := p.token("read-ledger close-books", "may_act", "helper")
 		exp := expiry(t, g.Token)
@@ -106,7 +106,7 @@ func TestPassportsAndSchedules(t *testing.T) {
 	until(2 * time.Minute)
 	access, alone := p.token("read-ledger close-books").Token, p.token("read-ledger").Token
 	carries(t, p, "before closing", access, "close-books read-ledger")
-	until(3 * time.Second)
+	until(4900 * time.Millisecond)
 	carries(t, p, "just before closing", access, "close-books read-ledger")
 	// What would end at once is not given out.
 	late := p.token("read-ledger close-books")
