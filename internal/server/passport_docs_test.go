@@ -186,3 +186,21 @@ func TestIssuedDocumented(t *testing.T) {
 		}
 	}
 }
+
+// The policies of docs/passports.md are policies of an organisation.
+func TestPassportPolicies(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	for _, m := range regexp.MustCompile("(?s)```cedar\n(.*?)```").FindAllStringSubmatch(page(t, "passports.md"), -1) {
+		n++
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.cedar", n)), []byte(m[1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n < 3 {
+		t.Fatalf("the page has %d blocks of policies, want at least 3", n)
+	}
+	cfg := agentdojo(t)
+	cfg.Organisation.Policies = []string{filepath.Join(dir, "*.cedar")}
+	start(t, cfg)
+}
