@@ -200,7 +200,7 @@ func TestPassportPolicies(t *testing.T) {
 	if n < 3 {
 		t.Fatalf("the page has %d blocks of policies, want at least 3", n)
 	}
-	cfg := agentdojo(t)
+	cfg := load(t, agentdojo)
 	cfg.Organisation.Policies = []string{filepath.Join(dir, "*.cedar")}
 	start(t, cfg)
 }
