@@ -254,7 +254,7 @@ func TestNarrowsGrantsNoMore(t *testing.T) {
 			}
 		}
 	})
-	if narrower < 10 {
+	if narrower < 10 && !testing.Short() { // which draws a few only
 		t.Errorf("%d details were narrower, which tells little", narrower)
 	}
 }

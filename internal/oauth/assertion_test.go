@@ -278,8 +278,11 @@ func TestUseOf(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	if got, want := newDesk(t, nil).server.Methods(), []string{"private_key_jwt", "self_signed_tls_client_auth"}; !slices.Equal(got, want) {
-		t.Errorf("methods = %q, want %q", got, want)
+	for asked, want := range map[bool][]string{false: {"private_key_jwt"}, true: {"private_key_jwt", "self_signed_tls_client_auth"}} {
+		d := newDesk(t, func(_ *desk, c *oauth.Config) { c.Clients.Certificates = asked })
+		if got := d.server.Methods(); !slices.Equal(got, want) {
+			t.Errorf("clients are asked for certificates: %v; methods = %q, want %q", asked, got, want)
+		}
 	}
 }
 

@@ -22,6 +22,10 @@ type ClientConfig struct {
 	// can then be impersonated here, which is why its revision demands the issuer; leave it off.
 	TokenURLAudience bool
 
+	// Certificates says that clients are asked for certificates in the TLS handshake. Only then the
+	// metadata names what is done by them.
+	Certificates bool
+
 	// Workloads are issuers of tokens by which agents may authenticate.
 	Workloads []WorkloadIssuer
 
@@ -116,12 +120,19 @@ const (
 
 // methods returns the values of token_endpoint_auth_methods_supported (RFC 8414).
 func (c *clients) methods() []string {
-	m := []string{methodKey, methodSelfSigned}
+	m := []string{methodKey}
+	if len(c.domains) > 0 {
+		m = append(m, methodSPIFFEJWT)
+	}
+	if !c.cfg.Clients.Certificates {
+		return m
+	}
+	m = append(m, methodSelfSigned)
 	if len(c.authorities) > 0 {
 		m = append(m, methodTLS)
 	}
 	if len(c.domains) > 0 {
-		m = append(m, methodSPIFFEJWT, methodSPIFFEX509)
+		m = append(m, methodSPIFFEX509)
 	}
 	return m
 }

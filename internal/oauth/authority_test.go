@@ -81,6 +81,7 @@ var certified = []oauth.CertificateRule{
 // certifiedDesk is a desk that trusts an authority's certificates of at most an hour.
 func certifiedDesk(t testing.TB, p *pki, more ...oauth.CertificateAuthority) *desk {
 	d := newDesk(t, func(_ *desk, c *oauth.Config) {
+		c.Clients.Certificates = true
 		c.Clients.Authorities = append(more, oauth.CertificateAuthority{Name: "agents.pem", Roots: p.roots(), Rules: certified, MaxLifetime: time.Hour})
 	})
 	for _, id := range []string{"orders", "batch", "mail", "edge"} {

@@ -313,6 +313,32 @@ func TestSignedIntrospection(t *testing.T) {
 	}
 }
 
+// The log's time follows the clock that is ahead. What was revoked, and what was used, is not
+// forgotten before it has expired by the right one.
+func TestClockAhead(t *testing.T) {
+	h := newHouse(t, 1, nil)
+	r := h.replicas[0]
+	m := h.member("alice", "pay", "read-mail")
+	first, form := m.token(r), m.form("grant_type", "client_credentials")
+	ask := func() *outcome { return r.post("/oauth2/token", form, "DPoP", m.proofFor(m.nonce[r])) }
+	if out := ask(); out.Token == "" {
+		t.Fatalf("a token by an assertion: %d %s", out.Status, out.Body)
+	}
+	if out := r.post("/oauth2/revoke", m.form("token", first.Token)); out.Status != 200 {
+		t.Fatalf("revoking: %d %s", out.Status, out.Body)
+	}
+	last := h.entries()[len(h.entries())-1]
+	ahead := audit.Entry{Seq: last.Seq + 1, At: last.At.Add(time.Hour), Kind: audit.StatusBlock, Actor: "safeconduct", Body: json.RawMessage(`{"size":65536,"writer":"00"}`)}
+	if err := r.server.Apply(t.Context(), ahead); err != nil {
+		t.Fatal(err)
+	}
+	h.advance(2 * time.Second)
+	if out := r.introspect(first.Token); out.Active {
+		t.Error("a revoked token is active again")
+	}
+	wantError(t, "an assertion that was used", ask(), 401, "invalid_client")
+}
+
 func TestRevocation(t *testing.T) {
 	h := newHouse(t, 2, nil)
 	r := h.replicas[0]

@@ -80,7 +80,7 @@ func (s *Server) metadata() ([]byte, error) {
 		AuthMethods: methods, AuthAlgorithms: algorithms,
 		IntrospectionMethods: append(slices.Clip(methods), "Bearer"), IntrospectionAuthAlgs: algorithms, IntrospectionAlgs: ourAlgorithms,
 		RevocationMethods: append(slices.Clip(methods), "Bearer"), RevocationAuthAlgs: algorithms,
-		ProofAlgorithms: algorithms, DetailsTypes: []string{authz.DetailType}, CertificateBound: true,
+		ProofAlgorithms: algorithms, DetailsTypes: []string{authz.DetailType}, CertificateBound: s.cfg.Clients.Certificates,
 		ClientDocuments: s.cfg.Clients.Documents, ProtectedResources: s.audience,
 		SubjectTypes: []string{"public"}, IDTokenAlgorithms: ourAlgorithms, AccessTokenAlgorithms: ourAlgorithms,
 	}
@@ -96,7 +96,7 @@ var ourAlgorithms = []string{"EdDSA", "ES256"}
 func (s *Server) resource() ([]byte, error) {
 	return json.Marshal(resource{
 		Resource: s.cfg.Issuer, Servers: []string{s.cfg.Issuer}, Name: "Safeconduct", KeySet: s.cfg.Issuer + keySetPath, Methods: []string{"header"},
-		DetailsTypes: []string{authz.DetailType}, ProofAlgorithms: algorithms, ProofRequired: !s.cfg.AllowBearer, CertificateBound: true,
+		DetailsTypes: []string{authz.DetailType}, ProofAlgorithms: algorithms, ProofRequired: !s.cfg.AllowBearer, CertificateBound: s.cfg.Clients.Certificates,
 	})
 }
 

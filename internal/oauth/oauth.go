@@ -274,7 +274,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.nonces.init(cfg.Rand); err != nil {
 		return nil, err
 	}
-	s.state.init()
+	s.state.init(cfg.Now)
 	s.verified.init()
 	if s.handler, err = s.newHandler(); err != nil {
 		return nil, err

@@ -121,6 +121,7 @@ func spiffeDesk(t testing.TB, p *trust) (*desk, string) {
 	file := filepath.Join(t.TempDir(), "bundle.json")
 	p.save(file)
 	d := newDesk(t, func(_ *desk, c *oauth.Config) {
+		c.Clients.Certificates = true
 		c.Clients.SPIFFE = []oauth.TrustDomain{{Name: "example.org", BundleFile: file, Paths: paths}}
 	})
 	for _, id := range []string{"orders", "batch", "a1", "suspended"} {
@@ -153,7 +154,7 @@ func TestJWTSVID(t *testing.T) {
 		wantClient(t, d.assert(text), want, want, "spiffe_jwt") // with the type of RFC 7523
 		wantClient(t, d.post("/workload", url.Values{"assertion": {text}}), want, want, "spiffe_jwt")
 	}
-	if got, want := d.server.Methods(), []string{"private_key_jwt", "self_signed_tls_client_auth", "spiffe_jwt", "spiffe_x509"}; !slices.Equal(got, want) {
+	if got, want := d.server.Methods(), []string{"private_key_jwt", "spiffe_jwt", "self_signed_tls_client_auth", "spiffe_x509"}; !slices.Equal(got, want) {
 		t.Errorf("methods = %q, want %q", got, want)
 	}
 }

@@ -16,6 +16,7 @@ import (
 // state is what the log says of tokens and assertions. Nothing in it outlives a token by more than
 // grace, so that it is not stored: whoever starts reads the last minutes of the log and knows it.
 type state struct {
+	now      func() time.Time
 	mu       sync.RWMutex
 	asOf     int64 // number of the newest entry that is in it
 	pruned   int64 // minute, since 1970, of the entries up to which it has been pruned
@@ -57,7 +58,8 @@ const grace = 2 * 60
 // bucketSpan is for how many seconds assertions that expire are kept together.
 const bucketSpan = 64
 
-func (t *state) init() {
+func (t *state) init(now func() time.Time) {
+	t.now = now
 	t.used, t.noted = map[int64]map[[16]byte]struct{}{}, map[[16]byte]int64{}
 	t.revoked, t.children, t.blocks = map[tokenID]int64{}, map[tokenID][]child{}, map[int64]*block{}
 }
@@ -106,13 +108,14 @@ func (t *state) begins(e *audit.Entry) bool {
 	t.asOf = e.Seq
 	if minute := e.At.Unix() / 60; minute > t.pruned {
 		t.pruned = minute
-		t.prune(e.At.Unix() - grace)
+		// The log's time runs ahead if a clock of some replica does: what still matters by our own is
+		// kept. Those whose clocks are right all keep what has not expired, and so judge alike.
+		t.prune(min(e.At.Unix(), t.now().Unix()) - grace)
 	}
 	return true
 }
 
-// prune forgets what mattered only before a moment. It goes by the times of entries, which are the
-// same for every replica.
+// prune forgets what mattered only before a moment.
 func (t *state) prune(before int64) {
 	for span := range t.used {
 		if (span+1)*bucketSpan <= before {

@@ -27,6 +27,7 @@ func TestFAPI2ClientCredentials(t *testing.T) {
 	cfg := passports(t)
 	var pool *x509.CertPool
 	cfg.TLS, pool = certificate(t)
+	cfg.TLS.ClientCertificates = true
 	s := start(t, cfg)
 	s.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	first, second := s.party("clerk", "EdDSA"), s.party("helper", "ES256")

@@ -26,6 +26,7 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 	c := s.cfg.OAuth
 	clients := oauth.ClientConfig{
 		TokenURLAudience: c.TokenURLAudience,
+		Certificates:     s.cfg.TLS.ClientCertificates,
 		Documents:        c.Documents,
 		Registration:     c.Registration,
 		Registrations:    s.agents,

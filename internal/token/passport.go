@@ -77,7 +77,7 @@ type Conduct struct {
 // A History is where the record of the conduct is, and what it must hash to.
 type History struct {
 	URI    string `json:"uri"`    // may be relative to the issuer, to be short
-	Digest string `json:"digest"` // SHA-256 in base64url
+	Digest string `json:"digest"` // root of the log's tree, SHA-256 in base64, as in its checkpoint
 	Size   int64  `json:"size"`
 }
 
