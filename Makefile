@@ -36,6 +36,9 @@ bench: ## run the benchmarks that need no server
 versus: ## measure the server and OPA side by side
 	bench/run.sh
 
+tokens: ## measure passports and introspection
+	bench/tokens.sh
+
 demo: ## run the demo and leave the server running
 	go run ./cmd/safeconduct demo
 
@@ -45,4 +48,4 @@ ci: ## everything that must hold before a change is accepted
 clean: ## remove what was built
 	rm -rf dist
 
-.PHONY: help build test race postgres lint vuln fuzz bench versus demo ci clean
+.PHONY: help build test race postgres lint vuln fuzz bench versus tokens demo ci clean

@@ -2,7 +2,7 @@
 # Measures the authorization server: passports issued and introspections answered a second, and the
 # processor time of each.
 #
-#   bench/tokens.sh [options of bench/tokens: -agents 100 -conns 64 -requests 20000 -rounds 3]
+#   bench/tokens.sh [options of bench/tokens: -agents 100 -conns 128 -requests 20000 -rounds 3]
 #
 # It serves bench/fixture's organisation on SQLite, with one core for the server and the rest of the
 # machine for the generator, as far as taskset is there and there is more than one.

@@ -3,7 +3,7 @@
 // nonce, judged by the policies and recorded before it is answered; and introspection by an
 // enforcement point.
 //
-//	tokens -url URL -pid PID -admin FILE -pep FILE [-agents 100 -conns 64 -requests 20000]
+//	tokens -url URL -pid PID -admin FILE -pep FILE [-agents 100 -conns 128 -requests 20000]
 //
 // All requests are signed before anything is measured, so that the generator leaves the machine to
 // the server. Processor time is that of the server's process as the kernel counts it: divided by the
@@ -65,7 +65,7 @@ func run() error {
 	agents := flag.Int("agents", 100, "agents that ask by turns")
 	requests := flag.Int("requests", 20000, "passports to ask for in a turn")
 	rounds := flag.Int("rounds", 3, "turns")
-	flag.IntVar(&b.conns, "conns", 64, "connections")
+	flag.IntVar(&b.conns, "conns", 128, "connections")
 	flag.StringVar(&b.algorithm, "alg", "EdDSA", "of the agents' keys: EdDSA or ES256")
 	flag.Parse()
 	for _, f := range []struct {
