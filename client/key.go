@@ -8,15 +8,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/keyfile"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
@@ -47,22 +44,13 @@ func LoadKey(file string) (crypto.Signer, error) {
 }
 
 func readKeyFile(name string) (*keyFile, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := keyfile.Read(name, maxKeyFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, authz.Errorf(authz.ErrNotFound, "no key file %s", name)
-	} else if err != nil {
-		return nil, fmt.Errorf("opening the key: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("opening the key: %w", err)
-	}
-	if perm := info.Mode().Perm(); runtime.GOOS != "windows" && perm&0o077 != 0 { // Windows has no such bits
-		return nil, authz.Errorf(authz.ErrInvalid, "%s may be read by others (mode %04o): chmod 600 it", name, perm)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
+	case errors.Is(err, keyfile.ErrExposed), errors.Is(err, keyfile.ErrTooLarge):
+		return nil, authz.Errorf(authz.ErrInvalid, "%w", err)
+	case err != nil:
 		return nil, fmt.Errorf("reading the key: %w", err)
 	}
 	defer clear(b)
@@ -153,48 +141,16 @@ func (k *keyFile) save(name string, isNew bool) error {
 		return err
 	}
 	defer clear(text)
-	dir := filepath.Dir(name)
-	tmp, err := os.CreateTemp(dir, ".key-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("saving the key: %w", err)
+	put := keyfile.Replace
+	if isNew {
+		put = keyfile.Create
 	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(text)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	switch {
-	case err != nil:
-	case isNew: // a link never replaces another file, as a rename does
-		if err = os.Link(tmp.Name(), name); errors.Is(err, fs.ErrExist) {
-			return authz.Errorf(authz.ErrConflict, "%s exists", name)
-		}
-	default:
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
+	if err = put(name, text); errors.Is(err, fs.ErrExist) {
+		return authz.Errorf(authz.ErrConflict, "%s exists", name)
+	} else if err != nil {
 		return fmt.Errorf("saving the key: %w", err)
 	}
 	return nil
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // where directories cannot be synced
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // generate draws a key: "EdDSA", which "" means, or "ES256".

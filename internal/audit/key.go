@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/keyfile"
 )
 
 // A Key signs checkpoints: an Ed25519 key of a C2SP signed note, named after the log's origin.
@@ -64,22 +63,13 @@ func ParseKey(private string) (*Key, error) {
 
 // LoadKey reads a key file. A file that others may read is refused.
 func LoadKey(path string) (*Key, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := keyfile.Read(path, 4096)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, authz.Errorf(authz.ErrNotFound, "no log key in %s", path)
-	} else if err != nil {
-		return nil, fmt.Errorf("opening the log's key: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("opening the log's key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, authz.Errorf(authz.ErrInvalid, "%s may be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 4096))
-	if err != nil {
+	case errors.Is(err, keyfile.ErrExposed), errors.Is(err, keyfile.ErrTooLarge):
+		return nil, authz.Errorf(authz.ErrInvalid, "%w", err)
+	case err != nil:
 		return nil, fmt.Errorf("reading the log's key: %w", err)
 	}
 	k, err := ParseKey(strings.TrimSuffix(string(b), "\n"))
@@ -92,32 +82,10 @@ func LoadKey(path string) (*Key, error) {
 // Save writes the key to a new file that only its owner can read. It returns authz.ErrConflict if
 // the file exists. After a crash the file is whole or not there.
 func (k *Key) Save(path string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".logkey-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("saving the log's key: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(k.private + "\n")
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("saving the log's key: %w", err)
-	}
-	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) { // unlike a rename, never over another key
+	err := keyfile.Create(path, []byte(k.private+"\n"))
+	if errors.Is(err, fs.ErrExist) {
 		return authz.Errorf(authz.ErrConflict, "%s exists", path)
 	} else if err != nil {
-		return fmt.Errorf("saving the log's key: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("saving the log's key: %w", err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("saving the log's key: %w", err)
 	}
 	return nil

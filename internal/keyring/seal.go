@@ -12,11 +12,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/keyfile"
 )
 
 // A Sealer protects private keys at rest. What is sealed with some associated data can be opened with
@@ -219,23 +218,14 @@ var plainForm = form{
 
 // readSealing reads a file. One that others may read is refused; authz.ErrNotFound if there is none.
 func readSealing(path string, form form) (*SealingKey, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := keyfile.Read(path, 8192)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, authz.Errorf(authz.ErrNotFound, "no sealing key in %s", path)
-	} else if err != nil {
-		return nil, authz.Errorf(authz.ErrInvalid, "opening the sealing key: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("opening the sealing key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, authz.Errorf(authz.ErrInvalid, "%s may be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 8192))
-	if err != nil {
-		return nil, fmt.Errorf("reading the sealing key: %w", err)
+	case errors.Is(err, keyfile.ErrExposed), errors.Is(err, keyfile.ErrTooLarge):
+		return nil, authz.Errorf(authz.ErrInvalid, "%w", err)
+	case err != nil:
+		return nil, authz.Errorf(authz.ErrInvalid, "reading the sealing key: %w", err)
 	}
 	k, err := form.read(strings.TrimSpace(string(b)))
 	if err != nil {
@@ -246,40 +236,16 @@ func readSealing(path string, form form) (*SealingKey, error) {
 
 // saveSealing writes k to a new file that only its owner can read. It returns authz.ErrConflict if the
 // file exists. After a crash the file is whole or not there.
-func saveSealing(path string, k *SealingKey, form form) (err error) {
+func saveSealing(path string, k *SealingKey, form form) error {
 	text, err := form.write(k)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil && !errors.Is(err, authz.ErrConflict) {
-			err = fmt.Errorf("saving the sealing key: %w", err)
-		}
-	}()
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".sealing-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(text + "\n")
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) { // unlike a rename, never over another key
+	err = keyfile.Create(path, []byte(text+"\n"))
+	if errors.Is(err, fs.ErrExist) {
 		return authz.Errorf(authz.ErrConflict, "%s exists", path)
 	} else if err != nil {
-		return err
+		return fmt.Errorf("saving the sealing key: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return nil
 }
