@@ -245,7 +245,7 @@ func TestPassportOnlyNarrows(t *testing.T) {
 			t.Fatalf("%+v at %v\nwith %+v: %s; without: %s\n%s\n%s", req, at, with.Observed.Passport, decisions[0].Code, decisions[1].Code, b.String(), text.String())
 		}
 	})
-	if allowed == 0 {
+	if allowed == 0 && !testing.Short() { // which draws a few only
 		t.Error("nothing was ever allowed, which tells nothing")
 	}
 }
