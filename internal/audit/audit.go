@@ -36,7 +36,8 @@ const (
 	KeyPut          Kind = "key.put"        // one of our own signing keys changed its state; public parts only
 	TokenIssued     Kind = "token.issued"   // what was granted, under which conditions; the digest of the token, never the token
 	TokenRevoked    Kind = "token.revoked"
-	StatusBlock     Kind = "status.block" // a process draws the next block of status list indexes
+	AssertionUsed   Kind = "assertion.used" // a single-use assertion was good for something else than a token
+	StatusBlock     Kind = "status.block"   // a process draws the next block of status list indexes
 	ServiceStarted  Kind = "service.started"
 	ServiceStopping Kind = "service.stopping"
 	Heartbeat       Kind = "log.heartbeat"

@@ -72,6 +72,7 @@ func newDesk(t testing.TB, edit func(*desk, *oauth.Config)) *desk {
 	if d.server, err = oauth.New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	d.book.apply = d.server.Apply
 	mux := http.NewServeMux()
 	mux.Handle("/", d.server.Handler())
 	mux.HandleFunc("POST /authenticate", func(w http.ResponseWriter, r *http.Request) {
@@ -302,7 +303,8 @@ func wantRefused(t *testing.T, got who, status int, code, description string) {
 
 // A book is a registry in memory: Agents, Enrolment, Registrations, Judge and Log of a server.
 type book struct {
-	now func() time.Time
+	now   func() time.Time
+	apply func(context.Context, audit.Entry) error // of the server
 
 	mu            sync.Mutex
 	agents        map[authz.AgentID]*authz.Agent
@@ -456,11 +458,18 @@ func (b *book) Judge(reqs []authz.Request, _ time.Time) ([]authz.Decision, []aud
 
 func (b *book) Generation() (int64, int64) { return 1, 1 }
 
-func (b *book) CommitAll(_ context.Context, drafts ...audit.Draft) (int64, error) {
+func (b *book) CommitAll(ctx context.Context, drafts ...audit.Draft) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.recorded += len(drafts)
-	return 1, nil
+	first := int64(b.recorded + 1)
+	var verdict error
+	for _, d := range drafts {
+		b.recorded++
+		if err := b.apply(ctx, audit.Entry{Seq: int64(b.recorded), At: b.now(), Kind: d.Kind, Actor: d.Actor, Body: d.Body}); err != nil && verdict == nil {
+			verdict = err
+		}
+	}
+	return first, verdict
 }
 
 // flip changes a signature.

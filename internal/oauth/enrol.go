@@ -108,7 +108,7 @@ func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.consume(cl.Use); err != nil { // before anything is said to who only seems to be the agent
+	if err := s.consume(r.Context(), "agent:"+string(cl.Agent.ID), cl.Use); err != nil { // before anything is said to who only seems to be the agent
 		return err
 	}
 	if cl.Since.IsZero() {

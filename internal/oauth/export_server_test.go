@@ -6,7 +6,7 @@ import (
 )
 
 // Kept is how much the server remembers of what the log said.
-type Kept struct{ Used, Noted, Revoked, Children, Blocks int }
+type Kept struct{ Used, Revoked, Children, Blocks int }
 
 // Kept returns how much there is.
 func (s *Server) Kept() (k Kept) {
@@ -16,7 +16,7 @@ func (s *Server) Kept() (k Kept) {
 	for _, bucket := range t.used {
 		k.Used += len(bucket)
 	}
-	k.Noted, k.Revoked, k.Children, k.Blocks = len(t.noted), len(t.revoked), len(t.children), len(t.blocks)
+	k.Revoked, k.Children, k.Blocks = len(t.revoked), len(t.children), len(t.blocks)
 	return k
 }
 

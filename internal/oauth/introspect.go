@@ -109,7 +109,7 @@ func (s *Server) asker(r *http.Request, form url.Values) (asker, error) {
 	if err != nil {
 		return nobody, err
 	}
-	if err := s.consume(client.Use); err != nil {
+	if err := s.consume(r.Context(), "agent:"+string(client.Agent.ID), client.Use); err != nil {
 		return nobody, err
 	}
 	return asker{name: client.ID, client: client}, nil

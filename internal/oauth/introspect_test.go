@@ -339,6 +339,37 @@ func TestClockAhead(t *testing.T) {
 	wantError(t, "an assertion that was used", ask(), 401, "invalid_client")
 }
 
+// An assertion that was good for something else than a token is used up on every replica.
+func TestAssertionUsedElsewhere(t *testing.T) {
+	h := newHouse(t, 2, nil)
+	here, there := h.replicas[0], h.replicas[1]
+	m := h.member("alice", "pay", "read-mail")
+	text := m.token(there).Token // and a nonce of there
+	for name, use := range map[string]func(url.Values){
+		"introspection": func(form url.Values) {
+			if out := here.post("/oauth2/introspect", form); out.Status != 200 {
+				t.Errorf("introspection: %d %s", out.Status, out.Body)
+			}
+		},
+		"refused token": func(form url.Values) {
+			m.token(here) // for a nonce
+			h.set(func() { h.refuse = func(authz.Request, time.Time) string { return "not now" } })
+			wantError(t, "a refusal by policy", here.post("/oauth2/token", form, "DPoP", m.proofFor(m.nonce[here])), 400, "access_denied")
+			h.set(func() { h.refuse = nil })
+		},
+	} {
+		form := m.form("token", text, "grant_type", "client_credentials")
+		use(form)
+		h.settle()
+		form.Del("token")
+		wantError(t, "after "+name, there.post("/oauth2/token", form, "DPoP", m.proofFor(m.nonce[there])), 401, "invalid_client")
+		wantError(t, "after "+name+", introspection", there.post("/oauth2/introspect", form), 401, "invalid_client")
+	}
+	if len(h.of(audit.AssertionUsed)) == 0 {
+		t.Error("no entry says that an assertion was used")
+	}
+}
+
 func TestRevocation(t *testing.T) {
 	h := newHouse(t, 2, nil)
 	r := h.replicas[0]

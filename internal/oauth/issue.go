@@ -141,16 +141,14 @@ func (s *Server) lost(c *Client) bool {
 // clientRevoked answers a client whose credential was revoked while it was being served.
 var clientRevoked = noClient("the credential was revoked meanwhile")
 
-// denied records that nothing was granted and returns the error that says why. The assertions are
-// used up, as far as this process can see to it.
+// denied records that nothing was granted, which uses up the assertions, and returns the error that
+// says why.
 func (s *Server) denied(ctx context.Context, o *order, drafts []audit.Draft, refused []Refusal) error {
-	if _, err := s.cfg.Log.CommitAll(ctx, drafts...); err != nil {
-		return err
+	if used, ok := usedDraft("agent:"+string(o.client.Agent.ID), o.uses); ok {
+		drafts = append(drafts, used)
 	}
-	for _, u := range o.uses {
-		if err := s.consume(u); err != nil && !errors.Is(err, errUsed) {
-			return err
-		}
+	if _, err := s.cfg.Log.CommitAll(ctx, drafts...); err != nil {
+		return notIssued(o, err)
 	}
 	e := &Error{Status: http.StatusBadRequest, Code: accessDenied, Description: "none of the capabilities is granted now"}
 	if len(refused) > 0 {
@@ -190,11 +188,7 @@ func (s *Server) issued(o *order, p *token.Passport, id tokenID, kid, text strin
 	if o.address.IsValid() {
 		rec.Address = o.address.String()
 	}
-	for _, u := range o.uses {
-		if u != nil {
-			rec.Uses = append(rec.Uses, RecordedUse{base64.RawURLEncoding.EncodeToString(u.Hash[:]), u.Until.Unix()})
-		}
-	}
+	rec.Uses = recordedUses(o.uses)
 	for i, a := range o.ancestors {
 		rec.Ancestors[i] = a.String()
 	}

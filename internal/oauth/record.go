@@ -72,14 +72,8 @@ func ParseIssued(body []byte) (*Issued, error) {
 
 // Append appends i's JSON form to b. It writes what encoding/json would, at a fraction of the cost.
 func (i *Issued) Append(b []byte) []byte {
-	b = append(b, `{"uses":[`...)
-	for n, u := range i.Uses {
-		b = append(comma(b, n), `{"hash":`...)
-		b = appendString(b, u.Hash)
-		b = append(b, `,"until":`...)
-		b = append(strconv.AppendInt(b, u.Until, 10), '}')
-	}
-	b = append(b, `],"jti":`...)
+	b = appendUses(b, i.Uses)
+	b = append(b, `,"jti":`...)
 	b = appendString(b, i.ID)
 	b = append(b, `,"iat":`...)
 	b = strconv.AppendInt(b, i.IssuedAt, 10)
@@ -193,20 +187,8 @@ type head struct {
 // parseHead reads the first members of a token.issued entry, exactly as Append writes them.
 func parseHead(body []byte) (h head, ok bool) {
 	p := prefix{rest: body}
-	p.skip(`{"uses":[`)
-	for n := 0; p.ok() && p.rest[0] != ']'; n++ {
-		var u Use
-		if n > 0 {
-			p.skip(`,`)
-		}
-		p.skip(`{"hash":`)
-		p.bytes(u.Hash[:])
-		p.skip(`,"until":`)
-		u.Until = time.Unix(p.number(), 0)
-		p.skip(`}`)
-		h.uses = append(h.uses, u)
-	}
-	p.skip(`],"jti":`)
+	h.uses = p.uses()
+	p.skip(`,"jti":`)
 	p.bytes(h.id[:])
 	p.skip(`,"iat":`)
 	p.number()
@@ -234,6 +216,55 @@ func parseHead(body []byte) (h head, ok bool) {
 	p.skip(`,"grant":`)
 	h.origin.grant = known(p.text())
 	return h, !p.bad && h.id.block() > 0
+}
+
+// uses reads the assertions that begin an entry.
+func (p *prefix) uses() (all []Use) {
+	p.skip(`{"uses":[`)
+	for n := 0; p.ok() && p.rest[0] != ']'; n++ {
+		var u Use
+		if n > 0 {
+			p.skip(`,`)
+		}
+		p.skip(`{"hash":`)
+		p.bytes(u.Hash[:])
+		p.skip(`,"until":`)
+		u.Until = time.Unix(p.number(), 0)
+		p.skip(`}`)
+		all = append(all, u)
+	}
+	p.skip(`]`)
+	return all
+}
+
+// parseUsed reads the body of an assertion.used entry: {"uses": [{"hash", "until"}]}.
+func parseUsed(body []byte) ([]Use, bool) {
+	p := prefix{rest: body}
+	uses := p.uses()
+	p.skip(`}`)
+	return uses, !p.bad && len(p.rest) == 0 && len(uses) > 0
+}
+
+// appendUses appends the member uses, with the brace that begins its entry.
+func appendUses(b []byte, uses []RecordedUse) []byte {
+	b = append(b, `{"uses":[`...)
+	for n, u := range uses {
+		b = append(comma(b, n), `{"hash":`...)
+		b = appendString(b, u.Hash)
+		b = append(b, `,"until":`...)
+		b = append(strconv.AppendInt(b, u.Until, 10), '}')
+	}
+	return append(b, ']')
+}
+
+// recordedUses returns assertions as entries have them. Nil ones are none.
+func recordedUses(uses []*Use) (all []RecordedUse) {
+	for _, u := range uses {
+		if u != nil {
+			all = append(all, RecordedUse{base64.RawURLEncoding.EncodeToString(u.Hash[:]), u.Until.Unix()})
+		}
+	}
+	return all
 }
 
 // known returns the constant that s is equal to, so that no copy is kept of every token.

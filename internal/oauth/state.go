@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,7 +22,6 @@ type state struct {
 	asOf     int64 // number of the newest entry that is in it
 	pruned   int64 // minute, since 1970, of the entries up to which it has been pruned
 	used     map[int64]map[[16]byte]struct{}
-	noted    map[[16]byte]int64  // used where no token was issued; this process's own
 	revoked  map[tokenID]int64   // until when that matters
 	children map[tokenID][]child // of tokens that were exchanged
 	blocks   map[int64]*block    // of status indexes
@@ -60,7 +60,7 @@ const bucketSpan = 64
 
 func (t *state) init(now func() time.Time) {
 	t.now = now
-	t.used, t.noted = map[int64]map[[16]byte]struct{}{}, map[[16]byte]int64{}
+	t.used = map[int64]map[[16]byte]struct{}{}
 	t.revoked, t.children, t.blocks = map[tokenID]int64{}, map[tokenID][]child{}, map[int64]*block{}
 }
 
@@ -81,6 +81,12 @@ func (s *Server) Apply(_ context.Context, e audit.Entry) error {
 			return authz.Errorf(authz.ErrInvalid, "reading token.issued entry %d: not as it is written here", e.Seq)
 		}
 		return s.state.issued(&h, &e)
+	case audit.AssertionUsed:
+		uses, ok := parseUsed(e.Body)
+		if !ok {
+			return authz.Errorf(authz.ErrInvalid, "reading assertion.used entry %d: not as it is written here", e.Seq)
+		}
+		return s.state.spends(uses, &e)
 	case audit.TokenRevoked:
 		r, err := ParseRevoked(e.Body)
 		if err != nil {
@@ -122,11 +128,6 @@ func (t *state) prune(before int64) {
 			delete(t.used, span)
 		}
 	}
-	for hash, until := range t.noted {
-		if until < before {
-			delete(t.noted, hash)
-		}
-	}
 	for id, until := range t.revoked {
 		if until < before {
 			delete(t.revoked, id)
@@ -151,17 +152,8 @@ func (t *state) issued(h *head, e *audit.Entry) error {
 	if !t.begins(e) {
 		return nil
 	}
-	for i := range h.uses {
-		if t.isUsed(&h.uses[i]) {
-			return errUsed
-		}
-	}
-	for i := range h.uses {
-		span := h.uses[i].Until.Unix() / bucketSpan
-		if t.used[span] == nil {
-			t.used[span] = map[[16]byte]struct{}{}
-		}
-		t.used[span][h.uses[i].Hash] = struct{}{}
+	if err := t.spend(h.uses); err != nil {
+		return err
 	}
 	for _, id := range h.ancestors {
 		if _, ok := t.revoked[id]; ok {
@@ -180,6 +172,33 @@ func (t *state) issued(h *head, e *audit.Entry) error {
 	from := &(*page)[h.id.index()%pageSize]
 	*from = h.origin
 	from.at = e.At.UnixMicro()
+	return nil
+}
+
+// spends brings an assertion.used entry into effect.
+func (t *state) spends(uses []Use, e *audit.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.begins(e) {
+		return nil
+	}
+	return t.spend(uses)
+}
+
+// spend uses assertions up, all or none. The caller holds t.mu.
+func (t *state) spend(uses []Use) error {
+	for i := range uses {
+		if t.isUsed(&uses[i]) {
+			return errUsed
+		}
+	}
+	for i := range uses {
+		span := uses[i].Until.Unix() / bucketSpan
+		if t.used[span] == nil {
+			t.used[span] = map[[16]byte]struct{}{}
+		}
+		t.used[span][uses[i].Hash] = struct{}{}
+	}
 	return nil
 }
 
@@ -226,7 +245,7 @@ func (t *state) drawn(e *audit.Entry) error {
 	return nil
 }
 
-// isUsed reports whether an assertion has been used by a recorded token. The caller holds t.mu.
+// isUsed reports whether an assertion has been used. The caller holds t.mu.
 func (t *state) isUsed(u *Use) bool {
 	_, ok := t.used[u.Until.Unix()/bucketSpan][u.Hash]
 	return ok
@@ -241,41 +260,38 @@ func (t *state) check(uses ...*Use) error {
 		if u == nil {
 			continue
 		}
-		if _, ok := t.noted[u.Hash]; ok || t.isUsed(u) {
+		if t.isUsed(u) {
 			return errUsed
 		}
 	}
 	return nil
 }
 
-// maxNoted bounds how many assertions are remembered that no token was issued for.
-const maxNoted = 1 << 18
-
-// consume uses up an assertion at an endpoint that issues nothing. Other replicas do not learn of it:
-// what such an endpoint does must be harmless if it is done again, or be single by itself.
-func (s *Server) consume(u *Use) error {
-	if u == nil {
-		return nil
-	}
-	t := &s.state
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, ok := t.noted[u.Hash]; ok || t.isUsed(u) {
+// consume uses up assertions for something else than a token: whoever sees one later, also on another
+// replica, cannot get a token by it, or anything else. A request that comes to nothing because of its
+// form, or for want of a nonce, uses up none: clients send it again.
+func (s *Server) consume(ctx context.Context, actor string, uses ...*Use) error {
+	if err := s.state.check(uses...); err != nil {
 		return clientReplayed
 	}
-	if len(t.noted) >= maxNoted {
-		before := s.cfg.Now().Add(-grace * time.Second).Unix()
-		for hash, until := range t.noted {
-			if until < before {
-				delete(t.noted, hash)
-			}
-		}
-		if len(t.noted) >= maxNoted {
-			return authz.Errorf(authz.ErrUnavailable, "too many assertions were used lately")
-		}
+	draft, ok := usedDraft(actor, uses)
+	if !ok {
+		return nil
 	}
-	t.noted[u.Hash] = u.Until.Unix()
-	return nil
+	_, err := s.cfg.Log.CommitAll(ctx, draft)
+	if errors.Is(err, errUsed) {
+		return clientReplayed
+	}
+	return err
+}
+
+// usedDraft returns the entry by which assertions are used up, if there are any.
+func usedDraft(actor string, uses []*Use) (d audit.Draft, ok bool) {
+	recorded := recordedUses(uses)
+	if len(recorded) == 0 {
+		return d, false
+	}
+	return audit.Draft{Kind: audit.AssertionUsed, Actor: actor, Body: append(appendUses(nil, recorded), '}')}, true
 }
 
 // clientReplayed answers a client assertion that was used before. It is the one answer of all clients
