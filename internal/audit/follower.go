@@ -31,6 +31,7 @@ type Follower struct {
 	cfg FollowerConfig
 
 	mu       sync.Mutex
+	running  bool
 	seq      int64 // the newest applied entry
 	waiting  waiters
 	verdicts map[int64]error // of entries that changed nothing, while somebody may ask
@@ -62,6 +63,9 @@ func NewFollower(l *Log, cfg FollowerConfig) *Follower {
 
 // Run applies entries until ctx ends; it returns an error if the log is damaged.
 func (f *Follower) Run(ctx context.Context) error {
+	f.mu.Lock()
+	f.running = true
+	f.mu.Unlock()
 	err := f.log.Follow(ctx, f.cfg.After, func(ctx context.Context, es []Entry) error {
 		f.look()
 		for i := range es {
@@ -124,16 +128,16 @@ func (f *Follower) look() {
 
 // settle takes over what is known of the log's end, as far as it is applied.
 func (f *Follower) settle() {
-	if f.seq < f.mark.seq {
+	if f.seq < f.mark.seq || !f.running {
 		return
 	}
-	if f.mark.at.After(f.fresh) {
-		f.fresh = f.mark.at
+	before, now := f.log.tail.marks()
+	for _, m := range [...]mark{f.mark, before, now} {
+		if f.seq >= m.seq && m.at.After(f.fresh) {
+			f.fresh = m.at
+		}
 	}
-	f.mark.seq, f.mark.at = f.log.tail.position()
-	if f.seq >= f.mark.seq && f.mark.at.After(f.fresh) {
-		f.fresh = f.mark.at
-	}
+	f.mark = now
 }
 
 // advance notes that the entry numbered seq is applied, and wakes who waits for it.

@@ -22,6 +22,7 @@ type tail struct {
 	ring   []*block    // the newest blocks, in order, without gaps up to head
 	bytes  int         // of ring
 	seen   time.Time   // at that time the log went no further than head; zero if never known
+	before mark        // an older such place and time, for who has not applied the newest entries yet
 	loaded bool
 	grown  chan struct{} // closed when the log grows
 	ready  chan struct{} // closed when the tail is loaded
@@ -46,6 +47,14 @@ func (t *tail) position() (int64, time.Time) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.head.Entries, t.seen
+}
+
+// marks returns where the log ends as far as is known, and where it ended up to a second or the
+// length of its last silence before.
+func (t *tail) marks() (before, now mark) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.before, mark{t.head.Entries, t.seen}
 }
 
 // size returns how many batches are known, and a channel that is closed when there are more.
@@ -85,6 +94,9 @@ func (t *tail) extend(b *block, leafHash tlog.Hash, writer string, seen time.Tim
 	}
 	if err := b.follows(t.head, t.at); err != nil {
 		return false, err
+	}
+	if t.seen.Sub(t.before.at) >= time.Second {
+		t.before = mark{t.head.Entries, t.seen}
 	}
 	t.edge.add(leafHash)
 	t.head = Head{Entries: b.leaf.Last(), Batches: b.batch + 1}
