@@ -87,6 +87,9 @@ type Observed struct {
 	Address netip.Addr `json:"ip,omitzero"`
 	// Session is the task the request belongs to, as the enforcement point keeps it. May be empty.
 	Session string `json:"session,omitempty"`
+	// Task is what kind of task the session is, a name out of few, as the enforcement point keeps it:
+	// "monthly-closing", "support-refund". May be empty.
+	Task string `json:"task,omitempty"`
 	// PEP names the authenticated enforcement point that asks.
 	PEP string `json:"pep,omitempty"`
 	// RequestID correlates; it is ours or an X-Request-ID that was echoed.
@@ -159,20 +162,22 @@ func ParseDataClass(s string) (DataClass, error) {
 // Facts are what we know of the moment of a request, never what was said of it.
 type Facts struct {
 	At         time.Time      `json:"at"`
-	Zone       *time.Location `json:"-"`                   // the organisation's; nil means UTC
-	Schedules  []string       `json:"schedules"`           // names of the open ones, sorted
-	Zones      []string       `json:"zones"`               // network zones of the address, sorted
-	Country    string         `json:"country,omitempty"`   // ISO 3166-1 alpha-2, or "" if unknown
-	Class      DataClass      `json:"class"`               // of the resource
-	Labels     []string       `json:"labels"`              // of the resource, sorted
-	Region     string         `json:"region,omitempty"`    // jurisdiction of the resource
-	Agent      *Agent         `json:"agent,omitempty"`     // the acting agent; nil if there is none
-	Grant      Grant          `json:"grant"`               // how the agent's capabilities cover the act
-	Trust      Trust          `json:"trust"`               // in the class of the act; the lowest if there are several
-	Risk       Risk           `json:"risk"`                // live
-	Credential Credential     `json:"credential,omitzero"` // of the acting agent
-	Behalf     []Delegator    `json:"behalf,omitempty"`    // the registered agents among those it acts for, nearest first
-	Missing    []string       `json:"missing,omitempty"`   // required signals that are missing or stale
+	Zone       *time.Location `json:"-"`                    // the organisation's; nil means UTC
+	Schedules  []string       `json:"schedules"`            // names of the open ones, sorted
+	Zones      []string       `json:"zones"`                // network zones of the address, sorted
+	Country    string         `json:"country,omitempty"`    // ISO 3166-1 alpha-2, or "" if unknown
+	Class      DataClass      `json:"class"`                // of the resource
+	Labels     []string       `json:"labels"`               // of the resource, sorted
+	Region     string         `json:"region,omitempty"`     // jurisdiction of the resource
+	Agent      *Agent         `json:"agent,omitempty"`      // the acting agent; nil if there is none
+	Grant      Grant          `json:"grant"`                // how the agent's capabilities cover the act
+	Trust      Trust          `json:"trust"`                // in the class of the act; the lowest if there are several
+	Risk       Risk           `json:"risk"`                 // live
+	Conduct    Conduct        `json:"conduct,omitzero"`     // of the acting agent
+	Confidence *float64       `json:"confidence,omitempty"` // what the reported confidence has been worth, 0..1; nil until there is evidence
+	Credential Credential     `json:"credential,omitzero"`  // of the acting agent
+	Behalf     []Delegator    `json:"behalf,omitempty"`     // the registered agents among those it acts for, nearest first
+	Missing    []string       `json:"missing,omitempty"`    // required signals that are missing or stale
 }
 
 // Inactive returns the first of the acting agent and of those for which it acts that is not active, nil
@@ -200,6 +205,9 @@ type Grant struct {
 	Within   []string `json:"within"`             // granted capabilities that cover the act within their limits, sorted
 	Exceeded []string `json:"exceeded,omitempty"` // capability/limit pairs that stand in the way, sorted
 	Class    string   `json:"class,omitempty"`    // read, write, egress, money, admin: the gravest of the covering ones
+	// Essential is whether one of Within is a function that the organisation calls essential: what an
+	// agent may still do when it is trusted with nothing.
+	Essential bool `json:"essential,omitempty"`
 }
 
 // Trust is how far an agent's conduct has earned authority in one class of capability.
@@ -222,6 +230,22 @@ func (t Trust) Rank() int64 {
 		return 3
 	}
 	return 0
+}
+
+// Conduct is how an agent has behaved, as far as the monitors know. The zero Conduct says that nothing
+// has been learned.
+type Conduct struct {
+	// Lowest is the agent's trust in the class of capability in which it is lowest; the zero Trust if
+	// nothing has been learned, which policies read as NeutralTrust.
+	Lowest Trust `json:"lowest,omitzero"`
+	// Judged is how much evidence about right and wrong there is; Accuracy and ErrorRate, 0..1, mean
+	// nothing while it is 0.
+	Judged    int64    `json:"judged,omitempty"`
+	Accuracy  float64  `json:"accuracy,omitempty"`   // lower credible bound of being right
+	ErrorRate float64  `json:"error_rate,omitempty"` // of acts that failed
+	Findings  []string `json:"findings,omitempty"`   // kinds of the open findings, sorted
+	// Quarantined is whether conduct has taken everything from the agent until a person restores it.
+	Quarantined bool `json:"quarantined,omitempty"`
 }
 
 // Risk is the live risk of the installation as it concerns one request.

@@ -36,8 +36,11 @@ const (
 	KeyPut          Kind = "key.put"        // one of our own signing keys changed its state; public parts only
 	TokenIssued     Kind = "token.issued"   // what was granted, under which conditions; the digest of the token, never the token
 	TokenRevoked    Kind = "token.revoked"
-	AssertionUsed   Kind = "assertion.used" // a single-use assertion was good for something else than a token
-	StatusBlock     Kind = "status.block"   // a process draws the next block of status list indexes
+	AssertionUsed   Kind = "assertion.used"   // a single-use assertion was good for something else than a token
+	StatusBlock     Kind = "status.block"     // a process draws the next block of status list indexes
+	OutcomeReported Kind = "outcome.reported" // what somebody says came of a decision
+	FindingJudged   Kind = "finding.judged"   // a person acknowledged, dismissed or confirmed a finding
+	TrustPut        Kind = "trust.put"        // an agent's trust was set by hand, or left to its conduct again
 	ServiceStarted  Kind = "service.started"
 	ServiceStopping Kind = "service.stopping"
 	Heartbeat       Kind = "log.heartbeat"
