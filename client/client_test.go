@@ -57,7 +57,7 @@ var request = authz.Request{
 	Action:   authz.Action{Name: "pay", Properties: authz.Claimed(`{"amount":"1.00"}`)},
 	Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: "1"}, Properties: authz.Claimed(`{"status":"open"}`)},
 	Context:  authz.Claimed(`{"confidence":0.5}`),
-	Observed: authz.Observed{Address: netip.MustParseAddr("192.0.2.1"), Session: "s", PEP: "ignored", RequestID: "ignored",
+	Observed: authz.Observed{Address: netip.MustParseAddr("192.0.2.1"), Session: "s", Task: "refund", PEP: "ignored", RequestID: "ignored",
 		Provenance: &authz.Provenance{Prompt: []string{"amount"}}},
 }
 
@@ -75,7 +75,7 @@ func TestDecideSends(t *testing.T) {
 	const text = `{"subject":{"type":"agent","id":"bot"},"action":{"name":"pay","properties":{"amount":"1.00"}},
 		"resource":{"type":"invoice","id":"1","properties":{"status":"open"}},
 		"context":{"confidence":0.5,"on_behalf_of":[{"type":"user","id":"alice"}],
-		"observed":{"ip":"192.0.2.1","session":"s","provenance":{"prompt":["amount"]},"supported_obligations":["custom"]}}}`
+		"observed":{"ip":"192.0.2.1","session":"s","task":"refund","provenance":{"prompt":["amount"]},"supported_obligations":["custom"]}}}`
 	if err := json.Unmarshal([]byte(s.body), &got); err != nil {
 		t.Fatalf("%v: %s", err, s.body)
 	}

@@ -158,13 +158,16 @@ func (c *Client) appendRequest(b []byte, req *authz.Request, p *authz.Presented)
 		o.Obligations = c.Obligations
 	}
 	o.PEP, o.RequestID = "", "" // the service knows them better
-	if o.Address.IsValid() || o.Session != "" || o.Provenance != nil || o.Obligations != nil || p != nil {
+	if o.Address.IsValid() || o.Session != "" || o.Task != "" || o.Provenance != nil || o.Obligations != nil || p != nil {
 		observed := map[string]any{}
 		if o.Address.IsValid() {
 			observed["ip"] = o.Address
 		}
 		if o.Session != "" {
 			observed["session"] = o.Session
+		}
+		if o.Task != "" {
+			observed["task"] = o.Task
 		}
 		if o.Provenance != nil {
 			observed["provenance"] = o.Provenance

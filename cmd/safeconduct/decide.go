@@ -48,6 +48,7 @@ which is taken from SAFECONDUCT_PEP_TOKEN if it is set. The exit status is 0 if 
 	f.StringArrayVar(&q.onBehalf, "on-behalf", nil, "for whom the agent acts: `TYPE:ID`; may be repeated, nearest first")
 	f.StringVar(&q.ip, "ip", "", "`ADDRESS` of the agent, as the enforcement point saw it")
 	f.StringVar(&q.session, "session", "", "`SESSION` of the act, as the enforcement point keeps it")
+	f.StringVar(&q.task, "task", "", "`KIND` of task that the session is, as the enforcement point keeps it")
 	f.StringSliceVar(&q.prompt, "prompt", nil, "`ARGUMENTS` that come from the person's own words")
 	f.StringSliceVar(&q.operator, "operator", nil, "`ARGUMENTS` that come from the operator")
 	f.StringSliceVar(&q.untrusted, "untrusted", nil, "`ARGUMENTS` that come from text that others can write")
@@ -87,12 +88,12 @@ which is taken from SAFECONDUCT_PEP_TOKEN if it is set. The exit status is 0 if 
 type question struct {
 	file                                 string
 	args, claims, properties, onBehalf   []string
-	ip, session                          string
+	ip, session, task                    string
 	prompt, operator, untrusted, unknown []string
 }
 
 func (q *question) any() bool {
-	return len(q.args)+len(q.claims)+len(q.properties)+len(q.onBehalf)+len(q.ip)+len(q.session)+
+	return len(q.args)+len(q.claims)+len(q.properties)+len(q.onBehalf)+len(q.ip)+len(q.session)+len(q.task)+
 		len(q.prompt)+len(q.operator)+len(q.untrusted)+len(q.unknown) > 0
 }
 
@@ -125,7 +126,7 @@ func (q *question) request(args []string) (r authz.Request, err error) {
 			return r, fmt.Errorf("--ip: %w", err)
 		}
 	}
-	r.Observed.Session = q.session
+	r.Observed.Session, r.Observed.Task = q.session, q.task
 	if len(q.prompt)+len(q.operator)+len(q.untrusted)+len(q.unknown) > 0 {
 		r.Observed.Provenance = &authz.Provenance{Prompt: q.prompt, Operator: q.operator, Untrusted: q.untrusted, Unknown: q.unknown}
 	}

@@ -266,6 +266,9 @@ func known(f *authz.Facts, q *authz.Request) (out [][2]string) {
 	if q.Observed.Session != "" {
 		add("session", "%s", q.Observed.Session)
 	}
+	if q.Observed.Task != "" {
+		add("task", "%s", q.Observed.Task)
+	}
 	if len(f.Missing) > 0 {
 		add("missing", "%s", none(f.Missing))
 	}

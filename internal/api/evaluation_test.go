@@ -25,7 +25,7 @@ func TestEvaluationReadsRequest(t *testing.T) {
 		"resource": {"id": "1", "type": "invoice", "properties": {"status": "open"}, "more": [1, {"x": null}]},
 		"action": {"name": "p\u0061y", "properties": {"amount": "12.50"}},
 		"subject": {"type": "agent", "id": "bot", "properties": null},
-		"context": {"confidence": 0.5, "observed": {"ip": "::ffff:192.0.2.7", "session": "s1",
+		"context": {"confidence": 0.5, "observed": {"ip": "::ffff:192.0.2.7", "session": "s1", "task": "refund",
 			"provenance": {"prompt": ["amount"], "untrusted": ["iban"]}, "supported_obligations": ["mask"]},
 			"purpose": "x \" y", "on_behalf_of": [{"type": "user", "id": "alice", "extra": 1}, {"type": "user", "id": "bob"}]},
 		"future": {"nested": true}
@@ -41,7 +41,7 @@ func TestEvaluationReadsRequest(t *testing.T) {
 		Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: "1"}, Properties: authz.Claimed(`{"status": "open"}`)},
 		Context:  authz.Claimed(`{"confidence": 0.5,"purpose": "x \" y"}`),
 		Observed: authz.Observed{
-			Address: netip.MustParseAddr("192.0.2.7"), Session: "s1", PEP: "gateway", RequestID: "req-1",
+			Address: netip.MustParseAddr("192.0.2.7"), Session: "s1", Task: "refund", PEP: "gateway", RequestID: "req-1",
 			Provenance:  &authz.Provenance{Prompt: []string{"amount"}, Untrusted: []string{"iban"}},
 			Obligations: []string{"mask"},
 		},
@@ -158,6 +158,8 @@ func TestBadInput(t *testing.T) {
 		"large context":        {with(`"context":{"a":"` + strings.Repeat("x", 70_000) + `"}`), 400, "context has more", nil},
 		"large body":           {with(`"a":"` + strings.Repeat("x", 1<<20) + `"`), 413, "larger", nil},
 		"bad ip":               {with(`"context":{"observed":{"ip":"300.1.1.1"}}`), 400, "IP address", nil},
+		"task too long":        {with(`"context":{"observed":{"task":"` + strings.Repeat("t", 129) + `"}}`), 400, "task has more than 128 bytes", nil},
+		"task of signs":        {with(`"context":{"observed":{"task":"a\u0007b"}}`), 400, "task has characters", nil},
 		"unknown observation":  {with(`"context":{"observed":{"mood":"fine"}}`), 400, "mood", nil},
 		"person for a person":  {strings.Replace(with(`"context":{"on_behalf_of":[{"type":"user","id":"a"}]}`), `"agent"`, `"user"`, 1), 400, "on_behalf_of", nil},
 		"no content type":      {whole, 400, "Content-Type", []string{"Content-Type", ""}},

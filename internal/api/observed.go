@@ -9,7 +9,7 @@ import (
 
 // A sight is what an enforcement point says it saw, by members of the AuthZEN context:
 //
-//   - "observed": {"ip", "session", "provenance": {"prompt", "operator", "untrusted", "unknown"},
+//   - "observed": {"ip", "session", "task", "provenance": {"prompt", "operator", "untrusted", "unknown"},
 //     "supported_obligations", "passport": {"token", "proof", "method", "url", "certificate", "audience"}}
 //   - "supported_obligations", where the obligations profile puts it: types, of which those count that
 //     the metadata names; in "observed" there may be the catalog's ids as well
@@ -121,6 +121,10 @@ func (p *parser) sight(member string, s *sight) (err error) {
 			o.Address = o.Address.Unmap().WithZone("")
 		case "session":
 			o.Session, err = p.str("context.observed", ".session", maxSession)
+		case "task":
+			if o.Task, err = p.str("context.observed", ".task", maxTask); err == nil && checkPlain(o.Task) != nil {
+				err = invalid("context.observed.task has characters that cannot be printed")
+			}
 		case "supported_obligations":
 			var list []string
 			list, err = p.names("context.observed.supported_obligations")
@@ -130,7 +134,7 @@ func (p *parser) sight(member string, s *sight) (err error) {
 		case "passport":
 			s.presented, err = p.passport()
 		default:
-			return invalid("context.observed has no member %.64q: one of ip, passport, provenance, session, supported_obligations", name)
+			return invalid("context.observed has no member %.64q: one of ip, passport, provenance, session, supported_obligations, task", name)
 		}
 		return err
 	})

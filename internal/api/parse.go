@@ -43,6 +43,7 @@ const (
 	maxName    = 512 // bytes of a type, an action's name
 	maxID      = 4096
 	maxSession = 256
+	maxTask    = 128 // bytes of what kind of task it is
 	maxPersons = 8   // in on_behalf_of
 	maxNames   = 256 // in a list of argument names or obligations
 )

@@ -99,6 +99,7 @@ func appendRequest(b []byte, r *authz.Request) []byte {
 		b = append(b, `",`...)
 	}
 	b = appendMember(b, "session", o.Session)
+	b = appendMember(b, "task", o.Task)
 	b = appendMember(b, "pep", o.PEP)
 	b = appendMember(b, "request_id", o.RequestID)
 	if p := o.Provenance; p != nil {

@@ -89,7 +89,7 @@ func TestRecordForm(t *testing.T) {
 				OnBehalf: rapid.SliceOfN(ref, 0, 2).Draw(t, "behalf"),
 				Action:   authz.Action{Name: text.Draw(t, "action"), Properties: claimed.Draw(t, "args")},
 				Context:  claimed.Draw(t, "context"),
-				Observed: authz.Observed{Session: text.Draw(t, "session"), PEP: text.Draw(t, "pep"), RequestID: text.Draw(t, "request id"),
+				Observed: authz.Observed{Session: text.Draw(t, "session"), Task: text.Draw(t, "task"), PEP: text.Draw(t, "pep"), RequestID: text.Draw(t, "request id"),
 					Method: text.Draw(t, "method")},
 			},
 			Facts: authz.Facts{
