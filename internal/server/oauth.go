@@ -14,6 +14,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/keyring"
+	"github.com/safeconduct/safeconduct/internal/monitor"
 	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
@@ -44,7 +45,7 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 		Agents:      oauthAgents{s.agents},
 		Enrolment:   oauthAgents{s.agents},
 		Keys:        oauthKeys{s.keys},
-		Judge:       oauthJudge{s.pdp, s.library, s.risks},
+		Judge:       oauthJudge{s.pdp, s.library, s.risks, s.monitor},
 		Log:         together{commit},
 		Callers:     oauthCallers{s.callers},
 		Catalog:     s.catalog,
@@ -119,7 +120,7 @@ func (s *Server) catalog() *catalog.Catalog {
 
 // conduct returns how far an agent is trusted, and what a passport says of its conduct.
 func (s *Server) conduct(id authz.AgentID) (authz.Trust, *token.Conduct) {
-	trust := authz.NeutralTrust
+	trust, _ := s.monitor.Conduct(id, "", s.cfg.now())
 	made, refused := s.tally.Of(id, s.cfg.now())
 	return trust, &token.Conduct{Level: trust.Level, Score: trust.Score, Window: conductWindow, Decisions: made, Denied: refused,
 		AsOf: s.follow.Seq(), History: s.history()}
@@ -224,6 +225,7 @@ type oauthJudge struct {
 	*pdp.PDP
 	library *policy.Library
 	risks   *risk.Book
+	monitor *monitor.Monitor
 }
 
 // Generation implements oauth.Judge.
@@ -231,7 +233,8 @@ func (j oauthJudge) Generation() (policies, risks int64) {
 	if set := j.library.Active(); set != nil {
 		policies = set.Version()
 	}
-	return policies, j.risks.Generation()
+	// Both only grow, so that their sum changes whenever one does.
+	return policies, j.risks.Generation() + int64(j.monitor.Generation())
 }
 
 // oauthCallers shows the callers of the API to the authorization server.

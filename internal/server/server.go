@@ -32,6 +32,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/keyring"
+	"github.com/safeconduct/safeconduct/internal/monitor"
 	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
@@ -62,6 +63,7 @@ type Server struct {
 	geoip   *catalog.GeoIP
 	keys    *keyring.Ring
 	tally   *pdp.Tally
+	monitor *monitor.Monitor
 	pdp     *pdp.PDP
 	oauth   *oauth.Server
 	metrics *prometheus.Registry
@@ -169,6 +171,7 @@ func (s *Server) wire(ctx context.Context) error {
 	s.callers = caller.NewRegistry(s.db, commit)
 	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights, Now: s.cfg.now})
 
+	s.monitor = monitor.New(monitor.Config{Store: s.db, Log: commit, Catalog: s.catalogOf, Now: s.cfg.now, Logger: s.logger})
 	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
 	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
 	var err error
@@ -184,13 +187,16 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading how far the log was applied: %w", err)
 	}
-	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load} {
+	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load, s.monitor.Load} {
 		if err := load(ctx); err != nil {
 			return err
 		}
 	}
+	// What the monitor kept may be older than the tables, or gone: then it begins at the beginning.
+	// To the others entries that they have applied before are nothing new.
+	after = min(after, s.monitor.Seq())
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
-		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks, s.keys, s.oauth, s.tally},
+		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks, s.keys, s.oauth, s.tally, s.monitor},
 		After:    after,
 		Stale:    s.cfg.Log.MaxAge,
 		Logger:   s.logger,
@@ -213,6 +219,18 @@ func (s *Server) declares(capability string) bool {
 	}
 	_, ok := set.Catalog().Capability(capability)
 	return ok
+}
+
+// catalogOf returns the catalog of a published version.
+func (s *Server) catalogOf(ctx context.Context, version int64) (*catalog.Catalog, error) {
+	if set := s.library.Active(); set != nil && set.Version() == version {
+		return set.Catalog(), nil
+	}
+	t, err := s.library.Version(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Options{GeoIP: s.geoip}.Parse(fmt.Sprintf("version %d", version), []byte(t.Catalog))
 }
 
 // weights returns what the active catalog says of risk.
@@ -309,6 +327,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	spine.Go(func() error { s.remember(spineCtx); return nil })
 	spine.Go(func() error { return s.keys.Run(spineCtx) })
 	spine.Go(func() error { return s.agents.Run(spineCtx) })
+	spine.Go(func() error { return s.monitor.Run(spineCtx) })
 
 	doors, doorsCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error {
