@@ -171,7 +171,7 @@ type Facts struct {
 	Region     string         `json:"region,omitempty"`     // jurisdiction of the resource
 	Agent      *Agent         `json:"agent,omitempty"`      // the acting agent; nil if there is none
 	Grant      Grant          `json:"grant"`                // how the agent's capabilities cover the act
-	Trust      Trust          `json:"trust"`                // in the class of the act; the lowest if there are several
+	Trust      Trust          `json:"trust"`                // in the class of the act: the lowest of the acting agent and of those it acts for
 	Risk       Risk           `json:"risk"`                 // live
 	Conduct    Conduct        `json:"conduct,omitzero"`     // of the acting agent
 	Confidence *float64       `json:"confidence,omitempty"` // what the reported confidence has been worth, 0..1; nil until there is evidence
@@ -194,10 +194,26 @@ func (f *Facts) Inactive() *Agent {
 	return nil
 }
 
+// Quarantined returns the first of the acting agent and of those for which it acts from which conduct has
+// taken everything, nil if there is none.
+func (f *Facts) Quarantined() *Agent {
+	if f.Agent != nil && f.Conduct.Quarantined {
+		return f.Agent
+	}
+	for i := range f.Behalf {
+		if d := &f.Behalf[i]; d.Conduct.Quarantined {
+			return d.Agent
+		}
+	}
+	return nil
+}
+
 // A Delegator is an agent for which another acts.
 type Delegator struct {
-	Agent *Agent `json:"agent"`
-	Grant Grant  `json:"grant"` // how its capabilities cover the act
+	Agent   *Agent  `json:"agent"`
+	Grant   Grant   `json:"grant"`            // how its capabilities cover the act
+	Trust   Trust   `json:"trust,omitzero"`   // in it, in the class of the act by its own grant
+	Conduct Conduct `json:"conduct,omitzero"` // of it
 }
 
 // A Grant says how an agent's capabilities cover one act.
@@ -218,6 +234,14 @@ type Trust struct {
 
 // NeutralTrust is what is said of an agent of whom nothing has been learned. It is never "high".
 var NeutralTrust = Trust{Level: "medium", Score: 0.5}
+
+// Below reports whether t is less trust than other: a lower level or, at the same, a lower score.
+func (t Trust) Below(other Trust) bool {
+	if a, b := t.Rank(), other.Rank(); a != b {
+		return a < b
+	}
+	return t.Score < other.Score
+}
 
 // Rank is 0 for none and 3 for high. An unknown level ranks as none.
 func (t Trust) Rank() int64 {

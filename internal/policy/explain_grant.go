@@ -130,7 +130,7 @@ func (x *explainer) derived() bool {
 		return false
 	}
 	g := x.set.Grant(x.req, x.f.Agent, x.f)
-	return slices.Equal(g.Within, x.f.Grant.Within) && slices.Equal(g.Exceeded, x.f.Grant.Exceeded)
+	return slices.Equal(g.Within, x.f.Grant.Within) && slices.Equal(g.Exceeded, x.f.Grant.Exceeded) && g.Essential == x.f.Grant.Essential
 }
 
 // Grant returns how the capabilities of an agent cover a request of which the facts say at least class,

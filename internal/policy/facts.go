@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,16 @@ func (b *moment) appendKey() (lasting bool) {
 	if b.want.has("pep") {
 		k = appendText(k, b.req.Observed.PEP)
 	}
+	if b.want.has("task") {
+		k = appendText(k, b.req.Observed.Task)
+	}
+	if b.want.has("confidence") {
+		n := int64(-1)
+		if b.f.Confidence != nil {
+			n = tenThousandths(*b.f.Confidence)
+		}
+		k = binary.AppendVarint(k, n)
+	}
 	b.key = k
 	return lasting
 }
@@ -132,6 +143,12 @@ func (b *moment) build(known *memo) types.Record {
 	}
 	if b.want.has("pep") {
 		m["pep"] = types.String(b.req.Observed.PEP)
+	}
+	if b.want.has("task") && b.req.Observed.Task != "" {
+		m["task"] = types.String(b.req.Observed.Task)
+	}
+	if b.want.has("confidence") && b.f.Confidence != nil {
+		m["confidence"] = fraction(tenThousandths(*b.f.Confidence))
 	}
 	return types.NewRecord(m)
 }
@@ -207,16 +224,27 @@ var observedParts = [parts]struct {
 	{"grant", func(b *moment, k []byte, _ *shape) []byte {
 		k = appendTexts(k, b.f.Grant.Within)
 		k = appendTexts(k, b.f.Grant.Exceeded)
-		return appendText(k, b.f.Grant.Class)
+		if b.f.Grant.Essential {
+			return appendText(append(k, 1), b.f.Grant.Class)
+		}
+		return appendText(append(k, 0), b.f.Grant.Class)
 	}, func(b *moment, put func(types.String, types.Value)) {
 		put("within", setOf(b.f.Grant.Within))
 		put("exceeded", setOf(b.f.Grant.Exceeded))
 		put("class", types.String(b.f.Grant.Class))
+		put("essential", types.Boolean(b.f.Grant.Essential))
 	}},
-	{"trust", func(b *moment, k []byte, _ *shape) []byte {
+	{"trust", func(b *moment, k []byte, w *shape) []byte {
 		k = appendText(k, b.f.Trust.Level)
-		return binary.LittleEndian.AppendUint64(k, math.Float64bits(b.f.Trust.Score))
-	}, func(b *moment, put func(types.String, types.Value)) { putTrust(put, b.f.Trust) }},
+		if w.has("score") { // which changes more often than the level
+			k = binary.AppendVarint(k, tenThousandths(b.f.Trust.Score))
+		}
+		return k
+	}, func(b *moment, put func(types.String, types.Value)) {
+		put("level", types.String(b.f.Trust.Level))
+		put("rank", types.Long(b.f.Trust.Rank()))
+		put("score", fraction(tenThousandths(b.f.Trust.Score)))
+	}},
 	{"provenance", func(b *moment, k []byte, _ *shape) []byte {
 		p := b.req.Observed.Provenance
 		if p == nil {
@@ -290,18 +318,18 @@ const (
 
 var weekdays = [...]types.String{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-func putTrust(put func(types.String, types.Value), t authz.Trust) {
-	put("level", types.String(t.Level))
-	put("rank", types.Long(t.Rank()))
-	put("score", fraction(t.Score))
+// tenThousandths counts the ten-thousandths of a number between 0 and 1, rounded down. What is no number
+// has none.
+func tenThousandths(x float64) int64 {
+	if !(x > 0) {
+		return 0
+	}
+	return int64(math.Floor(float64(min(x, 1)*10000) + 1e-9))
 }
 
-// fraction returns a number between 0 and 1 as a decimal, rounded down. What is no number is 0.
-func fraction(x float64) types.Decimal {
-	if !(x > 0) {
-		x = 0
-	}
-	d, _ := types.NewDecimal(int64(math.Floor(min(x, 1)*10000+1e-9)), -4)
+// fraction returns so many ten-thousandths as a decimal.
+func fraction(n int64) types.Decimal {
+	d, _ := types.NewDecimal(n, -4)
 	return d
 }
 
@@ -316,16 +344,52 @@ func setOf(list []string) types.Set {
 	return types.NewSet(vs...)
 }
 
-// neutralConduct is said of every agent until conduct is judged.
-var neutralConduct = func() types.Record {
-	trust := make(types.RecordMap)
-	putTrust(func(name types.String, v types.Value) { trust[name] = v }, authz.NeutralTrust)
-	return types.NewRecord(types.RecordMap{"trust": types.NewRecord(trust), "findings": types.Set{}})
-}()
+// A conductView is what policies see of an agent's conduct: rounded, so that a score that fades by the
+// minute makes no new entity by the request.
+type conductView struct {
+	level                      string
+	score, accuracy, errorRate int64 // ten-thousandths
+	judged                     bool
+	findings                   []string
+}
 
-// agentOf returns the entity of a registered agent: what the registry says of it, never a request.
-func agentOf(a *authz.Agent) *types.Entity {
-	e := &types.Entity{
+// viewOf returns what policies see of c. Who has not learned anything says that trust is neutral.
+func viewOf(c *authz.Conduct) conductView {
+	t := c.Lowest
+	if t == (authz.Trust{}) {
+		t = authz.NeutralTrust
+	}
+	v := conductView{level: t.Level, score: tenThousandths(t.Score), findings: c.Findings}
+	if c.Judged > 0 {
+		v.judged, v.accuracy, v.errorRate = true, tenThousandths(c.Accuracy), tenThousandths(c.ErrorRate)
+	}
+	return v
+}
+
+func (v *conductView) equal(w *conductView) bool {
+	return v.level == w.level && v.score == w.score && v.judged == w.judged && v.accuracy == w.accuracy &&
+		v.errorRate == w.errorRate && slices.Equal(v.findings, w.findings)
+}
+
+// record returns principal.conduct.
+func (v *conductView) record() types.Record {
+	rank := authz.Trust{Level: v.level}.Rank()
+	m := types.RecordMap{
+		"trust": types.NewRecord(types.RecordMap{
+			"level": types.String(v.level), "rank": types.Long(rank), "score": fraction(v.score),
+		}),
+		"findings": setOf(v.findings),
+	}
+	if v.judged {
+		m["accuracy"], m["error_rate"] = fraction(v.accuracy), fraction(v.errorRate)
+	}
+	return types.NewRecord(m)
+}
+
+// agentOf returns the entity of a registered agent: what the registry says of it and how it has
+// behaved, never what a request says.
+func agentOf(a *authz.Agent, conduct *conductView) types.Entity {
+	e := types.Entity{
 		UID: types.NewEntityUID(agentEntity, types.String(a.ID)),
 		Attributes: types.NewRecord(types.RecordMap{
 			"owner":        types.String(a.Owner),
@@ -334,7 +398,7 @@ func agentOf(a *authz.Agent) *types.Entity {
 			"purpose":      types.String(a.Purpose),
 			"state":        types.String(a.State),
 			"capabilities": setOf(a.Capabilities),
-			"conduct":      neutralConduct,
+			"conduct":      conduct.record(),
 		}),
 	}
 	if a.Purpose != "" {

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -64,27 +65,45 @@ func appendTexts(key []byte, list []string) []byte {
 const maxAgents = 8192
 
 // agents keeps the entities of agents, whose values are immutable once shared: the pointer is the
-// key. When full it forgets all and begins again.
+// key. Of each it keeps the entity with the conduct that was seen last, which changes more often than
+// the agent. When full it forgets all and begins again.
 type agents struct {
 	mu  sync.RWMutex
-	ent map[*authz.Agent]*types.Entity
+	ent map[*authz.Agent]*atomic.Pointer[agentForm]
 }
 
-func newAgents() *agents { return &agents{ent: make(map[*authz.Agent]*types.Entity)} }
+// An agentForm is an agent's entity, and the conduct that it speaks of.
+type agentForm struct {
+	conduct conductView
+	entity  types.Entity
+}
 
-func (c *agents) entity(a *authz.Agent) *types.Entity {
+func newAgents() *agents { return &agents{ent: make(map[*authz.Agent]*atomic.Pointer[agentForm])} }
+
+// entity returns the entity of an agent that has behaved so.
+func (c *agents) entity(a *authz.Agent, conduct *authz.Conduct) *types.Entity {
+	seen := viewOf(conduct)
 	c.mu.RLock()
-	e := c.ent[a]
+	last := c.ent[a]
 	c.mu.RUnlock()
-	if e != nil {
-		return e
+	if last != nil {
+		if form := last.Load(); form.conduct.equal(&seen) {
+			return &form.entity
+		}
 	}
-	e = agentOf(a)
+	seen.findings = slices.Clone(seen.findings)
+	made := &agentForm{seen, agentOf(a, &seen)}
+	if last != nil {
+		last.Store(made)
+		return &made.entity
+	}
+	last = new(atomic.Pointer[agentForm])
+	last.Store(made)
 	c.mu.Lock()
 	if len(c.ent) >= maxAgents {
 		clear(c.ent)
 	}
-	c.ent[a] = e
+	c.ent[a] = last
 	c.mu.Unlock()
-	return e
+	return &made.entity
 }

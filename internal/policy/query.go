@@ -77,21 +77,21 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 		}
 	}
 	if f.Agent != nil {
-		q.entities.agent = s.agents.entity(f.Agent)
+		q.entities.agent = s.agents.entity(f.Agent, &f.Conduct)
 	}
 	if pk.typ == agentEntity {
-		who := f.Agent
+		who, conduct := f.Agent, &f.Conduct
 		if q.grant = &f.Grant; who == nil || string(who.ID) != req.Subject.ID {
-			// An agent for which another acts is judged by what it was granted itself.
+			// An agent for which another acts is judged by what it was granted and how it behaved itself.
 			d := delegator(f, req.Subject.ID)
 			if d == nil {
 				return &fault{code: authz.CodeAgentUnknown, detail: "agent " + req.Subject.ID + " is not registered"}
 			}
 			own := *f
 			own.Grant = d.Grant
-			who, f, q.grant = d.Agent, &own, &d.Grant
+			who, conduct, f, q.grant = d.Agent, &d.Conduct, &own, &d.Grant
 		}
-		q.entities.principal = *s.agents.entity(who)
+		q.entities.principal = *s.agents.entity(who, conduct)
 	} else {
 		e, more, flt := s.entity("subject", pk, &req.Subject)
 		if flt != nil {
