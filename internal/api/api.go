@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -55,6 +56,15 @@ type Config struct {
 	Keys     KeyAdmin
 	Log      LogReader
 	Index    Finder
+	Conduct  ConductAdmin
+	Signals  Signals
+
+	// Stopping is closed when the service stops, so that streams end: http.Server.Shutdown waits for
+	// them. If it is nil, they go on until their callers end them.
+	Stopping <-chan struct{}
+
+	// Outcomes takes in what came of decisions. If it is nil, nobody does.
+	Outcomes Outcomes
 
 	// Passports verifies the tokens of agents. If it is nil, none are accepted.
 	Passports Passports
@@ -89,6 +99,7 @@ type Server struct {
 	base     string // path of PublicURL, without a slash at its end
 	failures allowance
 	openapi  []byte
+	open     atomic.Int64 // streams
 }
 
 // New returns a server, or authz.ErrInvalid if PublicURL cannot be used.

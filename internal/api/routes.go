@@ -22,6 +22,14 @@ func (s *Server) routes() []route {
 		change("POST", "/v1/agents/{id}/document", "Link a client ID metadata document to an agent", s.linkDocument),
 		read("/v1/keys/due", readers, "List the keys of agents that expire soon", s.dueAgentKeys),
 
+		// How agents behave, and how far they are trusted.
+		read("/v1/agents/{id}/trust", readers, "Explain how far an agent is trusted, and why", s.readTrust),
+		change("POST", "/v1/agents/{id}/trust", "Set how far an agent is trusted for a while, or restore it", s.setTrust),
+		read("/v1/findings", readers, "List what the monitors found, newest first", s.listFindings),
+		read("/v1/findings/{id}", readers, "Read one finding", s.readFinding),
+		change("POST", "/v1/findings/{id}/judge", "Say of a finding that it was seen, is true, or is a false alarm", s.judgeFinding),
+		s.streamRoute(),
+
 		// Policies and catalog: one version number covers both.
 		large(s.limits.Publish, operation("POST", "/v1/policies/check", admins, "Check policies without publishing them", 1, s.checkPolicies, nil)),
 		large(s.limits.Publish, change("POST", "/v1/policies", "Publish policies, a catalog, or both as one version", s.publish)),
@@ -41,6 +49,7 @@ func (s *Server) routes() []route {
 		// Decisions and the audit log.
 		read("/v1/decisions/{id}", readers, "Read a recorded decision", s.readDecision),
 		read("/v1/decisions/{id}/explain", readers, "Explain a recorded decision: the operator's view", s.explainDecision),
+		s.outcomeRoute("/v1/decisions/{id}/outcome", "Report what came of a decision"),
 		read("/v1/audit/entries", readers, "Search the log, newest first", s.searchEntries),
 		read("/v1/audit/entries/{seq}", readers, "Read one entry", s.readEntry),
 		read("/v1/audit/entries/{seq}/proof", readers, "Prove that an entry is in the log", s.proveEntry),
