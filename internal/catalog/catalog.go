@@ -1,6 +1,6 @@
 // Package catalog holds what the organisation declares: capabilities, data classes, schedules,
-// network zones, obligations, reasons, approver groups, required signals, weights of risk, and the
-// people and things it knows.
+// network zones, obligations, reasons, approver groups, required signals, weights of risk, rules of conduct,
+// and the people and things it knows.
 //
 // A [Catalog] is one YAML or JSON document, checked as a whole and compiled. It is immutable, its
 // answers touch memory only, and where the document says nothing the answer is the strict one: a
@@ -35,6 +35,7 @@ type Catalog struct {
 	signals      signals
 	mentions     []Mention
 	weights      Weights
+	conduct      Conduct
 }
 
 // Options are what a catalog needs and a document cannot say. The zero Options serve.
@@ -73,6 +74,8 @@ type Capability struct {
 	Class   string   // read, write, egress, money, admin
 	Actions []string // names of Cedar actions or action groups, sorted
 	Limits  Limits
+	// Essential is whether an agent may still do it when it is trusted with nothing.
+	Essential bool
 
 	grave   int // index of Class in capabilityClasses
 	amounts []amount
@@ -198,6 +201,9 @@ func (c *Catalog) Entity(r authz.Ref) (*Stored, bool) {
 
 // Weights returns what risk weighs.
 func (c *Catalog) Weights() *Weights { return &c.weights }
+
+// Conduct returns how agents are watched. It is never nil, and shared: do not modify it.
+func (c *Catalog) Conduct() *Conduct { return &c.conduct }
 
 func sorted[K comparable, V any](m map[K]V, id func(V) string) []V {
 	all := make([]V, 0, len(m))

@@ -51,6 +51,7 @@ func exercise(t *testing.T, c *catalog.Catalog) {
 			t.Errorf("Grant of %s = %+v, want it covered, within or exceeded", k.ID, g)
 		}
 	}
+	exerciseConduct(t, c)
 	for _, o := range c.Obligations() {
 		if o.Properties != nil && !json.Valid(o.Properties) {
 			t.Errorf("properties of obligation %s are %s, which is not JSON", o.ID, o.Properties)

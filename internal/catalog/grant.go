@@ -42,6 +42,8 @@ type amount struct {
 // capability/passport.region and capability/passport.schedule. Whatever would be exceeded without the
 // passport still is.
 //
+// The grant is essential if one of the capabilities within their limits is.
+//
 // Of the act of issuing a passport (authz.ActionIssue) for a capability, the capability covers it if
 // the agent has it, and its only limit is its schedule.
 func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
@@ -69,6 +71,7 @@ func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
 		}
 		if len(g.Exceeded) == before {
 			g.Within = append(g.Within, k.ID)
+			g.Essential = g.Essential || k.Essential
 		}
 	}
 	slices.Sort(g.Within)
@@ -139,6 +142,7 @@ func (c *Catalog) grantIssue(a *authz.Agent, act *Act) authz.Grant {
 	}
 	if len(g.Exceeded) == 0 {
 		g.Within = append(g.Within, k.ID)
+		g.Essential = k.Essential
 	}
 	slices.Sort(g.Exceeded)
 	return g

@@ -17,21 +17,28 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // All problems of a thoroughly broken document are reported at once, each with its place.
 func TestProblemsOfABrokenDocument(t *testing.T) {
-	text, err := os.ReadFile("testdata/broken.yaml")
+	for _, name := range []string{"broken", "broken_conduct"} {
+		t.Run(name, func(t *testing.T) { golden(t, name) })
+	}
+}
+
+// golden compares the problems of testdata/NAME.yaml with testdata/NAME.golden.
+func golden(t *testing.T, name string) {
+	text, err := os.ReadFile("testdata/" + name + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = catalog.Parse("broken.yaml", text)
+	_, err = catalog.Parse(name+".yaml", text)
 	if !errors.Is(err, authz.ErrInvalid) {
 		t.Fatalf("Parse = %v, want ErrInvalid", err)
 	}
 	got := err.Error() + "\n"
 	if *update {
-		if err := os.WriteFile("testdata/broken.golden", []byte(got), 0o644); err != nil {
+		if err := os.WriteFile("testdata/"+name+".golden", []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile("testdata/broken.golden")
+	want, err := os.ReadFile("testdata/" + name + ".golden")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +132,7 @@ func TestProblemsAreBounded(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"../../docs/catalog.md", "testdata/broken.yaml"} {
+	for _, name := range []string{"../../docs/catalog.md", "testdata/broken.yaml", "testdata/broken_conduct.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

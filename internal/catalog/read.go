@@ -33,6 +33,7 @@ func read(d *document) *Catalog {
 		entities:     map[authz.Ref]*Stored{},
 		byType:       map[string][]*Stored{},
 		weights:      DefaultWeights(),
+		conduct:      DefaultConduct(),
 	}
 	c.signals.always = []string{}
 	r := &reader{document: d, c: c, mentioned: map[string]bool{}}
@@ -52,6 +53,7 @@ func read(d *document) *Catalog {
 		"entities":      r.entities,
 		"signals":       r.signals,
 		"risk":          func(n ast.Node) { weighed = r.risk(n) },
+		"conduct":       r.conduct,
 	})
 	for _, check := range r.later {
 		check()

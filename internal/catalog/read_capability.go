@@ -25,7 +25,8 @@ func (r *reader) capabilities(n ast.Node) {
 			"actions": func(n ast.Node) {
 				k.Actions = r.texts(n, "actions", func(s string, at ast.Node) { r.mention(MentionsGroup, s, what, at) })
 			},
-			"limits": func(n ast.Node) { r.limits(n, k) },
+			"limits":    func(n ast.Node) { r.limits(n, k) },
+			"essential": func(n ast.Node) { k.Essential = r.truth(n, "essential") },
 		})
 		if k.Class == "" {
 			r.at(at, "%s has no class: one of read, write, egress, money, admin", what)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -200,6 +201,78 @@ func (d *document) number(n ast.Node, what string, lowest, highest int64) int64 
 		return lowest
 	}
 	return v
+}
+
+// decimal reads a number from lowest to highest. If there is a problem, x stays as it is.
+func (d *document) decimal(n ast.Node, what string, lowest, highest float64, x *float64) {
+	switch v := d.value(n).(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		f, err := strconv.ParseFloat(v.GetToken().Value, 64)
+		if err != nil || !(f >= lowest && f <= highest) {
+			d.at(n, "%s must be a number from %v to %v", what, lowest, highest)
+			return
+		}
+		*x = f
+	default:
+		d.at(n, "%s must be a number, not %s", what, kind(v))
+	}
+}
+
+// truth reads true or false.
+func (d *document) truth(n ast.Node, what string) bool {
+	b, ok := d.value(n).(*ast.BoolNode)
+	if !ok {
+		d.at(n, "%s must be true or false, not %s", what, kind(d.value(n)))
+		return false
+	}
+	return b.Value
+}
+
+// duration reads a length of time from shortest to longest: 90s, 15m, 1h30m, or whole days of 24 hours, 30d.
+func (d *document) duration(n ast.Node, what string, shortest, longest time.Duration) time.Duration {
+	s := d.text(n, what)
+	if s == "" {
+		return shortest
+	}
+	t, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var whole int64
+		whole, err = strconv.ParseInt(days, 10, 64)
+		t = time.Duration(max(-1, min(whole, int64(longest/day)+1))) * day // too long is enough, and must not overflow
+	}
+	switch {
+	case err != nil:
+		d.at(n, "%s %q is not a length of time: write it as 90s, 15m, 1h30m or 30d", what, shorten(s))
+	case t < shortest || t > longest:
+		d.at(n, "%s must be from %s to %s", what, spell(shortest), spell(longest))
+	default:
+		return t
+	}
+	return shortest
+}
+
+// spell writes a length of time as it is read.
+func spell(t time.Duration) string {
+	if t >= day && t%day == 0 {
+		return strconv.FormatInt(int64(t/day), 10) + "d"
+	}
+	s := t.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+// named reads a text that names something, of at most maxName bytes.
+func (d *document) named(n ast.Node, what string) string {
+	s := d.text(n, what)
+	if len(s) > maxName {
+		d.at(n, "%s is longer than %d bytes", what, maxName)
+		return ""
+	}
+	return s
 }
 
 // written returns the text of a scalar as it stands in the document, for numbers that must not pass
