@@ -3,8 +3,12 @@ package catalog_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/safeconduct/safeconduct/internal/catalog"
 )
@@ -47,6 +51,58 @@ func TestManualShowsDefaultWeights(t *testing.T) {
 		return
 	}
 	t.Error("the manual has no example of risk")
+}
+
+// The rules of conduct that the manual shows are those that hold without it, and it shows all of them.
+func TestManualShowsDefaultConduct(t *testing.T) {
+	text, err := os.ReadFile("../../docs/catalog.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range examples(string(text)) {
+		if !strings.HasPrefix(e, "conduct:\n  mode:") {
+			continue
+		}
+		want := catalog.DefaultConduct()
+		if diff := cmp.Diff(&want, parse(t, e).Conduct(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("conduct in the manual (-default +manual):\n%s", diff)
+		}
+		return
+	}
+	t.Error("the manual has no example of conduct")
+}
+
+// Every member of conduct has a line in the manual.
+func TestManualNamesEveryMemberOfConduct(t *testing.T) {
+	text, err := os.ReadFile("../../docs/catalog.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## conduct\n")
+	if !ok {
+		t.Fatal("the manual has no section conduct")
+	}
+	place := map[string]string{"trust": "", "deviation": "deviation.", "escalation": "escalation.", "performance": "performance.", "compliance": "", "": ""}
+	named := regexp.MustCompile(`it may have ([a-z_, ]+)`)
+	for object, prefix := range place {
+		doc := "conduct: {" + object + ": {nothing: 1}}"
+		if object == "" {
+			doc = "conduct: {nothing: 1}"
+		}
+		_, err := catalog.Parse("c", []byte(doc))
+		if err == nil {
+			t.Fatalf("%s is accepted", doc)
+		}
+		found := named.FindStringSubmatch(err.Error())
+		if found == nil {
+			t.Fatalf("%s is refused with %v, want its members named", doc, err)
+		}
+		for _, member := range strings.Split(found[1], ", ") {
+			if _, whole := place[member]; !whole && !strings.Contains(section, "`"+prefix+member+"`") && !strings.Contains(section, "`"+member+".") {
+				t.Errorf("the manual has no line of %q of %q", member, object)
+			}
+		}
+	}
 }
 
 // examples returns the YAML blocks of a page.
