@@ -220,7 +220,9 @@ func TestOpenAPI(t *testing.T) {
 		}
 		return string(b)
 	}
-	more := map[string]any{"schema": source["schema"], "files": files}
+	schema := source["schema"].(string) + `
+action tidy appliesTo { principal: [Agent], resource: [record], context: { observed: Observed } };`
+	more := map[string]any{"schema": schema, "files": files}
 	if r := ok("POST", "/v1/policies/check", form(map[string]any{"source": more})); r["ok"] != true {
 		t.Errorf("check: %v", r)
 	}
@@ -242,6 +244,18 @@ func TestOpenAPI(t *testing.T) {
 	if got := ok("GET", "/v1/policies/1", ""); got["version"] != 1.0 || got["author"] != "config" {
 		t.Errorf("version 1: %v", got)
 	}
+
+	// What came of a decision about an agent.
+	act := call("POST", "/access/v1/evaluation", pepToken, `{"subject":{"type":"agent","id":"bot-1"},"action":{"name":"tidy"},"resource":{"type":"record","id":"101"}}`, 200)
+	outcome := "/v1/decisions/" + act["context"].(map[string]any)["evaluation_id"].(string) + "/outcome"
+	call("POST", outcome, pepToken, `{"result":"wrong","fault":"tool","latency_ms":120,"size_bytes":0}`, 200)
+	if r := ok("POST", outcome, `{"result":"harmful","reporter":"operator","why":"it did so all the same"}`); r["entry"] == nil {
+		t.Errorf("outcome: %v", r)
+	}
+	call("POST", outcome, pepToken, `{"result":"fine"}`, 400)
+	call("POST", outcome, pepToken, `{"result":"right","reporter":"operator"}`, 403)
+	call("POST", "/v1/decisions/d999999/outcome", pepToken, `{"result":"right"}`, 404)
+
 	ok("POST", "/v1/policies/1/rollback", `{"why":"was wrong"}`)
 	if list := ok("GET", "/v1/policies?limit=2", ""); list["active"] != 3.0 || len(list["items"].([]any)) != 2 || list["next"] == nil {
 		t.Errorf("versions: %v", list)
