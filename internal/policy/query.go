@@ -80,8 +80,9 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 		q.entities.agent = s.agents.entity(f.Agent, &f.Conduct)
 	}
 	if pk.typ == agentEntity {
-		who, conduct := f.Agent, &f.Conduct
-		if q.grant = &f.Grant; who == nil || string(who.ID) != req.Subject.ID {
+		if q.grant = &f.Grant; f.Agent != nil && string(f.Agent.ID) == req.Subject.ID {
+			q.entities.principal = *q.entities.agent
+		} else {
 			// An agent for which another acts is judged by what it was granted and how it behaved itself.
 			d := delegator(f, req.Subject.ID)
 			if d == nil {
@@ -89,9 +90,9 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 			}
 			own := *f
 			own.Grant = d.Grant
-			who, conduct, f, q.grant = d.Agent, &d.Conduct, &own, &d.Grant
+			f, q.grant = &own, &d.Grant
+			q.entities.principal = *s.agents.entity(d.Agent, &d.Conduct)
 		}
-		q.entities.principal = *s.agents.entity(who, conduct)
 	} else {
 		e, more, flt := s.entity("subject", pk, &req.Subject)
 		if flt != nil {
