@@ -79,13 +79,14 @@ func (s *Severity) UnmarshalText(b []byte) error {
 // An Event is one recorded decision about an act of a registered agent, as far as monitors look at it.
 // Monitors must not keep its slices: the next event may overwrite them.
 type Event struct {
-	Seq     int64 // number of the log entry
-	At      time.Time
-	Agent   authz.AgentID
-	Owner   string
-	Creator string
-	Purpose string
-	Version string
+	Seq      int64 // number of the log entry
+	At       time.Time
+	Agent    authz.AgentID
+	Owner    string
+	Creator  string
+	Purpose  string
+	Version  string
+	Revision int64 // of the agent's registration; it grows with every change
 
 	Session  string // the task that the act belongs to; "" if the enforcement point keeps none
 	Task     string // what kind of task that is; "" if unknown
@@ -102,6 +103,7 @@ type Event struct {
 	Obligations []string // ids of what must be done
 
 	Class    Class    // of the act; for one that no capability covers, the gravest that is known of the action
+	Classed  bool     // whether a capability of the agent covers the act, within its limits or not
 	Within   []string // granted capabilities that cover the act
 	Exceeded []string // capability/limit pairs that stand in the way
 
