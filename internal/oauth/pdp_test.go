@@ -35,7 +35,7 @@ func newJudged(t testing.TB) (*house, *judgeOf) {
 		t.Fatal(err)
 	}
 	j := &judgeOf{house: h, set: set}
-	j.PDP = &pdp.PDP{Agents: keyed{h}, Policies: j, Risks: j, Fresh: h.Fresh, Now: h.Now}
+	j.PDP = &pdp.PDP{Agents: keyed{h}, Policies: j, Risks: j, Conduct: unjudged{}, Fresh: h.Fresh, Now: h.Now}
 	h.replica(func(c *oauth.Config) { c.Judge = j })
 	return h, j
 }
@@ -46,6 +46,15 @@ action "read-mail", pay, office, respond appliesTo {
   principal: [Agent], resource: Thing, context: { observed: Observed, claimed: Claimed, args: { amount?: Long } }
 };
 `
+
+// unjudged is a monitor that has learned nothing.
+type unjudged struct{}
+
+func (unjudged) Conduct(authz.AgentID, string, time.Time) (authz.Trust, authz.Conduct) {
+	return authz.NeutralTrust, authz.Conduct{}
+}
+
+func (unjudged) Confidence(authz.AgentID, float64) (float64, bool) { return 0, false }
 
 // judgeOf is the adapter that internal/server has, with risk as the test says.
 type judgeOf struct {

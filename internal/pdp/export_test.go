@@ -5,3 +5,6 @@ func AppendRecord(b []byte, rec *Record) []byte { return rec.append(b, new(agent
 
 // Size is how much room a record is given.
 func Size(rec *Record) int { return rec.size() }
+
+// Reported reads the confidence that a context claims.
+var Reported = reported

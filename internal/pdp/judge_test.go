@@ -215,7 +215,7 @@ func TestPassportOnlyNarrows(t *testing.T) {
 				"bot":  {ID: "bot", State: authz.AgentActive, Capabilities: some(t, "granted", ids...)},
 				"boss": {ID: "boss", State: authz.AgentActive, Capabilities: some(t, "granted to the other", ids...)},
 			},
-			Policies: active{compile(t, schemaText, text.String(), b.String())}, Risks: calm{}, Log: &memory{},
+			Policies: active{compile(t, schemaText, text.String(), b.String())}, Risks: calm{}, Conduct: conductOf{}, Log: &memory{},
 			Fresh: func() error { return nil }, Now: time.Now,
 		}
 		at := time.Date(2026, 3, 2, rapid.IntRange(0, 23).Draw(t, "hour"), 0, 0, 0, time.UTC)

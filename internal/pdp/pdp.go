@@ -31,6 +31,12 @@ type PDP struct {
 	Risks interface { // *risk.Book
 		Assess(req *authz.Request, f *authz.Facts) authz.Risk
 	}
+	Conduct interface { // *monitor.Monitor
+		// Conduct returns trust in an agent in a class of capability ("" for the lowest), and how it has behaved.
+		Conduct(id authz.AgentID, class string, at time.Time) (authz.Trust, authz.Conduct)
+		// Confidence returns what an agent's reported confidence, 0..1, has been worth, and whether that is known.
+		Confidence(id authz.AgentID, reported float64) (float64, bool)
+	}
 	Log interface { // *audit.Log
 		Record(ctx context.Context, drafts ...audit.Draft) (int64, error)
 	}
@@ -174,7 +180,8 @@ func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 // of everybody it acts for, and what would change a refusal?
 func (rec *Record) judge(set *policy.Set) authz.Decision {
 	d := authz.Decision{At: rec.Facts.At, PolicySet: set.Version(), Catalog: set.Version()}
-	switch idle := rec.Facts.Inactive(); {
+	idle, shut := rec.Facts.Inactive(), rec.Facts.Quarantined()
+	switch {
 	case rec.Request.Agent() != "" && rec.Facts.Agent == nil:
 		d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
 	case idle != nil && idle != rec.Facts.Agent:
@@ -183,6 +190,10 @@ func (rec *Record) judge(set *policy.Set) authz.Decision {
 		d.Refuse(authz.CodeAgentInactive, "This agent is retired.")
 	case idle != nil:
 		d.Refuse(authz.CodeAgentInactive, "This agent is "+string(idle.State)+". Its owner or an administrator can restore it.")
+	case shut != nil && shut != rec.Facts.Agent:
+		d.Refuse(authz.CodeAgentInactive, "An agent for which this one acts is quarantined.")
+	case shut != nil:
+		d.Refuse(authz.CodeAgentInactive, "This agent is quarantined. An administrator can restore it.")
 	default:
 		if d = set.EvaluateAll(&rec.Request, &rec.Facts); d.Effect != authz.Allow {
 			d.Changes = set.Explain(&rec.Request, &rec.Facts, &d)
@@ -221,6 +232,12 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		f.Grant = set.Grant(req, who, &f)
 		f.Credential = p.Agents.KeyFacts(who.ID, at)
 		f.Credential.Method = req.Observed.Method
+		f.Trust, f.Conduct = p.Conduct.Conduct(who.ID, f.Grant.Class, at)
+		if said, ok := reported(req.Context); ok {
+			if worth, ok := p.Conduct.Confidence(who.ID, said); ok {
+				f.Confidence = &worth
+			}
+		}
 	}
 	for _, ref := range req.OnBehalf {
 		if ref.Type != authz.AgentType {
@@ -228,7 +245,12 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		}
 		// One that is not registered is missing here, and judging for it refuses.
 		if a, err := p.Agents.Agent(authz.AgentID(ref.ID)); err == nil {
-			f.Behalf = append(f.Behalf, authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f)})
+			d := authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f)}
+			d.Trust, d.Conduct = p.Conduct.Conduct(a.ID, d.Grant.Class, at)
+			if d.Trust.Below(f.Trust) {
+				f.Trust = d.Trust
+			}
+			f.Behalf = append(f.Behalf, d)
 		}
 	}
 	f.Risk = p.Risks.Assess(req, &f)

@@ -51,7 +51,10 @@ func (rec *Record) size() int {
 	n := 960 + len(r.Subject.Properties) + len(r.Action.Properties) + len(r.Resource.Properties) + len(r.Context)
 	n += 96*len(d.Fired) + 128*len(d.Reasons) + 192*len(d.Changes)
 	if rec.Facts.Agent != nil {
-		n += 384 + 512*len(rec.Facts.Behalf)
+		n += 384 + 704*len(rec.Facts.Behalf)
+	}
+	if rec.Facts.Conduct.Lowest.Level != "" {
+		n += 192 + 32*len(rec.Facts.Conduct.Findings)
 	}
 	if r.Observed.Passport != nil {
 		n += 128 + 160*len(r.Observed.Passport.Details)
@@ -148,11 +151,9 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 	}
 	b = append(b, `,"grant":`...)
 	b = appendGrant(b, &f.Grant)
-	b = append(b, `,"trust":{"level":`...)
-	b = appendString(b, f.Trust.Level)
-	b = append(b, `,"score":`...)
-	b = strconv.AppendFloat(b, f.Trust.Score, 'g', -1, 64)
-	b = append(b, `},"risk":{"level":`...)
+	b = append(b, `,"trust":`...)
+	b = appendTrust(b, f.Trust)
+	b = append(b, `,"risk":{"level":`...)
 	b = appendString(b, f.Risk.Level)
 	b = append(b, `,"score":`...)
 	b = strconv.AppendInt(b, f.Risk.Score, 10)
@@ -171,6 +172,11 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 		b = append(b, ']')
 	}
 	b = append(b, '}')
+	b = appendConduct(b, `,"conduct":`, &f.Conduct)
+	if f.Confidence != nil {
+		b = append(b, `,"confidence":`...)
+		b = appendFraction(b, *f.Confidence)
+	}
 	if f.Credential != (authz.Credential{}) {
 		b = append(b, `,"credential":`...)
 		b = appendCredential(b, &f.Credential)
@@ -178,10 +184,16 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 	if len(f.Behalf) > 0 {
 		b = append(b, `,"behalf":[`...)
 		for i := range f.Behalf {
+			d := &f.Behalf[i]
 			b = append(comma(b, i), `{"agent":`...)
-			b = append(b, texts.of(f.Behalf[i].Agent)...)
+			b = append(b, texts.of(d.Agent)...)
 			b = append(b, `,"grant":`...)
-			b = append(appendGrant(b, &f.Behalf[i].Grant), '}')
+			b = appendGrant(b, &d.Grant)
+			if d.Trust != (authz.Trust{}) {
+				b = append(b, `,"trust":`...)
+				b = appendTrust(b, d.Trust)
+			}
+			b = append(appendConduct(b, `,"conduct":`, &d.Conduct), '}')
 		}
 		b = append(b, ']')
 	}
@@ -202,6 +214,9 @@ func appendGrant(b []byte, g *authz.Grant) []byte {
 	if g.Class != "" {
 		b = append(b, `,"class":`...)
 		b = appendString(b, g.Class)
+	}
+	if g.Essential {
+		b = append(b, `,"essential":true`...)
 	}
 	return append(b, '}')
 }

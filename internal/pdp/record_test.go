@@ -71,7 +71,19 @@ func TestRecordForm(t *testing.T) {
 	})
 	maybe := rapid.Bool()
 	grant := rapid.Custom(func(t *rapid.T) authz.Grant {
-		return authz.Grant{Within: list.Draw(t, "within"), Exceeded: list.Draw(t, "exceeded"), Class: text.Draw(t, "grant class")}
+		return authz.Grant{Within: list.Draw(t, "within"), Exceeded: list.Draw(t, "exceeded"), Class: text.Draw(t, "grant class"),
+			Essential: maybe.Draw(t, "essential")}
+	})
+	trust := rapid.Custom(func(t *rapid.T) authz.Trust {
+		return authz.Trust{Level: text.Draw(t, "level"), Score: rapid.Float64Range(0, 1).Draw(t, "score")}
+	})
+	conduct := rapid.Custom(func(t *rapid.T) (c authz.Conduct) {
+		if maybe.Draw(t, "known") {
+			c = authz.Conduct{Lowest: trust.Draw(t, "lowest"), Judged: rapid.Int64Range(0, 99).Draw(t, "judged"),
+				Accuracy: rapid.Float64Range(0, 1).Draw(t, "accuracy"), ErrorRate: rapid.Float64Range(0, 1).Draw(t, "error rate"),
+				Findings: list.Draw(t, "findings"), Quarantined: maybe.Draw(t, "quarantined")}
+		}
+		return c
 	})
 	detail := rapid.Custom(func(t *rapid.T) authz.Detail {
 		d := authz.Detail{Type: text.Draw(t, "type"), Identifier: text.Draw(t, "identifier"), Actions: list.Draw(t, "actions"), Locations: list.Draw(t, "locations")}
@@ -97,7 +109,7 @@ func TestRecordForm(t *testing.T) {
 				Country: text.Draw(t, "country"), Class: authz.DataClass(rapid.IntRange(0, 3).Draw(t, "class")),
 				Labels: list.Draw(t, "labels"), Region: text.Draw(t, "region"),
 				Grant: grant.Draw(t, "grant"),
-				Trust: authz.Trust{Level: text.Draw(t, "level"), Score: rapid.Float64Range(0, 1).Draw(t, "score")},
+				Trust: trust.Draw(t, "trust"), Conduct: conduct.Draw(t, "conduct"),
 				Risk: authz.Risk{Level: text.Draw(t, "risk"), Score: rapid.Int64().Draw(t, "points"), Alerts: list.Draw(t, "alerts"),
 					Indicators: list.Draw(t, "indicators")},
 				Missing: list.Draw(t, "missing"),
@@ -127,8 +139,13 @@ func TestRecordForm(t *testing.T) {
 			if maybe.Draw(t, "dated") {
 				want.Facts.Credential.Since, want.Facts.Credential.ExpiresAt = moment.Draw(t, "since"), moment.Draw(t, "until")
 			}
-			want.Facts.Behalf = []authz.Delegator{{Agent: &authz.Agent{ID: "b", Owner: text.Draw(t, "owner of b"), State: authz.AgentRetired}, Grant: grant.Draw(t, "grant of b")},
+			want.Facts.Behalf = []authz.Delegator{{Agent: &authz.Agent{ID: "b", Owner: text.Draw(t, "owner of b"), State: authz.AgentRetired}, Grant: grant.Draw(t, "grant of b"),
+				Trust: trust.Draw(t, "trust in b"), Conduct: conduct.Draw(t, "conduct of b")},
 				{Agent: &authz.Agent{ID: "c"}}}
+		}
+		if maybe.Draw(t, "calibrated") {
+			worth := rapid.Float64Range(0, 1).Draw(t, "worth")
+			want.Facts.Confidence = &worth
 		}
 		if maybe.Draw(t, "more") {
 			want.Facts.Risk.Contributions = []authz.Contribution{{Source: text.Draw(t, "source"), Points: 3}, {Source: "b", Points: -1}}

@@ -123,7 +123,7 @@ func (s *search) allows(req *authz.Request) bool {
 		who = a
 	}
 	f := s.p.facts(s.set, req, who, s.at)
-	if f.Inactive() != nil {
+	if f.Inactive() != nil || f.Quarantined() != nil {
 		return false
 	}
 	d := s.set.EvaluateAll(req, &f)

@@ -173,7 +173,7 @@ func (s *Server) wire(ctx context.Context) error {
 
 	s.monitor = monitor.New(monitor.Config{Store: s.db, Log: commit, Catalog: s.catalogOf, Now: s.cfg.now, Logger: s.logger})
 	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
-	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
+	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Conduct: s.monitor, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
 	var err error
 	if s.keys, err = s.newKeyring(ctx, commit); err != nil {
 		return err
