@@ -215,14 +215,18 @@ func (c *caseFile) run(rep *CaseReport) error {
 	return nil
 }
 
-// judgeAll judges a request for all its parties. An inactive agent is refused, as the decision
-// service refuses it.
+// judgeAll judges a request for all its parties. An inactive agent, and one that conduct has
+// quarantined, is refused, as the decision service refuses it.
 func (s *Set) judgeAll(req authz.Request, f *authz.Facts) authz.Decision {
 	if a := f.Inactive(); a != nil {
 		d := authz.Decision{At: f.At}
 		d.Refuse(authz.CodeAgentInactive, "The agent is "+string(a.State)+".")
 		return d
 	}
-	d := s.EvaluateAll(&req, f)
-	return d
+	if f.Quarantined() != nil {
+		d := authz.Decision{At: f.At}
+		d.Refuse(authz.CodeAgentInactive, "The agent is quarantined.")
+		return d
+	}
+	return s.EvaluateAll(&req, f)
 }

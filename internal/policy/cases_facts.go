@@ -11,11 +11,12 @@ var caseMoment = time.Date(2026, time.January, 5, 12, 0, 0, 0, time.UTC)
 
 // facts reads what is known of a case into f, and what the edge saw into req. What the case does not
 // state is what the catalog says of it: the schedules that are open, the zones of the address, the
-// class of the resource, the grant of the agent, the signals that are missing. Risk is low and trust neutral.
+// class of the resource, the grant of the agent, the signals that are missing. Risk is low, and trust is
+// neutral; how agents have behaved is what the file says of them.
 func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, c *caseFile) authz.Facts {
 	set, cat := c.set, c.cat
 	f := authz.Facts{
-		At: caseMoment, Zone: cat.Zone(), Agent: agent, Trust: authz.NeutralTrust,
+		At: caseMoment, Zone: cat.Zone(), Agent: agent, Trust: authz.NeutralTrust, Conduct: c.conductOf(agent),
 		Risk: authz.Risk{Level: "low", Alerts: []string{}, Indicators: []string{}},
 	}
 	stated := make(map[string]bool)
@@ -28,6 +29,7 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, c *cas
 		"time":                  func(v *branch) { f.At = r.time(v, "time") },
 		"ip":                    func(v *branch) { observed.Address = r.address(v, "ip") },
 		"session":               func(v *branch) { observed.Session = r.text(v, "session") },
+		"task":                  func(v *branch) { observed.Task = r.text(v, "task") },
 		"pep":                   func(v *branch) { observed.PEP = r.text(v, "pep") },
 		"supported_obligations": func(v *branch) { observed.Obligations = r.set(v, "supported_obligations") },
 		"provenance":            func(v *branch) { observed.Provenance = r.provenance(v) },
@@ -42,11 +44,19 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, c *cas
 			f.Class, _ = authz.ParseDataClass(r.oneOf(v, "class", "public", "internal", "confidential", "restricted"))
 		}),
 		"grant":   state("grant", func(v *branch) { f.Grant = r.grant(v) }),
-		"trust":   func(v *branch) { f.Trust = r.trust(v) },
+		"trust":   func(v *branch) { f.Trust = r.trust(v, "trust") },
+		"conduct": func(v *branch) { f.Conduct = r.conduct(v) },
+		"confidence": func(v *branch) {
+			x := r.share(v, "confidence")
+			f.Confidence = &x
+		},
 		"risk":    func(v *branch) { f.Risk = r.risk(v) },
 		"missing": state("missing", func(v *branch) { f.Missing = r.set(v, "missing") }),
 	})
 
+	if f.Conduct.Lowest == (authz.Trust{}) && f.Trust.Below(authz.NeutralTrust) {
+		f.Conduct.Lowest = f.Trust // no class is trusted less than the lowest
+	}
 	if key != nil {
 		f.Credential = r.credential(key, &f)
 	}
@@ -69,7 +79,7 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, c *cas
 	}
 	for _, ref := range req.OnBehalf {
 		if a := c.agents[ref.ID]; ref.Type == authz.AgentType && a != nil {
-			f.Behalf = append(f.Behalf, authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f)})
+			f.Behalf = append(f.Behalf, authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f), Conduct: c.conductOf(a)})
 		}
 	}
 	if agent != nil && !stated["grant"] {
@@ -153,29 +163,59 @@ func (r *reader) grant(b *branch) authz.Grant {
 		"class": func(v *branch) {
 			g.Class = r.oneOf(v, "grant.class", "", "read", "write", "egress", "money", "admin")
 		},
+		"essential": func(v *branch) { g.Essential = r.truth(v, "grant.essential") },
 	})
 	return g
 }
 
+// conductOf returns how an agent of the file has behaved.
+func (c *caseFile) conductOf(a *authz.Agent) authz.Conduct {
+	if a == nil {
+		return authz.Conduct{}
+	}
+	return c.conduct[string(a.ID)]
+}
+
+// conduct reads how an agent has behaved. Who states one of accuracy and error rate leaves the other at its best.
+func (r *reader) conduct(b *branch) (c authz.Conduct) {
+	if b.kind == nullBranch {
+		return c
+	}
+	c.Accuracy = 1
+	judge := func(into *float64, what string) func(*branch) {
+		return func(v *branch) { *into, c.Judged = r.share(v, what), 1 }
+	}
+	r.members(b, "conduct", map[string]func(*branch){
+		"trust":      func(v *branch) { c.Lowest = r.trust(v, "conduct.trust") },
+		"accuracy":   judge(&c.Accuracy, "conduct.accuracy"),
+		"error_rate": judge(&c.ErrorRate, "conduct.error_rate"),
+		"findings":   func(v *branch) { c.Findings = r.set(v, "conduct.findings") },
+		"quarantined": func(v *branch) {
+			c.Quarantined = r.truth(v, "conduct.quarantined")
+		},
+	})
+	if c.Judged == 0 {
+		c.Accuracy = 0
+	}
+	return c
+}
+
 // trust reads a level, or a level with its score.
-func (r *reader) trust(b *branch) authz.Trust {
+func (r *reader) trust(b *branch, what string) authz.Trust {
 	levels := []string{"none", "low", "medium", "high"}
 	scores := map[string]float64{"none": 0, "low": 0.25, "medium": 0.5, "high": 0.9}
 	t := authz.NeutralTrust
 	if b.kind == stringBranch {
-		t.Level = r.oneOf(b, "trust", levels...)
+		t.Level = r.oneOf(b, what, levels...)
 		t.Score = scores[t.Level]
 		return t
 	}
-	r.members(b, "trust", map[string]func(*branch){
-		"level": func(v *branch) { t.Level = r.oneOf(v, "trust.level", levels...) },
-		"score": func(v *branch) { t.Score = r.number(v, "trust.score") },
+	r.members(b, what, map[string]func(*branch){
+		"level": func(v *branch) { t.Level = r.oneOf(v, what+".level", levels...) },
+		"score": func(v *branch) { t.Score = r.share(v, what+".score") },
 	})
 	if b.field("score") == nil {
 		t.Score = scores[t.Level]
-	}
-	if t.Score < 0 || t.Score > 1 {
-		r.fail(b.errorf("trust.score is not between 0 and 1"))
 	}
 	return t
 }

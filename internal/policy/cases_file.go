@@ -21,6 +21,8 @@ type caseFile struct {
 	set    *Set
 	agents map[string]*authz.Agent
 	cases  []*branch // laid over the defaults
+
+	conduct map[string]authz.Conduct // of agents, where the file says something of it
 }
 
 // openCases reads a file of cases and compiles what it refers to. A txtar archive may hold several.
@@ -81,7 +83,7 @@ func (l layered) Open(name string) (fs.File, error) {
 
 // readCaseFile reads one YAML document of cases. Names in it are relative to dir.
 func readCaseFile(fsys fs.FS, name, dir string, text []byte) (*caseFile, error) {
-	c := &caseFile{name: name, agents: make(map[string]*authz.Agent)}
+	c := &caseFile{name: name, agents: make(map[string]*authz.Agent), conduct: make(map[string]authz.Conduct)}
 	place := func(err error) error { return placed(name, err) }
 	root, err := readTree(text)
 	if err != nil {
@@ -98,7 +100,7 @@ func readCaseFile(fsys fs.FS, name, dir string, text []byte) (*caseFile, error) 
 				r.fail(b.errorf("agents is %s, want a map of ids", b.kind))
 			}
 			for _, f := range b.fields {
-				c.agents[f.key] = r.agent(f.key, f.value)
+				c.agents[f.key], c.conduct[f.key] = r.agent(f.key, f.value)
 			}
 		},
 	})

@@ -95,6 +95,23 @@ func (r *reader) number(b *branch, what string) float64 {
 	return n
 }
 
+// share reads a number from 0 to 1.
+func (r *reader) share(b *branch, what string) float64 {
+	n := r.number(b, what)
+	if !(n >= 0 && n <= 1) {
+		r.fail(b.errorf("%s is not between 0 and 1", what))
+		return 0
+	}
+	return n
+}
+
+func (r *reader) truth(b *branch, what string) bool {
+	if b.kind != boolBranch {
+		r.fail(b.errorf("%s is %s, want true or false", what, b.kind))
+	}
+	return b.text == "true"
+}
+
 func (r *reader) time(b *branch, what string) time.Time {
 	t, err := time.Parse(time.RFC3339, b.text)
 	if err != nil {
@@ -201,11 +218,12 @@ func (r *reader) request(b *branch) authz.Request {
 	return req
 }
 
-// agent reads one registered agent.
-func (r *reader) agent(id string, b *branch) *authz.Agent {
+// agent reads one registered agent, and how it has behaved.
+func (r *reader) agent(id string, b *branch) (*authz.Agent, authz.Conduct) {
+	var conduct authz.Conduct
 	a := &authz.Agent{ID: authz.AgentID(id), State: authz.AgentActive, Capabilities: []string{}, Revision: 1}
 	if b.kind == nullBranch {
-		return a
+		return a, conduct
 	}
 	r.members(b, "agent "+id, map[string]func(*branch){
 		"owner":        func(v *branch) { a.Owner = r.text(v, "owner") },
@@ -216,6 +234,7 @@ func (r *reader) agent(id string, b *branch) *authz.Agent {
 		"state": func(v *branch) {
 			a.State = authz.AgentState(r.oneOf(v, "state", "active", "suspended", "quarantined", "retired"))
 		},
+		"conduct": func(v *branch) { conduct = r.conduct(v) },
 		"labels": func(v *branch) {
 			a.Labels = make(map[string]string)
 			if v.kind != mapBranch {
@@ -226,7 +245,7 @@ func (r *reader) agent(id string, b *branch) *authz.Agent {
 			}
 		},
 	})
-	return a
+	return a, conduct
 }
 
 // err returns all faults, or nil.
