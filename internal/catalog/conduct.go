@@ -98,10 +98,27 @@ type PerformanceRules struct {
 	Accuracy, Errors float64
 	// Brier is the largest Brier score of reported confidence; 0.3.
 	Brier float64
-	// Least is how many outcomes must be known before a share is judged; 10.
+	// Least is how many outcomes must be known before a share is judged; 10. They are weighed by Person,
+	// PEP and Operator.
 	Least int
-	// Loop is how often the same call may be repeated in a session; 5.
+	// Loop is how often the same call of a session is a loop, in a row or within the agent's last dozen
+	// calls (which sees no more than 12); 5.
 	Loop int
+	// Schema is how many calls, about, whose arguments do not fit are too many if not many that fit come
+	// between; 3. In YAML: schema, 1 to 60.
+	Schema int
+	// Drift is the threshold of the CUSUMs of latency, size and faults, in standard deviations; 8. In
+	// YAML: drift, 1 to 1000.
+	Drift float64
+	// HalfLife is after how long an outcome counts half; 30 days. In YAML: half_life.
+	HalfLife time.Duration
+	// Person, PEP and Operator are how much the word of a reporter counts; 1, 0.5, 0.25. An agent's word
+	// counts as its operator's, and only against it. In YAML: person, pep, operator, 0 to 1.
+	Person, PEP, Operator float64
+	// Reporter and Session are how many outcomes a day, of one reporter and about one session, count in
+	// full; 5 and 3. The n-th counts Reporter/n of that, the more than thousandfold nothing, so that
+	// whatever is reported moves less than eight times as much. In YAML: reporter, session, 0 to 60.
+	Reporter, Session float64
 }
 
 // ComplianceRules say what must hold whatever was decided.
@@ -148,10 +165,13 @@ func DefaultConduct() Conduct {
 			DwellNone: day, DwellLow: day, DwellMedium: 3 * day,
 			Canary: 10, CanarySessions: 3, Quarantine: true,
 		},
-		Deviation:   DeviationRules{Alpha: 0.002, Traces: 10, Drift: 8, Remember: 30 * day},
-		Escalation:  EscalationRules{Window: 15 * time.Minute, Refusals: 5, Probes: 4, Protected: []string{"Agent", "Capability", "Policy"}},
-		Performance: PerformanceRules{Accuracy: 0.8, Errors: 0.3, Brier: 0.3, Least: 10, Loop: 5},
-		Cooldown:    time.Hour,
-		Keep:        7 * day,
+		Deviation:  DeviationRules{Alpha: 0.002, Traces: 10, Drift: 8, Remember: 30 * day},
+		Escalation: EscalationRules{Window: 15 * time.Minute, Refusals: 5, Probes: 4, Protected: []string{"Agent", "Capability", "Policy"}},
+		Performance: PerformanceRules{
+			Accuracy: 0.8, Errors: 0.3, Brier: 0.3, Least: 10, Loop: 5, Schema: 3, Drift: 8, HalfLife: 30 * day,
+			Person: 1, PEP: 0.5, Operator: 0.25, Reporter: 5, Session: 3,
+		},
+		Cooldown: time.Hour,
+		Keep:     7 * day,
 	}
 }
