@@ -18,6 +18,7 @@ type Limits struct {
 	Batch   int   // items of an evaluations request; default 256
 	Results int   // results on one page of a search; default 1000
 	Publish int64 // bytes of a body that publishes policies or a catalog; default 32 MiB
+	Streams int   // streams of signals that are open at once; default 100
 }
 
 func (l Limits) withDefaults() Limits {
@@ -36,6 +37,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Depth, 32)
 	def(&l.Batch, 256)
 	def(&l.Results, 1000)
+	def(&l.Streams, 100)
 	return l
 }
 

@@ -26,6 +26,8 @@ type call struct {
 	id   string // the request's id: the caller's own, or ours
 	body []byte
 
+	answered time.Time // when the answer began, of one that goes on; what follows is not the route's time
+
 	// Of an agent that asks for itself; bearer is nil if somebody else does.
 	bearer  *authz.Bearer
 	method  string     // how it authenticated
@@ -74,7 +76,11 @@ func (s *Server) handler(rt *route) http.HandlerFunc {
 					s.fail(&rec, r, &c, fmt.Errorf("panic: %v", v), rt.decides)
 				}
 			}
-			observe(rec.status, s.Now().Sub(start))
+			end := c.answered
+			if end.IsZero() {
+				end = s.Now()
+			}
+			observe(rec.status, end.Sub(start))
 		}()
 		err := s.admit(r, rt, &c)
 		if err == nil {
