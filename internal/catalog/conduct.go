@@ -34,10 +34,15 @@ type TrustRules struct {
 	Enter, Leave [3]float64
 	// GoodHalfLife and BadHalfLife are after how long evidence for and against an agent counts half; 14 and 30 days.
 	GoodHalfLife, BadHalfLife time.Duration
-	// Severity is the weight against an agent of a finding, low to critical; 0.25, 1.5, 6, 20.
+	// Severity is the weight against an agent of a finding, low to critical; 0.25, 1, 6, 20. One medium
+	// finding leaves an agent of whom nothing is known at level medium, two do not.
 	Severity [4]float64
 	// Session is what one session can add at most; 1. Daily what a day can add in one class; 4.
 	Session, Daily float64
+	// Most is what can speak for an agent at most, in one class; 40, which takes two weeks to earn. Trust
+	// cannot be hoarded: with 40, one finding of severity high takes an agent from level high by arithmetic alone,
+	// and one medium finding every twelve days is the most that an agent can afford there. (gain.most)
+	Most float64
 	// Right, Wrong, Harmful and Reverted are the weights of outcomes; 0.5, 1, 12, 2.
 	Right, Wrong, Harmful, Reverted float64
 	// Person, PEP and Operator are how much the word of a reporter counts; 1, 0.5, 0.25. What an agent
@@ -159,7 +164,7 @@ func DefaultConduct() Conduct {
 			PriorAlpha: 5, PriorBeta: 1, PriorMost: 4, Quantile: 0.05,
 			Enter: [3]float64{0.15, 0.50, 0.85}, Leave: [3]float64{0.10, 0.40, 0.80},
 			GoodHalfLife: 14 * day, BadHalfLife: 30 * day,
-			Severity: [4]float64{0.25, 1.5, 6, 20}, Session: 1, Daily: 4,
+			Severity: [4]float64{0.25, 1, 6, 20}, Session: 1, Daily: 4, Most: 40,
 			Right: 0.5, Wrong: 1, Harmful: 12, Reverted: 2,
 			Person: 1, PEP: 0.5, Operator: 0.25, Reporter: 3,
 			DwellNone: day, DwellLow: day, DwellMedium: 3 * day,

@@ -95,6 +95,7 @@ func (r *reader) trust(n ast.Node) {
 			r.object(n, "gain", fields{
 				"session": func(n ast.Node) { r.decimal(n, "session", 0.01, 100, &t.Session) },
 				"day":     func(n ast.Node) { r.decimal(n, "day", 0.01, heaviest, &t.Daily) },
+				"most":    func(n ast.Node) { r.decimal(n, "most", 1, heaviest, &t.Most) },
 			})
 			if t.Session > t.Daily {
 				r.at(n, "a session can add %v, more than the %v that a day can", t.Session, t.Daily)
@@ -124,7 +125,7 @@ func (r *reader) trust(n ast.Node) {
 		"canary": func(n ast.Node) {
 			r.object(n, "canary", fields{
 				"acts":     func(n ast.Node) { t.Canary = int(r.number(n, "acts", 0, 10_000)) },
-				"sessions": func(n ast.Node) { t.CanarySessions = int(r.number(n, "sessions", 0, 100)) },
+				"sessions": func(n ast.Node) { t.CanarySessions = int(r.number(n, "sessions", 0, 12)) },
 			})
 			if t.CanarySessions > t.Canary {
 				r.at(n, "%d acts cannot be of %d sessions", t.Canary, t.CanarySessions)

@@ -1,41 +1,22 @@
 // Package trust turns evidence into trust: for each class of capability a Beta posterior that forgets, a
 // level that follows its lower credible bound, lost at once and regained by steps. It is arithmetic: no
 // clock, no I/O, and the same evidence gives the same trust, bit for bit.
+//
+// Reading never changes what will be read. Between two pieces of evidence scores move by fading alone; a
+// level can fall by that, from high to medium, and never rises by it: who was lowered must show canary acts.
+//
+// What evidence is true is not decided here. A monitor that finds what is not there costs an agent a level
+// until a person dismisses the finding.
 package trust
 
 import (
 	"time"
+	"unsafe"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/conduct"
 )
-
-// A Level is how far an agent is trusted in a class.
-type Level uint8
-
-// The levels.
-const (
-	None Level = iota
-	Low
-	Medium
-	High
-)
-
-var levelNames = [...]string{"none", "low", "medium", "high"}
-
-// String returns the level's name, as authz.Trust has it.
-func (l Level) String() string { return levelNames[min(l, High)] }
-
-// ParseLevel returns the level of that name, and whether there is one.
-func ParseLevel(s string) (Level, bool) {
-	for i, n := range levelNames {
-		if n == s {
-			return Level(i), true
-		}
-	}
-	return None, false
-}
 
 // Who is the agent that bounds (floors and ceilings) are looked up for.
 type Who struct {
@@ -43,113 +24,153 @@ type Who struct {
 	Purpose string
 }
 
-// A Prior is where a new agent starts, by class: what its purpose's other agents have earned.
-type Prior [conduct.Classes]struct{ Good, Bad float64 }
-
-// A Pool adds up what the agents of one purpose have earned, for the Prior of new ones. Bounded.
-type Pool struct{}
-
-// Prior returns where a new agent of the purpose starts, before the cap of r.PriorMost and of level medium.
-func (p *Pool) Prior(r *catalog.TrustRules, at time.Time) Prior { return Prior{} }
-
-// Append and Read keep the pool.
-func (p *Pool) Append(b []byte) []byte       { return b }
-func (p *Pool) Read(r *conduct.Reader) error { return r.Err() }
-
-// A State is the trust in one agent. It is bounded, and not safe for concurrent use.
-type State struct{}
-
-// Start returns the state of an agent that begins at a time. Owner holds the lowest level, by class, of
-// the agents of the same owner that are lowered: whoever registers again starts no higher. High where there is none.
-func Start(r *catalog.TrustRules, prior Prior, owner [conduct.Classes]Level, at time.Time) *State {
-	return &State{}
+// A State is the trust in one agent. It is bounded: 224 bytes, and 272 more for one against which
+// something was said; levels set by hand come on top. It is not safe for concurrent use.
+type State struct {
+	class   [conduct.Classes]standing
+	ladder  [conduct.Classes]ladder
+	listed  uint8             // how many of causes there are
+	faded   uint8             // classes, as bits, whose level has fallen by fading
+	taken   bool              // quarantined
+	days    [buckets]uint8    // on which day, modulo 256, a bucket was used last
+	tags    [buckets]uint16   // by which session
+	day     uint16            // since 1970: of what was gained "today"
+	owner   uint16            // a hash
+	from    uint32            // minute from which on faded is known,
+	until   uint32            // and through which; 0 if it is not
+	rules   uint32            // print of the rules that scores were worked out by
+	causes  *[maxCauses]cause // what can still be judged
+	further *further
 }
 
-// Renew begins anew for a new version or model of the agent: what spoke for the old one is gone, what spoke
-// against it and how far it was lowered stays.
-func (s *State) Renew(r *catalog.TrustRules, prior Prior, at time.Time) {}
+// A standing is what is known in one class.
+type standing struct {
+	good, bad float32 // evidence as of minute at; bad without what is listed as causes
+	at        uint32  // minute of the newest evidence
+	since     uint32  // minute in which it came to its level
+	scoredAt  uint32  // minute in which it had the score scored, in parts of 10,000; 0 if that is not known
+	scored    uint16
+	today     uint16 // gained on State.day, in grains
+	canary    uint16 // clean acts since it was lowered, or came to its level
+	seen      uint16 // of which sessions: one bit for each of sixteen by hash
+	acts      uint32 // gained by the session of each bucket: four bits each, in tenths of a session
+}
 
-// Good takes in an allowed act in a class that no monitor objects to. Session is conduct.Hash of the session, 0 if unknown.
-func (s *State) Good(r *catalog.TrustRules, p *Pool, c conduct.Class, session uint64, at time.Time) {}
+// further is what most agents do not need.
+type further struct {
+	reporters [reporters]reporter
+	day       uint16 // that reporters are of
+	overrides []override
+}
 
-// Finding takes in a finding, or, with again, a repetition that is graver than before (was). It reports whether the
-// agent falls into quarantine by it.
-func (s *State) Finding(r *catalog.TrustRules, p *Pool, f *conduct.Finding, class conduct.Class, was *conduct.Severity, seq int64, at time.Time) (quarantine bool) {
+// Start returns the state of an agent that begins at a time. Lowest holds the lowest level, by class, of
+// the agents of the same owner that are lowered (see Lowest): whoever registers again starts no higher.
+// High where there is none. Owned says whose the agent is.
+//
+// A new agent starts at level medium at most, whatever its purpose has earned.
+func Start(r *catalog.TrustRules, prior Prior, lowest [conduct.Classes]Level, at time.Time) *State {
+	s := &State{}
+	s.by(r)
+	m := minute(at)
+	prior.cap(r.PriorMost)
+	for c := range s.class {
+		k := &s.class[c]
+		k.good, k.bad, k.at, k.since = down(min(prior[c].Good, most(r))), up(prior[c].Bad), m, m
+		l := min(entered(r, s.score(r, conduct.Class(c), m)), Medium)
+		s.ladder[c] = step(l, l, 0)
+		if lowest[c] < l {
+			s.ladder[c] = step(lowest[c], l, 1) // a fall that no dismissal of a finding of its own undoes
+		}
+	}
+	return s
+}
+
+// Owned says whose the agent is: what the agents of one owner earn counts for those of the purpose in one
+// bounded share.
+func (s *State) Owned(owner string) { s.owner = uint16(conduct.Hash(owner) >> 17) }
+
+// Renew begins anew for a new version or model of the agent: what spoke for the old one is gone, but for
+// what speaks for any new agent; what spoke against it and how far it was lowered stays. Canary acts and
+// dwell begin again.
+func (s *State) Renew(r *catalog.TrustRules, prior Prior, at time.Time) {
+	s.by(r)
+	m := minute(at)
+	prior.cap(r.PriorMost)
+	for i := range s.class {
+		c, k := conduct.Class(i), &s.class[i]
+		s.settle(r, c, m)
+		k.good = min(k.good, down(prior[i].Good))
+		k.scoredAt = 0
+		l := s.ladder[i]
+		now := held(r, min(l.level(), Medium), s.score(r, c, m))
+		if l.lowered() {
+			s.ladder[i] = step(now, l.was(), l.falls())
+		} else {
+			s.ladder[i] = step(now, now, 0)
+		}
+		k.since = m
+		s.again(c)
+	}
+	s.note("renewed", conduct.Every, 0, m)
+	s.until = 0
+}
+
+// Lowered reports whether the agent is, by its own conduct or by that of its owner's other agents, below
+// where it was in some class: it is on probation. Monitors learn nothing of it then.
+func (s *State) Lowered(*catalog.TrustRules, time.Time) bool {
+	if s.taken {
+		return true
+	}
+	for _, l := range s.ladder {
+		if l.lowered() {
+			return true
+		}
+	}
 	return false
 }
 
-// Judge takes in what a person said of a finding that was taken in before, in place of the verdict before.
-func (s *State) Judge(r *catalog.TrustRules, f *conduct.Finding, class conduct.Class, before, now conduct.Verdict, seq int64, at time.Time) {
+// Lowest lowers into by the classes in which the agent is lowered: what Start takes, for all agents of an owner.
+func (s *State) Lowest(into *[conduct.Classes]Level) {
+	for c, l := range s.ladder {
+		if s.taken {
+			into[c] = None
+		} else if l.lowered() {
+			into[c] = min(into[c], l.level())
+		}
+	}
 }
-
-// Outcome takes in what somebody says came of a decision.
-func (s *State) Outcome(r *catalog.TrustRules, p *Pool, o *conduct.Outcome, class conduct.Class) (quarantine bool) {
-	return false
-}
-
-// An Override sets an agent's level by hand. It is the body of a trust.put entry, with the agent.
-type Override struct {
-	Agent   authz.AgentID `json:"agent"`
-	Class   string        `json:"class"` // a class, or every
-	Level   string        `json:"level"` // none, low, medium, high; "" to leave it to conduct again; restore: see Restore
-	Expires time.Time     `json:"expires_at,omitzero"`
-	Author  string        `json:"author,omitempty"` // set from the entry's actor
-	Why     string        `json:"why"`
-	// Restore ends a quarantine and lifts the agent to the level at once, on a person's word; the posterior stays.
-	Restore bool `json:"restore,omitempty"`
-}
-
-// Override takes in a level set by hand.
-func (s *State) Override(r *catalog.TrustRules, o *Override, class conduct.Class, seq int64, at time.Time) {
-}
-
-// Level returns trust in a class at a time; with conduct.Every the lowest over the classes.
-func (s *State) Level(r *catalog.TrustRules, who Who, c conduct.Class, at time.Time) authz.Trust {
-	return authz.NeutralTrust
-}
-
-// Lowered reports whether the agent is, by its own conduct, below where it was in some class: it is on probation.
-// Monitors learn nothing of it then.
-func (s *State) Lowered(r *catalog.TrustRules, at time.Time) bool { return false }
 
 // Quarantined reports whether conduct has taken everything from the agent until a person restores it.
-func (s *State) Quarantined() bool { return false }
+func (s *State) Quarantined() bool { return s.taken }
 
-// A Standing explains trust in one class to a person.
-type Standing struct {
-	Class    string    `json:"class"`
-	Level    string    `json:"level"`
-	Score    float64   `json:"score"` // lower credible bound
-	Mean     float64   `json:"mean"`
-	Alpha    float64   `json:"alpha"`
-	Beta     float64   `json:"beta"`
-	Since    time.Time `json:"since,omitzero"` // when it came to this level
-	Lowered  bool      `json:"lowered,omitempty"`
-	Causes   []Cause   `json:"causes,omitempty"`  // what moved it most lately, newest first; at most 4
-	Restore  []string  `json:"restore,omitempty"` // what would bring it a level up: sentences
-	Earliest time.Time `json:"earliest,omitzero"` // and when at the earliest
-	Override *Override `json:"override,omitempty"`
-	Bound    string    `json:"bound,omitempty"` // the floor or ceiling that holds
+// Size returns about how many bytes of memory the state takes.
+func (s *State) Size() int {
+	n := int(unsafe.Sizeof(*s))
+	if s.causes != nil {
+		n += int(unsafe.Sizeof(*s.causes))
+	}
+	if f := s.further; f != nil {
+		n += int(unsafe.Sizeof(*f))
+		for i := range f.overrides {
+			o := &f.overrides[i]
+			n += int(unsafe.Sizeof(*o)) + len(o.author) + len(o.why)
+		}
+	}
+	return n
 }
 
-// A Cause is one thing that moved trust.
-type Cause struct {
-	Seq   int64     `json:"seq"`
-	At    time.Time `json:"at"`
-	What  string    `json:"what"`  // finding kind, outcome right/wrong/..., override, new version
-	Moved float64   `json:"moved"` // evidence: for the agent positive, against it negative
+// minute returns the number of the minute that a time lies in.
+func minute(at time.Time) uint32 { return uint32(max(at.Unix(), 0) / 60) }
+
+// moment returns when a minute begins; no time for minute 0.
+func moment(m uint32) time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(m)*60, 0).UTC()
 }
 
-// Standing explains trust in a class.
-func (s *State) Standing(r *catalog.TrustRules, who Who, c conduct.Class, at time.Time) Standing {
-	return Standing{}
+// minutes returns how many minutes a length of time has, the begun one included.
+func minutes(d time.Duration) uint32 {
+	return uint32(min(max(int64((d+time.Minute-1)/time.Minute), 0), 1<<31))
 }
-
-// Next returns when the agent's level in some class changes by itself at the earliest after a time (an
-// override ends, evidence fades over a threshold), rounded up to the minute; zero if it will not within a day.
-func (s *State) Next(r *catalog.TrustRules, who Who, at time.Time) time.Time { return time.Time{} }
-
-// Append and Read keep the state; Size returns about how many bytes of memory it takes.
-func (s *State) Append(b []byte) []byte       { return b }
-func (s *State) Read(r *conduct.Reader) error { return r.Err() }
-func (s *State) Size() int                    { return 0 }
