@@ -81,8 +81,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call, in stre
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
-	// The server's own deadlines are for requests that end. The reading one would end this one, too: net/http
-	// takes it for the caller's leaving.
+	// The server's own deadlines are for requests that end. In HTTP/2 the one for reading would end the stream.
 	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}

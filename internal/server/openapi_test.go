@@ -209,6 +209,25 @@ func TestOpenAPI(t *testing.T) {
 	}
 	call("GET", "/v1/keys/due?within_days=5000", adminToken, "", 400)
 
+	// How agents behave. Levels are set by hand before there is any conduct.
+	ok("POST", "/v1/agents/bot-1/trust", `{"class":"money","level":"low","ttl_seconds":3600,"why":"a drill"}`)
+	if report := ok("GET", "/v1/agents/bot-1/trust", ""); report["agent"] != "bot-1" || report["shadow"] == true {
+		t.Errorf("trust: %v", report)
+	}
+	ok("POST", "/v1/agents/bot-1/trust", `{"class":"money","why":"the drill is over"}`)
+	ok("POST", "/v1/agents/bot-1/trust", `{"level":"medium","restore":true,"why":"and all is well"}`)
+	call("POST", "/v1/agents/bot-1/trust", adminToken, `{"level":"low","why":"for ever"}`, 400)
+	call("POST", "/v1/agents/nobody/trust", adminToken, `{"level":"low","ttl_seconds":60,"why":"unknown"}`, 404)
+	call("GET", "/v1/agents/nobody/trust", adminToken, "", 404)
+	if list := ok("GET", "/v1/findings?agent=bot-1&kind=deviation&severity=low&state=open&limit=5", ""); len(list["items"].([]any)) != 0 {
+		t.Errorf("findings about an agent that did nothing: %v", list)
+	}
+	call("GET", "/v1/findings?severity=grave", adminToken, "", 400)
+	call("GET", "/v1/findings/f1.0", adminToken, "", 404)
+	call("POST", "/v1/findings/f1.0/judge", adminToken, `{"verdict":"dismissed","why":"unknown"}`, 404)
+	ok("GET", "/v1/stream?agent=bot-1&type=trust", "")
+	call("GET", "/v1/stream?type=love", adminToken, "", 400)
+
 	// Policies. A version is what an organisation's files say; here the same with one more policy.
 	active := ok("GET", "/v1/policies/active", "")
 	source := active["source"].(map[string]any)
