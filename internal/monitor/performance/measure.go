@@ -52,21 +52,25 @@ func (m *measures) add(r *catalog.PerformanceRules, o *conduct.Outcome, class co
 	i := conduct.Hash(o.Action) % kinds
 	if o.Latency > 0 && rises(&m.latency[i], &m.slow, o.Latency, r, learn) {
 		emit(conduct.Draft{Kind: KindLatency, Severity: conduct.Low, Class: class, Evidence: []int64{o.Seq},
-			Sentence: fmt.Sprintf("The agent's acts take longer than they did: now %s took %d ms.", quote(o.Action), o.Latency)})
+			Sentence: fmt.Sprintf("The agent's acts take longer than they did: now %s took %d ms.", conduct.Quote(o.Action), o.Latency)})
 	}
 	if o.Size > 0 && rises(&m.size[i], &m.large, o.Size, r, learn) {
 		emit(conduct.Draft{Kind: KindSize, Severity: conduct.Low, Class: class, Evidence: []int64{o.Seq},
-			Sentence: fmt.Sprintf("The agent's results are larger than they were: now %s gave %d bytes.", quote(o.Action), o.Size)})
+			Sentence: fmt.Sprintf("The agent's results are larger than they were: now %s gave %d bytes.", conduct.Quote(o.Action), o.Size)})
 	}
 }
 
 // rises takes in a number and reports whether such numbers have risen. A quarter of an octave is the least
-// that counts as a standard deviation.
+// that counts as a standard deviation. What is learned is clipped as well, so that one monstrous number does
+// not hide others.
 func rises(usual *series.EWMA, sum *series.CUSUM, x int64, r *catalog.PerformanceRules, learn bool) bool {
 	l := octaves(x)
 	risen := false
 	if usual.N() >= 3*r.Least {
-		risen = over(sum, (l-usual.Mean())/max(usual.Deviation(), 0.25), r.Drift)
+		mean, deviation := usual.Mean(), max(usual.Deviation(), 0.25)
+		risen = over(sum, (l-mean)/deviation, r.Drift)
+		most := float64(clip * deviation)
+		l = max(mean-most, min(mean+most, l))
 	}
 	if learn {
 		usual.Add(l, habit)

@@ -70,7 +70,7 @@ func (s *State) Observe(_ *Fleet, r *catalog.PerformanceRules, ev *conduct.Event
 		d.Severity = conduct.Medium // what is repeated has an effect each time
 	}
 	d.Sentence = fmt.Sprintf("The agent repeats itself: it has asked for the same %s of %s, with the same arguments, %d times of late.",
-		quote(ev.Action), quote(ev.Resource.Type), n)
+		conduct.Quote(ev.Action), conduct.Quote(ev.Resource.Type), n)
 	emit(d)
 }
 
@@ -175,7 +175,7 @@ func (w *work) fit(r *catalog.PerformanceRules, o *conduct.Outcome, class conduc
 	w.schema = min(w.schema, 250) + 4
 	if r.Schema > 0 && int(w.schema) >= 4*r.Schema {
 		emit(conduct.Draft{Kind: KindSchema, Severity: conduct.Low, Class: class, Evidence: numbers(w.failed),
-			Sentence: fmt.Sprintf("The agent's arguments do not fit, again and again: now those of %s.", quote(o.Action))})
+			Sentence: fmt.Sprintf("The agent's arguments do not fit, again and again: now those of %s.", conduct.Quote(o.Action))})
 	}
 }
 
@@ -189,11 +189,3 @@ func numbers(of [2]int64) []int64 {
 
 // percent returns a share in whole per cent.
 func percent(x float64) int { return int(x*100 + 0.5) }
-
-// quote returns at most 64 bytes of a name, in quotes that escape what cannot be printed.
-func quote(name string) string {
-	if len(name) > 64 {
-		name = name[:64]
-	}
-	return fmt.Sprintf("%q", name)
-}
