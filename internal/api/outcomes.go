@@ -4,10 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"sync"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
@@ -24,12 +21,7 @@ type Outcomes interface {
 	Tell(ctx context.Context, o conduct.Outcome) (int64, error)
 }
 
-// Bounds of what an outcome says.
-const (
-	maxOutcome = 16 << 10              // bytes of the body
-	maxLatency = 30 * 24 * 3600 * 1000 // milliseconds
-	maxSize    = int64(1) << 50        // bytes
-)
+const maxOutcome = 16 << 10 // bytes of the body
 
 // reportOutcome is what somebody says came of a decision. Who says it is the caller: nobody speaks in
 // another's name.
@@ -78,11 +70,7 @@ func (s *Server) reportOutcome(r *http.Request, who *caller.Caller, in reportOut
 	if err != nil {
 		return receipt, err
 	}
-	rec, err := pdp.ParseRecord(e.Body)
-	if err != nil {
-		return receipt, err
-	}
-	o, err := in.outcome(who, e, rec)
+	o, err := in.outcome(who, &e)
 	if err != nil {
 		return receipt, err
 	}
@@ -90,34 +78,16 @@ func (s *Server) reportOutcome(r *http.Request, who *caller.Caller, in reportOut
 	return receipt, err
 }
 
-// check returns authz.ErrInvalid if in does not say anything, or something that makes no sense, and
-// authz.ErrForbidden if who may not say it.
+// check returns authz.ErrInvalid if in says nothing, and authz.ErrForbidden if who may not say it.
 func (in *reportOutcome) check(who *caller.Caller) error {
+	if who.Role == caller.Administrator {
+		if err := conduct.CheckWhy(in.Why); err != nil {
+			return err
+		}
+	}
 	switch {
-	case len(in.Why) > 1000:
-		return invalid("why has more than 1000 characters")
-	case who.Role == caller.Administrator && in.Why == "":
-		return invalid("why is missing: say why, in 1 to 1000 characters")
 	case in.Result == "" && in.Fault == "" && in.Latency == nil && in.Size == nil && in.Met == nil:
 		return invalid("nothing is said of the outcome: at least one of result, fault, latency_ms, size_bytes, met")
-	case in.Latency != nil && (*in.Latency < 0 || *in.Latency > maxLatency):
-		return invalid("latency_ms must be 0 to %d", int64(maxLatency))
-	case in.Size != nil && (*in.Size < 0 || *in.Size > maxSize):
-		return invalid("size_bytes must be 0 to %d", maxSize)
-	case len(in.Met) > maxNames:
-		return invalid("met has more than %d elements", maxNames)
-	}
-	switch in.Result {
-	case conduct.ResultNone, conduct.ResultRight, conduct.ResultWrong, conduct.ResultHarmful, conduct.ResultReverted:
-	default:
-		return invalid("unknown result %.64q: one of right, wrong, harmful, reverted", in.Result)
-	}
-	switch in.Fault {
-	case conduct.FaultNone, conduct.FaultTool, conduct.FaultSchema, conduct.FaultTime:
-	default:
-		return invalid("unknown fault %.64q: one of tool, schema, timeout", in.Fault)
-	}
-	switch {
 	case in.Reporter != "" && in.Reporter != conduct.ReporterOperator:
 		return invalid("reporter can only be operator, or be left out: who reports is known from the token")
 	case in.Reporter != "" && who.Role != caller.Administrator:
@@ -130,45 +100,48 @@ func (in *reportOutcome) check(who *caller.Caller) error {
 	return nil
 }
 
-// outcome returns in with what the decision was about.
-func (in *reportOutcome) outcome(who *caller.Caller, e audit.Entry, rec *pdp.Record) (o conduct.Outcome, err error) {
-	q, f := &rec.Request, &rec.Facts
-	o = conduct.Outcome{
-		Decision: e.Seq, Agent: q.Agent(), Class: f.Grant.Class, Action: q.Action.Name, Session: q.Observed.Session,
-		Said: reported(q.Context), Decided: rec.Decision.At, Allowed: rec.Decision.Allowed(),
-		By: who.Actor(), Result: in.Result, Fault: in.Fault, Met: slices.Compact(slices.Sorted(slices.Values(in.Met))), Why: in.Why,
+// eventReaders read decisions. One remembers strings, and is large.
+var eventReaders = sync.Pool{New: func() any { return conduct.NewEventReader() }}
+
+// outcome returns in with what the decision was about: the entry e.
+func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.Outcome, err error) {
+	reader := eventReaders.Get().(*conduct.EventReader)
+	defer eventReaders.Put(reader)
+	var ev conduct.Event
+	registered, err := reader.Read(e.Body, &ev)
+	if err != nil {
+		return o, err
 	}
 	switch {
-	case who.Role == agentRole && o.Agent != authz.AgentID(who.Name):
+	case who.Role == agentRole && (!registered || string(ev.Agent) != who.Name):
 		// As if there were none: an agent has no business to learn what is in the log.
 		return o, authz.Errorf(authz.ErrNotFound, "d%d is no decision about this agent", e.Seq)
-	case who.Role == caller.PEP && q.Observed.PEP != who.Name:
+	case who.Role == caller.PEP && ev.PEP != who.Name:
 		return o, authz.Errorf(authz.ErrForbidden, "d%d was asked for by somebody else: an enforcement point reports what came of its own questions", e.Seq)
-	case f.Agent == nil:
+	case !registered:
 		return o, invalid("d%d is about no registered agent: outcomes are of what agents do", e.Seq)
+	case ev.Issuing:
+		return o, invalid("d%d is about a credential, which comes to nothing before it is used: report what was done with it", e.Seq)
 	}
-	switch who.Role {
-	case caller.PEP:
-		o.Reporter = conduct.ReporterPEP
-	case agentRole:
-		o.Reporter = conduct.ReporterAgent
-	default:
-		o.Reporter = conduct.ReporterPerson
-		if in.Reporter == conduct.ReporterOperator || who.Name == f.Agent.Owner {
-			o.Reporter = conduct.ReporterOperator
-		}
+	o = conduct.Outcome{
+		Decision: e.Seq, Agent: ev.Agent, Class: ev.Class.String(), Action: ev.Action, Session: ev.Session,
+		Obliged: ev.Obligations, Decided: e.At, Allowed: ev.Allowed(), Reporter: in.reporter(who, &ev), By: who.Actor(),
+		Result: in.Result, Fault: in.Fault, Met: slices.Compact(slices.Sorted(slices.Values(in.Met))), Why: in.Why,
 	}
-	if o.Class == "" {
-		o.Class = conduct.Admin.String() // no capability covers it
+	if ev.Confidence >= 0 {
+		o.Said = &ev.Confidence
 	}
 	if in.Latency != nil {
-		o.Latency = max(*in.Latency, 1)
+		o.Latency = *in.Latency
+		if o.Latency == 0 { // which would say that it was not measured
+			o.Latency = 1
+		}
 	}
 	if in.Size != nil {
 		o.Size = *in.Size
 	}
-	for _, d := range rec.Decision.Obligations {
-		o.Obliged = append(o.Obliged, d.ID)
+	if err := o.Check(); err != nil {
+		return o, err
 	}
 	for _, id := range o.Met {
 		if !slices.Contains(o.Obliged, id) {
@@ -178,22 +151,15 @@ func (in *reportOutcome) outcome(who *caller.Caller, e audit.Entry, rec *pdp.Rec
 	return o, nil
 }
 
-// reported returns the confidence that an agent stated in its context, 0 to 1, as a number or as text;
-// nil if it stated none that can be understood.
-func reported(c authz.Claimed) *float64 {
-	var in struct {
-		Confidence jsontext.Value `json:"confidence"`
+// reporter returns whose word it is. The agent's owner speaks as its operator, also if it does not say so.
+func (in *reportOutcome) reporter(who *caller.Caller, ev *conduct.Event) conduct.Reporter {
+	switch {
+	case who.Role == caller.PEP:
+		return conduct.ReporterPEP
+	case who.Role == agentRole:
+		return conduct.ReporterAgent
+	case in.Reporter == conduct.ReporterOperator, who.Name == ev.Owner:
+		return conduct.ReporterOperator
 	}
-	if len(c) == 0 || json.Unmarshal(c, &in) != nil || len(in.Confidence) == 0 {
-		return nil
-	}
-	text := string(in.Confidence)
-	if text[0] == '"' && json.Unmarshal(in.Confidence, &text) != nil {
-		return nil
-	}
-	x, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(x >= 0 && x <= 1) {
-		return nil
-	}
-	return &x
+	return conduct.ReporterPerson
 }
