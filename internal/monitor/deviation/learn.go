@@ -1,0 +1,98 @@
+package deviation
+
+import (
+	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/monitor/sequence"
+)
+
+// namesMost is how many names of actions are kept for a purpose, and nameMost how much of each, in bytes.
+const (
+	namesMost = 256
+	nameMost  = 64
+)
+
+// learn takes an allowed act into what is usual.
+func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *conduct.Event, now *session, x *Features, day uint16) {
+	if !now.begun {
+		s.begin(now, day)
+	}
+	if now.n >= sessionMost || !now.own {
+		return
+	}
+	now.n++
+	l := sequence.Lesson{
+		First: !now.did(x.symbol), Pair: now.once(x.symbol),
+		Own: true, Shared: now.shared, Grow: s.news < newsMost,
+	}
+	m := sequence.Model{Own: &s.own, Purpose: &p.counts, Fleet: &f.all}
+	s.news += uint16(m.Learn(sequence.Place{Task: taskOf(ev), Prev: now.prev}, x.symbol, l))
+	if l.First && l.Shared && x.origin != 0 {
+		c := originContexts(ev, taskOf(ev), x)
+		for i, c := range c {
+			if i < 2 {
+				f.all.Add(c, x.origin, sequence.SharedMost, l.Grow)
+			}
+			if i > 0 && (i < 3 || ev.Task != "") {
+				p.counts.Add(c, x.origin, sequence.SharedMost, l.Grow)
+			}
+		}
+	}
+	s.note(p, r, ev, now, x, day)
+	s.record.Add(x.Score)
+	if now.shared {
+		p.tail.add(x.Score)
+		p.name(x.symbol, ev.Action)
+	}
+}
+
+// begin decides what a session teaches.
+func (s *State) begin(now *session, day uint16) {
+	if s.day != day {
+		s.day, s.today = day, 0
+	}
+	now.begun, now.own, now.shared = true, s.today < ownDaily, s.today < sharedDaily
+	if now.own {
+		s.today++
+		s.began = max(s.began, s.began+1) // stays at the most
+	}
+}
+
+// note takes what an act had to do with among what was seen.
+func (s *State) note(p *purpose, r *catalog.DeviationRules, ev *conduct.Event, now *session, x *Features, day uint16) {
+	for i := range x.things[:x.n] {
+		t := &x.things[i]
+		s.fresh[t.kind].add(t.new)
+		s.seen.Add(int(t.kind), kinds, t.id, day, ownSeen)
+		if now.shared {
+			_, known := p.seen.Age(int(t.kind), kinds, t.id, day, int(days(r)))
+			p.fresh[t.kind].add(!known)
+			p.seen.Add(int(t.kind), kinds, t.id, day, sharedSeen)
+		}
+	}
+	for id := range placesOf(ev) {
+		s.seen.Add(int(place), kinds, id, day, ownSeen)
+	}
+}
+
+// name keeps the name of an action.
+func (p *purpose) name(w sequence.Symbol, action string) {
+	if _, ok := p.names[w]; ok || len(p.names) >= namesMost {
+		return
+	}
+	if p.names == nil {
+		p.names = map[sequence.Symbol]string{}
+	}
+	p.names[w] = printable(action)
+}
+
+// forget lets go of what was not used for long.
+func (s *State) forget(f *Fleet, p *purpose, r *catalog.DeviationRules, day uint16) {
+	after := days(r)
+	s.own.Forget(day, after)
+	p.counts.Forget(day, after)
+	f.all.Forget(day, after)
+	if day-s.period >= after {
+		s.period, s.news = day, 0
+	}
+}
