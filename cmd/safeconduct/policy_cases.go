@@ -23,7 +23,7 @@ and how, and which policies fire in no case.
 Nothing is asked over the network. The exit status is 1 if a case fails, or with --covered if a
 policy fires in no case.`,
 		Example: `  $ safeconduct policy test examples/agentdojo/organisation.test.yaml
-  49 of 49 cases passed; 31 of 31 policies fired`,
+  58 of 58 cases passed; 32 of 32 policies fired`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	asJSON := jsonFlag(c)

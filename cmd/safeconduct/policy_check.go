@@ -24,7 +24,7 @@ that has expired, or that nothing can satisfy. Nothing is asked over the network
 The files are those of the organisation in ` + configName + `, or of another --config, unless policies
 are named. The exit status is 1 if there is a problem that stands in the way of publication.`,
 		Example: `  $ safeconduct policy check --config examples/agentdojo
-  31 policies, no problems`,
+  32 policies, no problems`,
 	}
 	src, asJSON := addSourceFlags(c), jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {

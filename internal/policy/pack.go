@@ -2,6 +2,7 @@ package policy
 
 import (
 	"embed"
+	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -49,5 +50,9 @@ func PackNamed(name string) (Pack, error) {
 		}
 		names = append(names, p.Name)
 	}
-	return Pack{}, authz.Errorf(authz.ErrNotFound, "no pack %.64q; %s", name, suggest(name, names))
+	hint := suggest(name, names)
+	if hint == "" {
+		hint = "there is " + strings.Join(names, ", ")
+	}
+	return Pack{}, authz.Errorf(authz.ErrNotFound, "no pack %.64q: %s", name, hint)
 }
