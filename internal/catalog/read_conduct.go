@@ -16,7 +16,7 @@ const (
 	day          = 24 * time.Hour   // as durations are written
 	longest      = 100 * 365 * day  // of any duration
 	heaviest     = 1000             // weight of evidence, in clean sessions
-	maxRefusals  = 12               // what an agent's state of internal/monitor/escalation can tell apart
+	maxRefusals  = 10               // what an agent's state of internal/monitor/escalation can tell apart
 	maxProbes    = 12               // likewise
 	maxWindow    = 24 * time.Hour   // of escalation
 	minWindow    = 10 * time.Second // of escalation
@@ -97,8 +97,8 @@ func (r *reader) trust(n ast.Node) {
 				"day":     func(n ast.Node) { r.decimal(n, "day", 0.01, heaviest, &t.Daily) },
 				"most":    func(n ast.Node) { r.decimal(n, "most", 1, heaviest, &t.Most) },
 			})
-			if t.Session > t.Daily {
-				r.at(n, "a session can add %v, more than the %v that a day can", t.Session, t.Daily)
+			if t.Session > t.Daily || t.Daily > t.Most {
+				r.at(n, "gain must rise: session %v, day %v, most %v", t.Session, t.Daily, t.Most)
 			}
 		},
 		"outcomes": func(n ast.Node) {

@@ -47,7 +47,17 @@ func (r *reader) performance(n ast.Node) {
 		"errors":   share("errors", &p.Errors),
 		"brier":    share("brier", &p.Brier),
 		"least":    func(n ast.Node) { p.Least = int(r.number(n, "least", 1, 10_000)) },
-		"loop":     func(n ast.Node) { p.Loop = int(r.number(n, "loop", 2, 1000)) },
+		"loop":     func(n ast.Node) { p.Loop = int(r.number(n, "loop", 2, 60)) },
+		"schema":   func(n ast.Node) { p.Schema = int(r.number(n, "schema", 1, 60)) },
+		"drift":    func(n ast.Node) { r.decimal(n, "drift", 1, 1000, &p.Drift) },
+		"half_life": func(n ast.Node) {
+			p.HalfLife = r.duration(n, "a half-life", time.Hour, longest)
+		},
+		"person":   share("the word of a person", &p.Person),
+		"pep":      share("the word of an enforcement point", &p.PEP),
+		"operator": share("the word of an operator", &p.Operator),
+		"reporter": func(n ast.Node) { r.decimal(n, "reporter", 0, 60, &p.Reporter) },
+		"session":  func(n ast.Node) { r.decimal(n, "session", 0, 60, &p.Session) },
 	})
 }
 
