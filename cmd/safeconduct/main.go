@@ -104,7 +104,7 @@ with --json, of JSON.`,
 		}
 	}
 	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
-	add("ask", newDecide(), newExplain())
+	add("ask", newDecide(), newExplain(), newOutcome())
 	add("agent", newToken())
 	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller())
 	add("prove", newAudit())
