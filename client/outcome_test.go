@@ -64,6 +64,51 @@ func TestOutcomeCountsOnce(t *testing.T) {
 	}
 }
 
+// Everybody reports what is its own to report, and nothing else.
+func TestOutcomeAgainstTheService(t *testing.T) {
+	admin, pep := realService(t)
+	self, err := enrolReal(t, admin, payer).Client(client.TokenRequest{Scope: []string{"see-accounts"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	read := authz.Request{Action: authz.Action{Name: "get_balance"}, Resource: authz.Entity{Ref: authz.Ref{Type: "Account", ID: "own"}}}
+	own, err := self.Decide(ctx, read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Subject.Ref = authz.Ref{Type: authz.AgentType, ID: payer}
+	asked, err := pep.Decide(ctx, read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Subject.ID = helper
+	other, err := pep.Decide(ctx, read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what string
+		who  *client.Client
+		of   authz.Decision
+		o    client.Outcome
+		want error
+	}{
+		{"the enforcement point's own", pep, asked, client.Outcome{Result: client.Right, Latency: time.Second}, nil},
+		{"the same again", pep, asked, client.Outcome{Result: client.Wrong}, authz.ErrConflict},
+		{"of what the agent asked itself", pep, own, client.Outcome{}, authz.ErrForbidden},
+		{"a person's", admin, asked, client.Outcome{Result: client.Wrong, Why: "not asked for"}, nil},
+		{"the agent's own", self, own, client.Outcome{Result: client.Wrong, Fault: client.FaultTool}, nil},
+		{"the agent's praise", self, own, client.Outcome{Result: client.Right}, authz.ErrForbidden},
+		{"the agent's, of itself, which somebody asked", self, asked, client.Outcome{Result: client.Reverted}, nil},
+		{"the agent's of another", self, other, client.Outcome{Result: client.Harmful}, authz.ErrNotFound},
+	} {
+		if err := c.who.Outcome(ctx, client.DecisionID(c.of), c.o); !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
+		}
+	}
+}
+
 // Whoever asked says what came of it: how long it took, what failed, and whether it was right.
 func ExampleClient_Outcome() {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
