@@ -87,7 +87,7 @@ func TestStreamSilent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.HTTP = &http.Client{Timeout: time.Second, Transport: streamTripper(func(r *http.Request) (*http.Response, error) {
+		c.HTTP = &http.Client{Timeout: time.Second, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			body, w := io.Pipe()
 			context.AfterFunc(r.Context(), func() { w.CloseWithError(r.Context().Err()) })
 			go func() {
@@ -105,7 +105,3 @@ func TestStreamSilent(t *testing.T) {
 		}
 	})
 }
-
-type streamTripper func(*http.Request) (*http.Response, error)
-
-func (f streamTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
