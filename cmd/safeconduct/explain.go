@@ -245,8 +245,21 @@ func known(f *authz.Facts, q *authz.Request) (out [][2]string) {
 	if a := f.Agent; a != nil {
 		add("agent", "%s, purpose %s, owner %s, version %s, revision %d", a.State, a.Purpose, a.Owner, a.Version, a.Revision)
 	}
-	add("grant", "%s within limits%s, class %s", none(f.Grant.Within), exceeded(f.Grant.Exceeded), orNone(f.Grant.Class))
+	add("grant", "%s", granted(&f.Grant))
 	add("trust", "%s (%.2f)", f.Trust.Level, f.Trust.Score)
+	if c := behaved(&f.Conduct); c != "" {
+		add("conduct", "%s", c)
+	}
+	if f.Confidence != nil {
+		add("confidence", "%.2f is what the reported one has been worth", *f.Confidence)
+	}
+	for i := range f.Behalf {
+		d := &f.Behalf[i]
+		add("for agent", "%s, %s; grant %s; trust %s (%.2f)", d.Agent.ID, d.Agent.State, granted(&d.Grant), orNone(d.Trust.Level), d.Trust.Score)
+		if c := behaved(&d.Conduct); c != "" {
+			add("", "  conduct %s", c)
+		}
+	}
 	add("risk", "%s (%d)", f.Risk.Level, f.Risk.Score)
 	for _, c := range f.Risk.Contributions {
 		add("", "  %+d %s", c.Points, c.Source)
@@ -273,6 +286,32 @@ func known(f *authz.Facts, q *authz.Request) (out [][2]string) {
 		add("missing", "%s", none(f.Missing))
 	}
 	return out
+}
+
+func granted(g *authz.Grant) string {
+	essential := ""
+	if g.Essential {
+		essential = ", essential"
+	}
+	return fmt.Sprintf("%s within limits%s, class %s%s", none(g.Within), exceeded(g.Exceeded), orNone(g.Class), essential)
+}
+
+// behaved says how an agent has behaved, or nothing if nothing is known of it.
+func behaved(c *authz.Conduct) string {
+	var out []string
+	if c.Quarantined {
+		out = append(out, "quarantined")
+	}
+	if c.Lowest != (authz.Trust{}) {
+		out = append(out, fmt.Sprintf("lowest trust %s (%.2f)", c.Lowest.Level, c.Lowest.Score))
+	}
+	if c.Judged > 0 {
+		out = append(out, fmt.Sprintf("accuracy %.2f, error rate %.2f (%d outcomes)", c.Accuracy, c.ErrorRate, c.Judged))
+	}
+	if len(c.Findings) > 0 {
+		out = append(out, "findings "+none(c.Findings))
+	}
+	return strings.Join(out, ", ")
 }
 
 func none(list []string) string {
