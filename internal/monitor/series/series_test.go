@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"testing"
+	"time"
 	"unsafe"
 
 	"pgregory.net/rapid"
@@ -24,6 +25,10 @@ var kinds = map[string]func() (state, func(float64)){
 	"Sketch": func() (state, func(float64)) { s := &series.Sketch{}; return s, s.Add },
 	"Record": func() (state, func(float64)) { r := &series.Record{}; return r, r.Add },
 	"CUSUM":  func() (state, func(float64)) { c := &series.CUSUM{}; return c, func(x float64) { c.Add(x, 0.5) } },
+	"Detector": func() (state, func(float64)) {
+		d := &series.Detector{}
+		return d, func(x float64) { d.Add(time.Unix(int64(math.Float64bits(x)>>10), 0), x) }
+	},
 }
 
 // What is read goes on as what was written.
