@@ -41,7 +41,7 @@ type TrustRules struct {
 	Session, Daily float64
 	// Most is what can speak for an agent at most, in one class; 40, which takes two weeks to earn. Trust
 	// cannot be hoarded: with 40, one finding of severity high takes an agent from level high by arithmetic alone,
-	// and one medium finding every twelve days is the most that an agent can afford there. (gain.most)
+	// and one medium finding every eleven days is the most that an agent can afford there. (gain.most)
 	Most float64
 	// Right, Wrong, Harmful and Reverted are the weights of outcomes; 0.5, 1, 12, 2.
 	Right, Wrong, Harmful, Reverted float64

@@ -9,7 +9,8 @@ import (
 )
 
 // Good takes in an allowed act in a class that no monitor objects to. Session is conduct.Hash of the
-// session, 0 if unknown. An act is worth a tenth of a session, as long as the session and the day have room.
+// session, 0 if unknown. An act is worth a tenth of a session, as long as the session and the day have room. The
+// levels of graver classes can move by it, too: see probation.
 func (s *State) Good(r *catalog.TrustRules, p *Pool, c conduct.Class, session uint64, at time.Time) {
 	if s.taken || c >= conduct.Classes {
 		return
@@ -19,14 +20,11 @@ func (s *State) Good(r *catalog.TrustRules, p *Pool, c conduct.Class, session ui
 	s.today(m)
 	session = s.known(session)
 	w := s.gain(r, c, session, float64(r.Session/tenths))
-	lowered := s.ladder[c].lowered()
-	if lowered {
-		s.class[c].canaried(session)
-	}
 	s.favour(r, p, c, w, m)
-	if w > 0 || lowered {
+	if w > 0 && !s.ladder[c].lowered() {
 		s.rise(r, c, m)
 	}
+	s.probation(r, c, session, m)
 }
 
 // favour adds what speaks for the agent.

@@ -25,12 +25,9 @@ func (s *State) Judge(r *catalog.TrustRules, f *conduct.Finding, class conduct.C
 	class = min(class, conduct.Every)
 	sev := min(f.Severity, conduct.Critical)
 	j := judgement{r: r, key: keyOf(f, seq), what: string(f.Kind), class: class, session: sessionOf(f.Session), weight: r.Severity[sev], m: m, then: then}
-	for c := range conduct.Class(conduct.Classes) {
-		if j.in(c) {
-			s.settle(r, c, m)
-		}
+	if now != conduct.Dismissed { // by what is dismissed nothing has faded either
+		s.settleAll(&j)
 	}
-	s.until = 0
 	switch now {
 	case conduct.Dismissed:
 		s.dismiss(&j, before == conduct.Confirmed)
@@ -57,8 +54,17 @@ func (s *State) Judge(r *catalog.TrustRules, f *conduct.Finding, class conduct.C
 			q.weight, q.minute = grains(j.weight), then
 		}
 	}
+	s.until = 0
 	for c := range s.class {
 		s.class[c].scoredAt = 0
+	}
+}
+
+func (s *State) settleAll(j *judgement) {
+	for c := range conduct.Class(conduct.Classes) {
+		if j.in(c) {
+			s.settle(j.r, c, j.m)
+		}
 	}
 }
 
@@ -96,8 +102,9 @@ func (s *State) dismiss(j *judgement, doubled bool) {
 			continue
 		}
 		s.unlist(int(i))
+		s.until = 0
+		s.settleAll(j)
 		for c := range conduct.Class(conduct.Classes) {
-			s.class[c].scoredAt = 0
 			if q.in(c) && q.felled(c) {
 				s.giveBack(j.r, c, j.m)
 			}

@@ -136,13 +136,19 @@ func (s *State) fades(r *catalog.TrustRules, c conduct.Class, m uint32) bool {
 	return lower(a, b, r.Quantile) < r.Leave[High-1]
 }
 
-// Levels returns the levels of all classes at a time, as Level does, without working out scores.
+// Levels returns the levels of all classes at a time.
 func (s *State) Levels(r *catalog.TrustRules, who Who, at time.Time) (all [conduct.Classes]Level) {
-	s.by(r)
 	for c := range all {
-		all[c], _, _ = s.final(r, &who, conduct.Class(c), at)
+		all[c] = s.Stands(r, who, conduct.Class(c), at)
 	}
 	return all
+}
+
+// Stands returns the level in a class at a time, as Level does, without working out a score: it costs a hundredth.
+func (s *State) Stands(r *catalog.TrustRules, who Who, c conduct.Class, at time.Time) Level {
+	s.by(r)
+	l, _, _ := s.final(r, &who, min(c, conduct.Admin), at)
+	return l
 }
 
 // Level returns trust in a class at a time; with conduct.Every the lowest level over the classes, and the

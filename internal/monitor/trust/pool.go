@@ -45,8 +45,7 @@ func (p *Pool) add(r *catalog.TrustRules, owner uint16, c conduct.Class, good, b
 	h := &p.share[owner%owners][c]
 	g := float64(float64(h.good)*fade(h.at, m, r.GoodHalfLife)) + good
 	b := float64(float64(h.bad)*fade(h.at, m, r.BadHalfLife)) + bad
-	const enough = 1 << 20 // only proportions matter beyond
-	h.good, h.bad, h.at = down(min(g, enough)), up(min(b, enough)), max(h.at, m)
+	h.good, h.bad, h.at = down(g), up(b), max(h.at, m)
 }
 
 // Prior returns where a new agent of the purpose starts, before the cap of r.PriorMost and of level medium.
@@ -111,13 +110,13 @@ func appendFloat32(b []byte, x float32) []byte {
 	return binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
 }
 
-// readFloat32 reads evidence: finite and not negative.
+// readFloat32 reads evidence, which is not negative and bounded.
 func readFloat32(r *conduct.Reader) float32 {
 	x := math.Float32frombits(r.Uint32())
-	if !(x >= 0 && x <= math.MaxFloat32) {
+	if !(x >= 0) { // also what is not a number
 		return 0
 	}
-	return x
+	return min(x, enough)
 }
 
 func readUint32(r *conduct.Reader) uint32 { return uint32(min(r.Uvarint(), math.MaxUint32)) }

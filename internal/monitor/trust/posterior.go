@@ -77,8 +77,12 @@ func fade(then, now uint32, halfLife time.Duration) float64 {
 	return math.Ldexp(f, -int(d/h))
 }
 
+// enough is as much evidence as is counted.
+const enough = 1 << 20
+
 // down and up round to a float32: what speaks for an agent down, what speaks against it up.
 func down(x float64) float32 {
+	x = min(x, enough)
 	f := float32(x)
 	if float64(f) > x {
 		f = math.Nextafter32(f, 0)
@@ -87,6 +91,7 @@ func down(x float64) float32 {
 }
 
 func up(x float64) float32 {
+	x = min(x, enough)
 	f := float32(x)
 	if float64(f) < x {
 		f = math.Nextafter32(f, math.MaxFloat32)

@@ -36,6 +36,19 @@ func (s *State) rise(r *catalog.TrustRules, c conduct.Class, m uint32) {
 	s.until = 0
 }
 
+// probation counts a clean act in a class as a canary act, wherever the agent was lowered: in the class itself, and,
+// below medium, in every graver one. For below medium policies may leave an agent nothing to do in a class, and
+// whoever may not act could never show that it acts well. That is enough to be asked about again, at
+// medium; high is regained in the class itself. What the act says for the agent it says in its own class alone.
+func (s *State) probation(r *catalog.TrustRules, c conduct.Class, session uint64, m uint32) {
+	for k := c; k < conduct.Classes; k++ {
+		if l := s.ladder[k]; l.lowered() && (k == c || l.level() < Medium) {
+			s.class[k].canaried(session)
+			s.rise(r, k, m)
+		}
+	}
+}
+
 // disturb begins probation anew: something of weight spoke against the agent.
 func (s *State) disturb(c conduct.Class, m uint32) {
 	if s.ladder[c].lowered() {

@@ -11,7 +11,7 @@ import (
 const reporters = 6
 
 // parts is what the weight that a reporter can move is counted in.
-const parts = 250
+const parts = 240
 
 // A reporter is what somebody has moved on the day in one class: the parts used of rules.Reporter.
 type reporter struct {

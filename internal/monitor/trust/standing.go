@@ -69,7 +69,7 @@ func (s *State) Standing(r *catalog.TrustRules, who Who, c conduct.Class, at tim
 			st.Earliest = moment(earliest)
 		}
 		if now == None && !s.taken {
-			say("At none only acts that the catalog calls essential are allowed; clean ones count. Where there are none, a person must restore the agent.")
+			say("With nothing but none an agent may do what the catalog calls essential; that counts. Where there is nothing of the kind, a person must restore it.")
 		}
 	}
 	return st
@@ -89,6 +89,9 @@ func (s *State) way(r *catalog.TrustRules, c conduct.Class, now Level, m uint32,
 			text += fmt.Sprintf(" %s", count(acts, "more clean act"))
 		default:
 			text += fmt.Sprintf(" %s in %s", count(max(acts, sessions), "more clean act"), count(sessions, "more session"))
+		}
+		if acts+sessions > 0 && now < Medium && c > conduct.Read {
+			text += fmt.Sprintf(", here or in a milder class than %s", c)
 		}
 		text += fmt.Sprintf(", not before %s", stamp(moment(*earliest)))
 	} else {
