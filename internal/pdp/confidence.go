@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -18,41 +19,66 @@ func reported(context authz.Claimed) (float64, bool) {
 	if !bytes.Contains(context, []byte(`"confidence"`)) && bytes.IndexByte(context, '\\') < 0 {
 		return 0, false
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(context))
-	if dec.PeekKind() != '{' {
+	r := contexts.Get().(*contextReader)
+	defer r.free()
+	r.src.Reset(context)
+	r.dec.Reset(&r.src)
+	if r.dec.PeekKind() != '{' {
 		return 0, false
 	}
-	if _, err := dec.ReadToken(); err != nil {
+	if _, err := r.dec.ReadToken(); err != nil {
 		return 0, false
 	}
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
+	for r.dec.PeekKind() == '"' {
+		name, err := r.dec.ReadValue()
 		if err != nil {
 			return 0, false
 		}
-		if name.String() != "confidence" {
-			if err := dec.SkipValue(); err != nil {
+		if !isConfidence(name) {
+			if err := r.dec.SkipValue(); err != nil {
 				return 0, false
 			}
 			continue
 		}
-		switch dec.PeekKind() {
-		case '0':
-			v, err := dec.ReadValue()
+		kind := r.dec.PeekKind()
+		value, err := r.dec.ReadValue()
+		switch {
+		case err != nil:
+			return 0, false
+		case kind == '0':
+			return number(string(value))
+		case kind == '"':
+			text, err := jsontext.AppendUnquote(nil, value)
 			if err != nil {
 				return 0, false
 			}
-			return number(string(v))
-		case '"':
-			v, err := dec.ReadToken()
-			if err != nil {
-				return 0, false
-			}
-			return number(v.String())
+			return number(string(text))
 		}
 		return 0, false
 	}
 	return 0, false
+}
+
+// isConfidence reports whether a name, as it is written, is confidence.
+func isConfidence(name jsontext.Value) bool {
+	if bytes.IndexByte(name, '\\') < 0 {
+		return string(name) == `"confidence"`
+	}
+	plain, err := jsontext.AppendUnquote(nil, name)
+	return err == nil && string(plain) == "confidence"
+}
+
+// A contextReader reads contexts, one after the other.
+type contextReader struct {
+	dec *jsontext.Decoder
+	src bytes.Reader
+}
+
+var contexts = sync.Pool{New: func() any { return &contextReader{dec: jsontext.NewDecoder(bytes.NewReader(nil))} }}
+
+func (r *contextReader) free() {
+	r.src.Reset(nil)
+	contexts.Put(r)
 }
 
 // number returns a decimal number, no less than 0 and no more than 1.
