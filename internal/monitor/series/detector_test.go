@@ -103,8 +103,8 @@ func TestDetectorFinds(t *testing.T) {
 		if n := alarms(got, 0.7, from, from+c.within); n == 0 {
 			t.Errorf("%s is not found within %d", c.name, c.within)
 		}
-		if n := alarms(got, 0.7, 1000, from); n > 1 {
-			t.Errorf("%s: %d false alarms before it in %d, want 1 at most", c.name, n, from-1000)
+		if n := alarms(got, 0.7, 1000, from); n > 3 { // new extremes; see the next test
+			t.Errorf("%s: %d false alarms before it in %d, want 3 at most", c.name, n, from-1000)
 		}
 	}
 }
