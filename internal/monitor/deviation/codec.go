@@ -93,7 +93,7 @@ func (n *session) append(b []byte) []byte {
 		return b
 	}
 	for _, v := range [...]uint32{
-		uint32(n.prev), uint32(n.alt), n.used[0], n.used[1], n.used[2], n.used[3], n.learned[0], n.learned[1],
+		uint32(n.prev), uint32(n.alt), n.used[0], n.used[1], n.used[2], n.used[3], n.learned[0], n.learned[1], n.learned[2], n.learned[3],
 		uint32(n.n) | uint32(n.day)<<16, math.Float32bits(n.drift),
 	} {
 		b = binary.LittleEndian.AppendUint32(b, v)

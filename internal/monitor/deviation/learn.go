@@ -22,8 +22,11 @@ func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 	}
 	now.n++
 	l := sequence.Lesson{
-		First: !now.did(x.symbol), Pair: now.once(x.symbol),
-		Own: true, Shared: now.shared, Grow: s.news < newsMost,
+		First: !now.did(x.symbol), Pair: now.once(now.prev, x.symbol),
+		Shared: now.shared, Grow: s.news < newsMost,
+	}
+	if l.Pair {
+		l.More = !now.once(now.prev, sequence.Start) // which follows nothing, and stands for anything
 	}
 	m := sequence.Model{Own: &s.own, Purpose: &p.counts, Fleet: &f.all}
 	s.news += uint16(m.Learn(sequence.Place{Task: taskOf(ev), Prev: now.prev}, x.symbol, l))

@@ -31,7 +31,7 @@ func (t Thing) String() string {
 const (
 	ownSeen    = 24
 	sharedSeen = 1024
-	thingsMost = 3 + addressesMost
+	thingsMost = 4 + addressesMost
 )
 
 // A thing is one that an act has to do with.

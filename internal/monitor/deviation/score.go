@@ -127,10 +127,10 @@ func (s *State) origins(f *Fleet, p *purpose, ev *conduct.Event, task uint32, x 
 
 func originContexts(ev *conduct.Event, task uint32, x *Features) [4]sequence.Context {
 	return [4]sequence.Context{
-		sequence.ContextOf(levelOrigin, 0, 0),
-		sequence.ContextOf(levelOriginClass, uint32(ev.Class), 0),
-		sequence.ContextOf(levelOriginAction, 0, sequence.Of(x.action, false)),
-		sequence.ContextOf(levelOriginTask, task, x.symbol),
+		sequence.ContextOf(levelOrigin, 0),
+		sequence.ContextOf(levelOriginClass, uint32(ev.Class)),
+		sequence.ContextOf(levelOriginAction, uint32(sequence.Of(x.action, false))),
+		sequence.ContextOf(levelOriginTask, task^uint32(x.symbol)),
 	}
 }
 

@@ -15,7 +15,7 @@ type session struct {
 	alt     sequence.Symbol // the newest before it that was not odd, if prev is; else the same as prev
 	prevSeq int64           // number of the entry of prev
 	used    [4]uint32       // a set of the acts that were done: 128 bits, one for each by its hash
-	learned [2]uint32       // a set of the pairs that were learned: 64 bits
+	learned [4]uint32       // a set of the pairs that were learned, and of what something was learned to follow: 128 bits
 	n       uint16          // acts that were learned
 	day     uint16
 	drift   float32 // how much it has moved the sum of drift
@@ -61,9 +61,9 @@ func (n *session) did(w sequence.Symbol) bool {
 
 // once reports whether a pair has not been learned of the session yet, and notes it. A few pairs are never learned
 // of a session, because they seem learned.
-func (n *session) once(w sequence.Symbol) bool {
-	h := (uint64(n.prev)<<32 | uint64(w)) * 0x9e3779b97f4a7c15
-	bit := h >> 58
+func (n *session) once(prev, w sequence.Symbol) bool {
+	h := (uint64(prev)<<32 | uint64(w)) * 0x9e3779b97f4a7c15
+	bit := h >> 57
 	if n.learned[bit/32]&(1<<(bit%32)) != 0 {
 		return false
 	}
