@@ -45,20 +45,20 @@ func TestRecordP(t *testing.T) {
 
 // A p-value of alpha or less comes at most as often as alpha says, however scores are distributed.
 func TestRecordSuperUniform(t *testing.T) {
-	rng := rand.New(rand.NewPCG(4, 64))
-	for name, draw := range map[string]func() float64{
-		"normal":    rng.NormFloat64,
-		"heavy":     func() float64 { return 1 / rng.Float64() },
-		"few":       func() float64 { return float64(rng.IntN(3)) },
-		"constant":  func() float64 { return 1 },
-		"negative":  func() float64 { return -rng.ExpFloat64() },
-		"very near": func() float64 { return 1000 + rng.Float64() },
+	for name, draw := range map[string]func(*rand.Rand) float64{
+		"normal":    (*rand.Rand).NormFloat64,
+		"heavy":     func(r *rand.Rand) float64 { return 1 / r.Float64() },
+		"few":       func(r *rand.Rand) float64 { return float64(r.IntN(3)) },
+		"constant":  func(*rand.Rand) float64 { return 1 },
+		"negative":  func(r *rand.Rand) float64 { return -r.ExpFloat64() },
+		"very near": func(r *rand.Rand) float64 { return 1000 + r.Float64() },
 	} {
+		rng := rand.New(rand.NewPCG(4, 64))
 		const n = 100_000
 		var r series.Record
 		var at [66]int // by p times 65
 		for i := range n + series.RecordLength {
-			s := draw()
+			s := draw(rng)
 			if i >= series.RecordLength {
 				at[int(math.Round(r.P(s)*65))]++
 			}
