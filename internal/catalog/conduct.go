@@ -94,6 +94,9 @@ type EscalationRules struct {
 	// Protected are resource types that no agent should act on: its own policies, grants, the registry.
 	// By default Agent, Capability, Policy.
 	Protected []string
+	// Excused are codes of refusals that do not count if the act is within the agent's capabilities: of
+	// policies that take powers back when trust is low. By default those of the pack of guardrails.
+	Excused []string
 }
 
 // PerformanceRules say how well is well enough.
@@ -170,8 +173,11 @@ func DefaultConduct() Conduct {
 			DwellNone: day, DwellLow: day, DwellMedium: 3 * day,
 			Canary: 10, CanarySessions: 3, Quarantine: true,
 		},
-		Deviation:  DeviationRules{Alpha: 0.002, Traces: 10, Drift: 8, Remember: 30 * day},
-		Escalation: EscalationRules{Window: 15 * time.Minute, Refusals: 5, Probes: 4, Protected: []string{"Agent", "Capability", "Policy"}},
+		Deviation: DeviationRules{Alpha: 0.002, Traces: 10, Drift: 8, Remember: 30 * day},
+		Escalation: EscalationRules{
+			Window: 15 * time.Minute, Refusals: 5, Probes: 4, Protected: []string{"Agent", "Capability", "Policy"},
+			Excused: []string{"trust-reduced", "trust-withdrawn"},
+		},
 		Performance: PerformanceRules{
 			Accuracy: 0.8, Errors: 0.3, Brier: 0.3, Least: 10, Loop: 5, Schema: 3, Drift: 8, HalfLife: 30 * day,
 			Person: 1, PEP: 0.5, Operator: 0.25, Reporter: 5, Session: 3,

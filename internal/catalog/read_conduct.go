@@ -13,6 +13,7 @@ const (
 	maxBounds    = 1000             // floors and ceilings of trust
 	maxRules     = 64               // of regions, of retention
 	maxProtected = 64               // types that no agent should act on
+	maxExcused   = 64               // reasons of refusals that do not count
 	day          = 24 * time.Hour   // as durations are written
 	longest      = 100 * 365 * day  // of any duration
 	heaviest     = 1000             // weight of evidence, in clean sessions

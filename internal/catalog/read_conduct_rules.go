@@ -34,6 +34,19 @@ func (r *reader) escalation(n ast.Node) {
 				r.at(n, "there are more than %d protected types", maxProtected)
 			}
 		},
+		"excused": func(n ast.Node) {
+			own := DefaultConduct().Escalation.Excused
+			e.Excused = r.names(n, "excused", func(s string, at ast.Node) {
+				r.later = append(r.later, func() {
+					if _, ok := r.c.reasons[s]; !ok && !slices.Contains(own, s) {
+						r.at(at, "excused: reason %q is not declared%s", s, r.suggest(s, sortedKeys(r.c.reasons)))
+					}
+				})
+			})
+			if len(e.Excused) > maxExcused {
+				r.at(n, "there are more than %d excused reasons", maxExcused)
+			}
+		},
 	})
 }
 

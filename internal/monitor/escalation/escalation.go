@@ -7,8 +7,8 @@
 //
 // What counts is a refusal that says something of the agent. One that says something of us (no policy,
 // no signal, a person or a stronger sign-in is asked for, an obligation cannot be met, a policy failed) does not,
-// nor does an act within its capabilities that is refused while its trust is lowered: an agent on probation
-// that goes on with its work does not reach for more. Questions of ours (token.issue, client.register) are
+// nor does an act within its capabilities that is refused while its trust is lowered, or because it is low: an
+// agent on probation that goes on with its work does not reach for more. Questions of ours (token.issue, client.register) are
 // no acts on the world. A single act never gives more than a low finding, since it may be an honest mistake:
 // who reaches for more does so more than once, or goes round a refusal.
 //
@@ -80,7 +80,7 @@ func (s *State) Observe(f *Fleet, r *catalog.EscalationRules, ev *conduct.Event,
 	if r.Off || ev.Issuing {
 		return
 	}
-	a := act{Event: ev, rules: r, emit: emit, now: seconds(ev.At), learn: learn, reaching: reaching(ev, learn)}
+	a := act{Event: ev, rules: r, emit: emit, now: seconds(ev.At), learn: learn, reaching: reaching(r, ev, learn)}
 	a.since = a.now - min(a.now, uint32(r.Window/time.Second))
 	h := conduct.Hash(ev.Resource.Type, ev.Resource.ID)
 	a.resource, a.thing = fold(h), fold(h^conduct.Hash(ev.Action))
@@ -100,8 +100,8 @@ func (s *State) Observe(f *Fleet, r *catalog.EscalationRules, ev *conduct.Event,
 
 // reaching reports whether the event is a refusal that says something of the agent. Reasons that an
 // operator has given names are such refusals, too.
-func reaching(ev *conduct.Event, learn bool) bool {
-	if ev.Effect != authz.Deny || !learn && len(ev.Within) > 0 {
+func reaching(r *catalog.EscalationRules, ev *conduct.Event, learn bool) bool {
+	if ev.Effect != authz.Deny || len(ev.Within) > 0 && (!learn || slices.Contains(r.Excused, ev.Code)) {
 		return false
 	}
 	switch ev.Code {

@@ -214,7 +214,14 @@ func TestRefusalsAboutUs(t *testing.T) {
 		s.refuse("change", fmt.Sprintf("order:%d", i), covered) // its work, which it is not trusted with now
 		s.finds()
 	}
-	s.rules.Off, s.lowered = true, false
+	s.lowered = false
+	for i := range 20 {
+		s.refuse("change", fmt.Sprintf("order:%d", i), covered, code("trust-reduced")) // nor before, where it is kept low
+		s.finds()
+	}
+	s.refuse("pay", "account:1", class(conduct.Money), code("trust-reduced"))
+	s.finds("over_reach low money") // but this is no work of its
+	s.rules.Off = true
 	for i := range 20 {
 		s.refuse("change", fmt.Sprintf("order:%d", i))
 		s.finds()
