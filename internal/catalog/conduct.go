@@ -113,19 +113,18 @@ type PerformanceRules struct {
 	// calls (which sees no more than 12); 5.
 	Loop int
 	// Schema is how many calls, about, whose arguments do not fit are too many if not many that fit come
-	// between; 3. In YAML: schema, 1 to 60.
+	// between; 3.
 	Schema int
-	// Drift is the threshold of the CUSUMs of latency, size and faults, in standard deviations; 8. In
-	// YAML: drift, 1 to 1000.
+	// Drift is the threshold of the CUSUMs of latency, size and faults, in standard deviations; 8.
 	Drift float64
-	// HalfLife is after how long an outcome counts half; 30 days. In YAML: half_life.
+	// HalfLife is after how long an outcome counts half; 30 days.
 	HalfLife time.Duration
 	// Person, PEP and Operator are how much the word of a reporter counts; 1, 0.5, 0.25. An agent's word
-	// counts as its operator's, and only against it. In YAML: person, pep, operator, 0 to 1.
+	// counts as its operator's, and only against it.
 	Person, PEP, Operator float64
 	// Reporter and Session are how many outcomes a day, of one reporter and about one session, count in
 	// full; 5 and 3. The n-th counts Reporter/n of that, the more than thousandfold nothing, so that
-	// whatever is reported moves less than eight times as much. In YAML: reporter, session, 0 to 60.
+	// whatever is reported moves less than eight times as much.
 	Reporter, Session float64
 }
 
