@@ -100,6 +100,7 @@ type Event struct {
 
 	Effect      authz.Effect
 	Code        string
+	Reasons     []string // codes of what the agent was told: ids of the catalog, or Code
 	Obligations []string // ids of what must be done
 
 	Class    Class    // of the act; for one that no capability covers, the gravest that is known of the action

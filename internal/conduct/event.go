@@ -27,7 +27,7 @@ func NewEventReader() *EventReader { return &EventReader{pool: pool{seed: maphas
 // should have or of a name that is unknown where names are few, or one that comes twice.
 func (r *EventReader) Read(body []byte, ev *Event) (bool, error) {
 	*ev = Event{
-		OnBehalf: ev.OnBehalf[:0], Behalf: ev.Behalf[:0], Obligations: ev.Obligations[:0], Within: ev.Within[:0],
+		OnBehalf: ev.OnBehalf[:0], Behalf: ev.Behalf[:0], Obligations: ev.Obligations[:0], Reasons: ev.Reasons[:0], Within: ev.Within[:0],
 		Exceeded: ev.Exceeded[:0], Labels: ev.Labels[:0], Zones: ev.Zones[:0],
 		Class: Write, Confidence: -1, Risk: (authz.Risk{}).Rank(),
 	}
@@ -480,6 +480,26 @@ func (r *EventReader) identity() string {
 	return ref.ID
 }
 
+// reason reads a reason of which only the code matters.
+func (r *EventReader) reason() (code string) {
+	s, seen := &r.scan, uint32(0)
+	if !s.open('{') {
+		return ""
+	}
+	for first := true; ; {
+		name, ok := s.member(&first)
+		if !ok {
+			return code
+		}
+		if string(name) != "code" {
+			s.skip(0)
+			continue
+		}
+		s.once(&seen, 0)
+		code = r.text()
+	}
+}
+
 func (r *EventReader) decision(ev *Event) {
 	s, seen := &r.scan, uint32(0)
 	if !s.open('{') {
@@ -502,6 +522,13 @@ func (r *EventReader) decision(ev *Event) {
 		case "code":
 			s.once(&seen, 1)
 			ev.Code = r.text()
+		case "reasons":
+			s.once(&seen, 3)
+			if s.open('[') {
+				for first := true; s.more(&first, ']'); {
+					ev.Reasons = append(ev.Reasons, r.reason())
+				}
+			}
 		case "obligations":
 			s.once(&seen, 2)
 			if s.open('[') {

@@ -69,6 +69,9 @@ func slow(body []byte) (ev conduct.Event, ok bool, err error) {
 	if c, ok := conduct.ParseClass(f.Grant.Class); ok {
 		ev.Class, ev.Classed = c, true
 	}
+	for _, why := range d.Reasons {
+		ev.Reasons = append(ev.Reasons, why.Code)
+	}
 	for _, o := range d.Obligations {
 		ev.Obligations = append(ev.Obligations, o.ID)
 	}
@@ -124,7 +127,11 @@ func TestEventReader(t *testing.T) {
 		"confidence hidden":      func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"a":{"confidence":0.5}}`) },
 		"no provenance":          func(rec *pdp.Record) { rec.Request.Observed.Provenance = nil },
 		"issuing":                func(rec *pdp.Record) { rec.Request.Action.Name = authz.ActionIssue },
-		"escapes":                func(rec *pdp.Record) { rec.Request.Resource.ID = "a\"b\\c\n\u2028ü\U0001f600" },
+		"refused for reasons": func(rec *pdp.Record) {
+			rec.Decision.Effect, rec.Decision.Code = authz.Deny, authz.CodeForbidden
+			rec.Decision.Reasons = []authz.Reason{{Code: "trust-reduced", Message: "Not now."}, {Code: "embargo", Message: "Never.", Party: "person"}}
+		},
+		"escapes": func(rec *pdp.Record) { rec.Request.Resource.ID = "a\"b\\c\n\u2028ü\U0001f600" },
 	} {
 		rec := record()
 		change(&rec)

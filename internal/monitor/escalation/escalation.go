@@ -98,10 +98,9 @@ func (s *State) Observe(f *Fleet, r *catalog.EscalationRules, ev *conduct.Event,
 	}
 }
 
-// reaching reports whether the event is a refusal that says something of the agent. Reasons that an
-// operator has given names are such refusals, too.
+// reaching reports whether the event is a refusal that says something of the agent.
 func reaching(r *catalog.EscalationRules, ev *conduct.Event, learn bool) bool {
-	if ev.Effect != authz.Deny || len(ev.Within) > 0 && (!learn || slices.Contains(r.Excused, ev.Code)) {
+	if ev.Effect != authz.Deny || len(ev.Within) > 0 && (!learn || excused(r, ev.Reasons)) {
 		return false
 	}
 	switch ev.Code {
@@ -110,6 +109,11 @@ func reaching(r *catalog.EscalationRules, ev *conduct.Event, learn bool) bool {
 		return false
 	}
 	return true
+}
+
+// excused reports whether all reasons that the agent was told are those of low trust.
+func excused(r *catalog.EscalationRules, reasons []string) bool {
+	return len(reasons) > 0 && !slices.ContainsFunc(reasons, func(id string) bool { return !slices.Contains(r.Excused, id) })
 }
 
 // Size returns about how many bytes of memory the state takes.

@@ -36,13 +36,14 @@ func tell(t *testing.T) *story {
 // An option changes an act.
 type option func(*conduct.Event)
 
-func agent(id string) option   { return func(e *conduct.Event) { e.Agent = authz.AgentID(id) } }
-func owner(id string) option   { return func(e *conduct.Event) { e.Owner = id } }
-func session(id string) option { return func(e *conduct.Event) { e.Session = id } }
-func args(json string) option  { return func(e *conduct.Event) { e.Args = []byte(json) } }
-func code(c string) option     { return func(e *conduct.Event) { e.Code = c } }
-func issuing(e *conduct.Event) { e.Issuing = true }
-func covered(e *conduct.Event) { e.Classed, e.Within = true, []string{"k"} }
+func agent(id string) option       { return func(e *conduct.Event) { e.Agent = authz.AgentID(id) } }
+func owner(id string) option       { return func(e *conduct.Event) { e.Owner = id } }
+func session(id string) option     { return func(e *conduct.Event) { e.Session = id } }
+func args(json string) option      { return func(e *conduct.Event) { e.Args = []byte(json) } }
+func code(c string) option         { return func(e *conduct.Event) { e.Code = c } }
+func reasons(ids ...string) option { return func(e *conduct.Event) { e.Reasons = ids } }
+func issuing(e *conduct.Event)     { e.Issuing = true }
+func covered(e *conduct.Event)     { e.Classed, e.Within = true, []string{"k"} }
 func over(limit string) option {
 	return func(e *conduct.Event) { e.Classed, e.Exceeded = true, []string{"k/" + limit} }
 }
@@ -216,11 +217,15 @@ func TestRefusalsAboutUs(t *testing.T) {
 	}
 	s.lowered = false
 	for i := range 20 {
-		s.refuse("change", fmt.Sprintf("order:%d", i), covered, code("trust-reduced")) // nor before, where it is kept low
+		s.refuse("change", fmt.Sprintf("order:%d", i), covered, reasons("trust-reduced", "trust-withdrawn")) // nor before, where it is kept low
 		s.finds()
 	}
-	s.refuse("pay", "account:1", class(conduct.Money), code("trust-reduced"))
+	s.refuse("pay", "account:1", class(conduct.Money), reasons("trust-reduced"))
 	s.finds("over_reach low money") // but this is no work of its
+	for i := range 6 {
+		s.refuse("change", fmt.Sprintf("order:%d", i), covered, reasons("trust-reduced", "embargo"))
+	}
+	s.finds("scope_creep medium write") // and this has another reason, too
 	s.rules.Off = true
 	for i := range 20 {
 		s.refuse("change", fmt.Sprintf("order:%d", i))
