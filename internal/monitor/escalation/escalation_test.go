@@ -529,3 +529,20 @@ func TestLaundering(t *testing.T) {
 	s.allow("send", "mail:1", session("s6"), egress, covered)
 	s.finds("laundering medium egress") // at last it is through
 }
+
+// An agent of whom all is remembered that can be stays within its budget, one that behaves far below.
+func TestSize(t *testing.T) {
+	s := tell(t)
+	for i := range 50 {
+		s.allow("change", "order:1", covered)
+		if got := s.states["bot"].Size(); i == 49 && got > 80 {
+			t.Errorf("the state of an agent that was refused nothing has %d bytes, want at most 80", got)
+		}
+	}
+	for i := range 50 {
+		s.refuse("change", fmt.Sprintf("order:%d", i), covered, session(fmt.Sprint(i)), args(`{"sum": 3}`))
+	}
+	if got := s.states["bot"].Size(); got < 300 || got > 400 {
+		t.Errorf("the state of an agent that was refused everything has %d bytes, want 300 to 400", got)
+	}
+}
