@@ -149,15 +149,20 @@ func (db *DB) inChunks(ctx context.Context, n int, many, single string, args fun
 	if n == 0 {
 		return nil
 	}
+	// Before the transaction, which has the one connection that writes to SQLite.
+	one, err := db.wStmts.prepare(ctx, single)
+	if err != nil {
+		return err
+	}
+	several, err := db.wStmts.prepare(ctx, many)
+	if err != nil {
+		return err
+	}
 	return db.write(ctx, func(tx *sql.Tx) error {
 		for i := 0; i < n; {
-			query, rows := single, 1
+			st, rows := one, 1
 			if n-i >= monitorRows {
-				query, rows = many, monitorRows
-			}
-			st, err := db.wStmts.prepare(ctx, query)
-			if err != nil {
-				return err
+				st, rows = several, monitorRows
 			}
 			var list []any
 			for range rows {
