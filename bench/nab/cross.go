@@ -16,8 +16,7 @@ const levels = 200
 // A trial is one drawing of parameters, with the raw scores of each profile, series and threshold: so the
 // score of any selection of series is a sum.
 type trial struct {
-	tuning series.Tuning
-	raw    [len(Profiles)][][]float32 // by series, by threshold: (1+index) of levels
+	raw [len(Profiles)][][]float32 // by series, by threshold: (1+index) of levels
 }
 
 // crossValidate chooses parameters on some series, and scores on others.
@@ -89,7 +88,7 @@ func draw(r *rand.Rand) series.Tuning {
 
 // try runs a Detector with some parameters and keeps what each threshold would give.
 func try(all []*Series, t series.Tuning) *trial {
-	out := &trial{tuning: t}
+	out := &trial{}
 	scores := detect(all, &t)
 	for k := range Profiles {
 		out.raw[k] = make([][]float32, len(all))

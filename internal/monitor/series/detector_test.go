@@ -156,12 +156,30 @@ func TestDetectorProperties(t *testing.T) {
 		if s := d.Add(at, math.NaN()); s != 0 || d != before {
 			t.Fatalf("a NaN scores %v and is not ignored", s)
 		}
-		// The further out, the more unusual. A copy asks without learning.
-		x := rapid.Float64Range(0, 1e9).Draw(t, "x")
+	})
+}
+
+// The further out, the more unusual. A copy asks without learning.
+func TestDetectorMonotone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var d series.Detector
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		at, most := monday, 0.0
+		for range rapid.IntRange(60, 600).Draw(t, "numbers") {
+			at = at.Add(10 * time.Minute)
+			x := 10 + rng.NormFloat64()
+			most = max(most, x)
+			d.Add(at, x)
+		}
+		a := most + rapid.Float64Range(0, 1e6).Draw(t, "a")
+		b := a + rapid.Float64Range(0, 1e6).Draw(t, "b")
 		near, far := d, d
-		far.Add(at, math.Inf(1))
-		if a, b := near.Add(at, 1e9+x), (&before).Add(at, 1e9+x); a != b {
-			t.Fatalf("the same state scores %v and %v", a, b)
+		if p, q := near.Add(at, a), far.Add(at, b); p > q {
+			t.Fatalf("%v scores %v, and %v, which is further out, %v", a, p, b, q)
+		}
+		again := d
+		if x, y := again.Add(at, a), d.Add(at, a); x != y {
+			t.Fatalf("the same state scores %v and %v", x, y)
 		}
 	})
 }
