@@ -71,6 +71,14 @@ func run(w io.Writer, file, others string, seed uint64, trials int) error {
 			row(w, d.Name(), all, scores, families, seed)
 		}
 	}
+	c := NewCorpus(all, scores)
+	best, _ := c.Best(Profiles[0])
+	fmt.Fprintln(w)
+	for _, threshold := range []float64{best, series.DetectorAlarm} {
+		found, vain := c.Count(threshold)
+		fmt.Fprintf(w, "From %.3f on, series.Detector finds %d of %d windows, and %d times something in %d values that are scored where there is nothing.\n",
+			threshold, found, windows, vain, len(c.points))
+	}
 	if trials > 0 {
 		fmt.Fprintln(w)
 		crossValidate(w, all, seed, trials)

@@ -140,6 +140,24 @@ func (c *Corpus) Best(p Profile) (threshold, raw float64) {
 	return threshold, raw
 }
 
+// Count returns how many windows are found if what is at least threshold is a detection, and how many
+// detections lie outside of all.
+func (c *Corpus) Count(threshold float64) (found, vain int) {
+	seen := make([]bool, c.windows)
+	for _, p := range c.points {
+		switch {
+		case p.score < threshold:
+			return found, vain
+		case p.window < 0:
+			vain++
+		case !seen[p.window]:
+			seen[p.window] = true
+			found++
+		}
+	}
+	return found, vain
+}
+
 // sweep calls f with each score that was given as the threshold, highest first, and the raw score then.
 func (c *Corpus) sweep(p Profile, f func(threshold, raw float64) bool) {
 	best := make([]float64, c.windows)

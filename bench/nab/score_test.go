@@ -92,6 +92,14 @@ func TestBest(t *testing.T) {
 	if threshold, raw := c.Best(p); threshold != 0.4 || math.Abs(raw-c.Raw(p, 0.4)) > 1e-12 {
 		t.Errorf("Best = %v, %v, want 0.4, %v", threshold, raw, c.Raw(p, 0.4))
 	}
+	for _, at := range []struct {
+		threshold   float64
+		found, vain int
+	}{{1, 0, 0}, {0.9, 0, 1}, {0.7, 1, 1}, {0.4, 2, 1}, {0.3, 2, 3}, {0, 2, 24}} {
+		if found, vain := c.Count(at.threshold); found != at.found || vain != at.vain {
+			t.Errorf("Count at %v = %d, %d, want %d, %d", at.threshold, found, vain, at.found, at.vain)
+		}
+	}
 	quiet := &Series{Values: make([]float64, 20)}
 	if threshold, raw := NewCorpus([]*Series{quiet}, [][]float64{said(4)}).Best(p); threshold != math.Inf(1) || raw != 0 {
 		t.Errorf("Best where there is nothing to find = %v, %v, want infinity, 0", threshold, raw)

@@ -55,6 +55,11 @@ func DefaultTuning() Tuning {
 	return Tuning{Fast: 0.25, Slow: 0.02, Level: 0.01, Season: 0.02, Spread: 0.2, Leak: 2e-5, Grow: 2, Fade: 0.9828, Warm: 60}
 }
 
+// DetectorAlarm is the score from which on a number is worth a person's look, about where NAB's standard
+// profile has its best threshold. How often it is reached in vain is in docs/monitoring.md: some times in
+// a thousand numbers at first, when much is new, and ever more seldom.
+const DetectorAlarm = 0.45
+
 // spreadRate is the rate of a Detector's spread.
 const spreadRate = 0.002
 
@@ -79,11 +84,11 @@ func (d *Detector) AddTuned(t *Tuning, at time.Time, x float64) float64 {
 	off := x - float64(d.level)
 	d.spread = toward(d.spread, math.Abs(off), max(spreadRate, first))
 
-	new, warm := d.n == 1, d.n >= t.Warm
+	fresh, warm := d.n == 1, d.n >= t.Warm
 	fine := least(float64(d.level))
-	now := d.look(t, 0, x, max(t.Fast, first), fine, new, warm)
-	now += d.look(t, 1, octaves(x), max(t.Fast, first), leastShare, new, warm)
-	now += d.look(t, 2, off, t.Fast, fine, new, warm)
+	now := d.look(t, 0, x, max(t.Fast, first), fine, fresh, warm)
+	now += d.look(t, 1, octaves(x), max(t.Fast, first), leastShare, fresh, warm)
+	now += d.look(t, 2, off, t.Fast, fine, fresh, warm)
 	now += d.season(t, hourOf(at), x)
 
 	said := max(0, now-float64(d.told))
@@ -93,10 +98,10 @@ func (d *Detector) AddTuned(t *Tuning, at time.Time, x float64) float64 {
 
 // look takes in what one view sees, as it is and smoothed, and returns by how much it is new. Ranges count
 // as fine wide at least.
-func (d *Detector) look(t *Tuning, view int, x, rate, fine float64, new, warm bool) float64 {
+func (d *Detector) look(t *Tuning, view int, x, rate, fine float64, fresh, warm bool) float64 {
 	d.smooth[view] = toward(d.smooth[view], x, rate)
-	a := d.extent[view].add(t, x, fine, new)
-	b := d.extent[views+view].add(t, float64(d.smooth[view]), fine, new)
+	a := d.extent[view].add(t, x, fine, fresh)
+	b := d.extent[views+view].add(t, float64(d.smooth[view]), fine, fresh)
 	if !warm {
 		return 0
 	}
@@ -116,10 +121,10 @@ func (d *Detector) season(t *Tuning, h int, x float64) float64 {
 			spread := float64(d.hourSpread[h]) + float64(t.Spread*float64(d.spread))
 			r = clamp(off / max(spread, least(float64(d.hour[h])), math.SmallestNonzeroFloat32))
 		}
-		new, warm := d.seasons == 1, d.seasons >= t.Warm
-		now = d.look(t, 3, r, t.Fast, leastSpread, new, warm)
+		fresh, warm := d.seasons == 1, d.seasons >= t.Warm
+		now = d.look(t, 3, r, t.Fast, leastSpread, fresh, warm)
 		d.smooth[4] = toward(d.smooth[4], r, t.Slow)
-		if e := d.extent[8].add(t, float64(d.smooth[4]), leastSpread, new); warm {
+		if e := d.extent[8].add(t, float64(d.smooth[4]), leastSpread, fresh); warm {
 			now += e
 		}
 	}
@@ -137,8 +142,8 @@ type extent struct{ low, high float32 }
 
 // add takes in x and returns 0 if it lies within the range, and otherwise something between 0 and 1 that
 // grows with how far it lies outside, in widths of the range: 1 from a whole one on.
-func (e *extent) add(t *Tuning, x, fine float64, new bool) float64 {
-	if new {
+func (e *extent) add(t *Tuning, x, fine float64, fresh bool) float64 {
+	if fresh {
 		e.low, e.high = float32(x), float32(x)
 		return 0
 	}
