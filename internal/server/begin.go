@@ -194,6 +194,13 @@ func (s *Server) gauges() error {
 		}),
 		gauge("safeconduct_agents", "Registered agents.", func() float64 { return float64(s.agents.Len()) }),
 		gauge("safeconduct_agent_keys_due", "Keys of agents that expire within two weeks and have no successor.", func() float64 { return float64(s.agents.DueSoon()) }),
+		gauge("safeconduct_monitor_seq", "Number of the newest log entry that the monitors have taken in.", func() float64 { return float64(s.monitor.Seq()) }),
+		gauge("safeconduct_streams", "Streams of findings and trust that are open.", func() float64 {
+			if door := s.door.Load(); door != nil {
+				return float64(door.Streams())
+			}
+			return 0
+		}),
 		&logNumbers{s: s},
 	} {
 		if err := s.metrics.Register(c); err != nil {

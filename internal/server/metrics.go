@@ -20,6 +20,8 @@ type metrics struct {
 	batches   prometheus.Histogram
 	requests  *prometheus.HistogramVec
 	failures  prometheus.Counter
+	findings  *prometheus.CounterVec
+	outcomes  *prometheus.CounterVec
 }
 
 // newMetrics registers the door's numbers with reg and returns them.
@@ -44,8 +46,14 @@ func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "safeconduct_authentication_failures_total", Help: "Requests without a token that is known.",
 		}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "safeconduct_findings_total", Help: "Findings that monitors concluded since this process started, by kind and severity.",
+		}, []string{"kind", "severity"}),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "safeconduct_outcomes_total", Help: "Outcomes that were reported to this process, by result.",
+		}, []string{"result"}),
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.latency, m.batches, m.requests, m.failures} {
+	for _, c := range []prometheus.Collector{m.decisions, m.latency, m.batches, m.requests, m.failures, m.findings, m.outcomes} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -10,16 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/safeconduct/safeconduct/internal/server"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
 )
 
 // replicas runs two servers of one installation. They need PostgreSQL: a SQLite file has one server.
 func replicas(t *testing.T) (a, b *running) {
 	t.Helper()
+	return replicasOf(t, passports(t))
+}
+
+// replicasOf is replicas of a certain organisation.
+func replicasOf(t *testing.T, cfg server.Config) (a, b *running) {
+	t.Helper()
 	if storetest.Config(t).Postgres == "" {
 		t.Skip("needs SAFECONDUCT_TEST_POSTGRES")
 	}
-	cfg := passports(t)
 	cfg.PublicURL = "http://localhost:8180"
 	a = start(t, cfg)
 	second := cfg

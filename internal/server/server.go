@@ -70,11 +70,13 @@ type Server struct {
 	numbers *metrics
 	version string
 
+	door     atomic.Pointer[api.Server]
 	listener net.Listener
 	base     string // URL to reach the listener at
 	tokens   Tokens
 	born     time.Time
 	up       chan struct{} // closed when the service can decide for the first time
+	leaving  chan struct{} // closed when the service begins to stop
 	once     sync.Once
 	state    atomic.Value // of state
 }
@@ -95,7 +97,7 @@ func New(ctx context.Context, cfg Config, version string, logger *slog.Logger) (
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, version: version, logger: logger, born: time.Now(), up: make(chan struct{})}
+	s := &Server{cfg: cfg, version: version, logger: logger, born: time.Now(), up: make(chan struct{}), leaving: make(chan struct{})}
 	s.state.Store(starting)
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -328,6 +330,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	spine.Go(func() error { return s.keys.Run(spineCtx) })
 	spine.Go(func() error { return s.agents.Run(spineCtx) })
 	spine.Go(func() error { return s.monitor.Run(spineCtx) })
+	spine.Go(func() error { s.countSignals(spineCtx); return nil })
 
 	doors, doorsCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error {
@@ -354,6 +357,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	doors.Go(func() error {
 		<-doorsCtx.Done()
 		s.state.Store(stopping)
+		close(s.leaving)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
 		if err := httpServer.Shutdown(end); err != nil {
@@ -405,6 +409,10 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Log:         s.log,
 		Index:       s.index,
 		Keys:        s.keys,
+		Conduct:     s.monitor,
+		Outcomes:    outcomes{s.monitor, s.numbers},
+		Signals:     s.monitor,
+		Stopping:    s.leaving,
 		Tiles:       audit.TileHandler(s.log),
 		Key:         api.VerifierKey{Origin: s.key.Origin(), Key: s.key.Public()},
 		Ready:       s.ready,
@@ -419,6 +427,7 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 	if err != nil {
 		return nil, nil, err
 	}
+	s.door.Store(door)
 	h, err := door.Handler()
 	if err != nil {
 		return nil, nil, err

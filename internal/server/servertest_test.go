@@ -129,11 +129,11 @@ func (r *running) do(method, path, token, body string, headers ...string) reply 
 		r.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body := io.Reader(resp.Body)
+	content := io.Reader(resp.Body)
 	if resp.Header.Get("Content-Type") == "text/event-stream" { // it has no end: its first event is enough
-		body = io.LimitReader(body, int64(len("retry: 3000\nid: ")))
+		content = io.LimitReader(content, int64(len("retry: 3000\nid: ")))
 	}
-	b, err := io.ReadAll(body)
+	b, err := io.ReadAll(content)
 	if err != nil {
 		r.Fatal(err)
 	}
