@@ -79,6 +79,7 @@ type demonstration struct {
 // A demoReport is what a demonstration has found.
 type demoReport struct {
 	*demo.Score
+	Conduct   *conductReport  `json:"conduct"`
 	Passports *passportReport `json:"passports"`
 	Log       struct {
 		Entries int64   `json:"entries"`
@@ -155,6 +156,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		return err
 	}
 	report := demoReport{Score: score}
+	if report.Conduct, err = showConduct(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP, traces); err != nil {
+		return fmt.Errorf("showing conduct: %w", err)
+	}
 	if report.Passports, err = showPassports(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP); err != nil {
 		return fmt.Errorf("showing passports: %w", err)
 	}
@@ -165,6 +169,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		return writeJSON(d.out, report)
 	}
 	if _, err := score.WriteTo(d.out); err != nil {
+		return err
+	}
+	if err := report.Conduct.print(d.out); err != nil {
 		return err
 	}
 	if err := report.Passports.print(d.out); err != nil {

@@ -36,6 +36,14 @@ func TestDemo(t *testing.T) {
 			Undisturbed int `json:"benign_undisturbed"`
 			Asks        int `json:"benign_asks"`
 		}
+		Conduct *struct {
+			Findings         []json.RawMessage
+			Attacked         int `json:"of_attacked_traces"`
+			Unusual          int `json:"of_sequences"`
+			Before, After    string
+			Effect, Restored string
+			Lowered          float64 `json:"lowered_ms"`
+		}
 		Passports *struct {
 			Lifetime  float64  `json:"lifetime_s"`
 			Carries   []string `json:"carries"`
@@ -94,6 +102,10 @@ func TestDemo(t *testing.T) {
 		!slices.Equal(p.Delegated, []string{"see-accounts"}) || p.Inactive > 1000 {
 		t.Errorf("passports %+v, want one of at most 300 s that lacks something, one delegated for see-accounts, and both gone in a second", p)
 	}
+	if c := r.Conduct; c == nil || len(c.Findings) == 0 || c.Unusual == 0 || 2*c.Attacked < c.Unusual || c.Before != "medium" || c.After != "low" ||
+		c.Effect != "require_approval" || c.Restored != "allow" || c.Lowered > 1000 {
+		t.Errorf("conduct %+v, want findings, most of those by sequences in traces under attack, and trust lowered and restored", c)
+	}
 	if l, want := r.Log, int64(64+r.Calls-invalid); !l.OK || l.Entries < want || l.Signed == 0 {
 		t.Errorf("log %+v, want %d entries or more, signed and verified", l, want)
 	}
@@ -119,7 +131,7 @@ func TestDemoTable(t *testing.T) {
 		}
 	}
 	at := -1
-	for _, want := range []string{"calls decided", "allowed", "held for a person's approval", "denied: ", "time for a decision", "banking", "slack", "travel", "workspace", "all ", "passports: ", "acts for it", "log: ", ": ok"} {
+	for _, want := range []string{"calls decided", "allowed", "held for a person's approval", "denied: ", "time for a decision", "banking", "slack", "travel", "workspace", "all ", "conduct: ", "called it harmful", "passports: ", "acts for it", "log: ", ": ok"} {
 		i := strings.Index(out.String(), want)
 		if i <= at {
 			t.Errorf("%q does not stand where it should in\n%s", want, out.String())
