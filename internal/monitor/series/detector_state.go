@@ -77,16 +77,15 @@ func (d *Detector) read(r *conduct.Reader) {
 
 // sound reports whether no number that was read lay outside its bounds.
 func (d *Detector) sound() bool {
-	var sum float32 // NaN if one is
-	sum = d.level*0 + d.spread*0 + d.told*0
+	bad := d.level != d.level || d.spread != d.spread || d.told != d.told
 	for _, x := range d.smooth {
-		sum += x * 0
+		bad = bad || x != x
 	}
 	for _, e := range d.extent {
-		sum += e.low*0 + e.high*0
+		bad = bad || e.low != e.low || e.high != e.high
 	}
 	for h := range d.hour {
-		sum += d.hour[h]*0 + d.hourSpread[h]*0
+		bad = bad || d.hour[h] != d.hour[h] || d.hourSpread[h] != d.hourSpread[h]
 	}
-	return sum == sum
+	return !bad
 }

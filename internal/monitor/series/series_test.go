@@ -71,6 +71,13 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte{0})
 	f.Add([]byte{3, 0, 0, 0, 64, 0, 0, 128, 63})
 	f.Add([]byte{2, 1, 2, 3, 4})
+	for _, make := range kinds {
+		s, add := make()
+		for x := range 70 {
+			add(float64(x))
+		}
+		f.Add(s.Append(nil))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for name, make := range kinds {
 			s, add := make()
