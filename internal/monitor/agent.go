@@ -44,6 +44,7 @@ type agent struct {
 
 	findings []*conduct.Finding // at most maxOpen, oldest first
 	kinds    []string           // of those that are not dismissed, sorted; never changed in place
+	gravest  int64              // see authz.Conduct
 	reports  []uint32           // hashes of the newest reports, a ring once it is full
 	report   uint8              // where the next goes
 	judged   int64              // see authz.Conduct
@@ -77,7 +78,7 @@ func (c *core) agent(id authz.AgentID) *agent {
 	return c.shards[shardOf(conduct.Hash(string(id)))].agents[id] // only this goroutine writes the map
 }
 
-func shardOf(hash uint64) uint8 { return uint8(hash>>32) % shards }
+func shardOf(hash uint64) uint8 { return uint8(hash >> 32) }
 
 // who is the agent as bounds of trust know it.
 func (a *agent) who() trust.Who { return trust.Who{Agent: a.id, Purpose: a.purpose} }
@@ -104,9 +105,8 @@ func (c *core) enrol(id authz.AgentID, who identity) *agent {
 	a := c.join(id, who)
 	a.seq, a.revision = c.seq, who.revision
 	a.trust = trust.Start(&k.Trust, c.purpose(who.purpose).pool.Prior(&k.Trust, c.at), c.lowest(a.owner), c.at)
-	for i := range a.levels {
-		a.levels[i], _ = trust.ParseLevel(a.trust.Level(&k.Trust, a.who(), conduct.Class(i), c.at).Level)
-	}
+	a.trust.Owned(who.owner)
+	a.levels = a.trust.Levels(&k.Trust, a.who(), c.at)
 	c.sum += mix(a.hash, a.seq)
 	c.forecast(a)
 	s := &c.shards[a.shard]
@@ -161,27 +161,17 @@ func (c *core) sweep() {
 	}
 }
 
+// high is where nobody is lowered.
+var high = [conduct.Classes]trust.Level{trust.High, trust.High, trust.High, trust.High, trust.High}
+
 // lowest returns the lowest level, by class, of an owner's agents that are lowered.
 func (c *core) lowest(o *owner) (levels [conduct.Classes]trust.Level) {
-	for i := range levels {
-		levels[i] = trust.High
-		if c.at.Before(o.until) {
-			levels[i] = o.left[i]
-		}
+	levels = high
+	if c.at.Before(o.until) {
+		levels = o.left
 	}
-	for a := range o.lowered { // the minimum is the same in any order
-		for i, l := range c.levels(a) {
-			levels[i] = min(levels[i], l)
-		}
-	}
-	return levels
-}
-
-// levels returns the levels of an agent now.
-func (c *core) levels(a *agent) (levels [conduct.Classes]trust.Level) {
-	k := &c.rules.Load().conduct.Trust
-	for i := range levels {
-		levels[i], _ = trust.ParseLevel(a.trust.Level(k, a.who(), conduct.Class(i), c.at).Level)
+	for a := range o.lowered {
+		a.trust.Lowest(&levels) // the same in any order
 	}
 	return levels
 }
@@ -198,6 +188,7 @@ func (c *core) identify(a *agent, who identity) bool {
 		lowered := a.lowered
 		c.disown(a)
 		c.own(a, who.owner)
+		a.trust.Owned(who.owner)
 		c.mark(a, lowered)
 	}
 	if a.version == who.version && a.purpose == who.purpose {
@@ -214,17 +205,12 @@ func (c *core) identify(a *agent, who identity) bool {
 // retire forgets an agent, but not at once how low it was.
 func (c *core) retire(a *agent) {
 	k := &c.rules.Load().conduct.Trust
-	if a.trust.Quarantined() || a.trust.Lowered(k, c.at) {
+	if a.trust.Lowered(k, c.at) {
 		o := a.owner
-		for i, l := range c.levels(a) {
-			if a.trust.Quarantined() {
-				l = trust.None
-			}
-			if c.at.Before(o.until) {
-				l = min(l, o.left[i])
-			}
-			o.left[i] = l
+		if !c.at.Before(o.until) {
+			o.left = high
 		}
+		a.trust.Lowest(&o.left)
 		o.until = c.at.Add(remembered)
 	}
 	c.disown(a)
@@ -293,8 +279,7 @@ func (c *core) review(a *agent) {
 
 // reviewClass looks at the level of an agent in a class.
 func (c *core) reviewClass(a *agent, class conduct.Class) {
-	t := a.trust.Level(&c.rules.Load().conduct.Trust, a.who(), class, c.at)
-	l, _ := trust.ParseLevel(t.Level)
+	l := a.trust.Stands(&c.rules.Load().conduct.Trust, a.who(), class, c.at)
 	if was := a.levels[class]; was != l {
 		a.levels[class] = l
 		c.out.signal(Signal{Seq: c.seq, Type: SignalTrust, At: c.at, Agent: a.id, Class: class.String(), From: was.String(), To: l.String()})

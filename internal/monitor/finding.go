@@ -166,26 +166,29 @@ func (c *core) fadesAt(a *agent) {
 	}
 }
 
-// sortKinds works out of which kinds an agent's findings are, and says so if they are others.
+// sortKinds works out of which kinds an agent's findings are and how grave the gravest is, and says so if they are others.
 func (c *core) sortKinds(a *agent) {
 	if c.kindsOf(a) {
 		c.out.changed()
 	}
 }
 
-// kindsOf sets a.kinds, and reports whether they changed.
+// kindsOf sets a.kinds and a.gravest, and reports whether they changed.
 func (c *core) kindsOf(a *agent) bool {
 	var kinds []string
+	gravest := int64(0)
 	for _, f := range a.findings {
 		if f.State != conduct.Dismissed {
 			kinds = append(kinds, string(f.Kind))
+			gravest = max(gravest, int64(f.Severity)+1)
 		}
 	}
 	slices.Sort(kinds)
 	kinds = slices.Compact(kinds)
-	if slices.Equal(kinds, a.kinds) {
+	if slices.Equal(kinds, a.kinds) && gravest == a.gravest {
 		return false
 	}
+	a.gravest = gravest
 	a.kinds = kinds // others may still read the old ones
 	return true
 }

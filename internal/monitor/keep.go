@@ -146,7 +146,7 @@ func (m *Monitor) touch(a *agent) {
 // gone notes that a is forgotten. See sink.
 func (m *Monitor) gone(a *agent) { m.keep.gone = append(m.keep.gone, a.id) }
 
-// take returns a as it must be kept.
+// take returns a as it must be kept. The caller holds m.mu and the lock of the shard.
 func (s *snapshot) take(a *agent) Kept {
 	a.snap = nil
 	return Kept{Agent: a.id, Seq: s.head.Seq, State: seal(appendAgent(nil, a), string(a.id), s.head.Seq)}
@@ -256,7 +256,10 @@ func (m *Monitor) write(ctx context.Context, old Head, s *snapshot) error {
 		rows, s.early = s.early, nil
 		for ; next < len(s.agents) && len(rows) < chunk; next++ {
 			if a := s.agents[next]; a.snap == s {
+				shard := &m.core.shards[a.shard]
+				shard.mu.Lock()
 				rows = append(rows, s.take(a))
+				shard.mu.Unlock()
 			}
 		}
 		m.mu.Unlock()

@@ -43,7 +43,7 @@ type Config struct {
 // A Monitor is the state of all agents' conduct. It is safe for concurrent use once loaded.
 //
 // One entry at a time is taken in, under mu. Readers take the lock of the shard that an agent is in,
-// which is held for writing only while an entry about one of its agents is taken in.
+// which is held no longer than an entry about one of its agents takes.
 type Monitor struct {
 	cfg Config
 

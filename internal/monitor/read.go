@@ -13,8 +13,8 @@ import (
 // anything known.
 func (m *Monitor) look(id authz.AgentID, f func(a *agent, r *rules)) bool {
 	s := &m.core.shards[shardOf(conduct.Hash(string(id)))]
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a := s.agents[id]
 	if a == nil {
 		return false
@@ -41,23 +41,25 @@ func (m *Monitor) Conduct(id authz.AgentID, class string, at time.Time) (authz.T
 		}
 		c.Judged, c.Accuracy, c.ErrorRate = a.judged, a.accuracy, a.errors
 		c.Quarantined = a.trust.Quarantined()
-		c.Findings = a.kinds
+		c.Findings, c.Gravest = a.kinds, a.gravest
 		if a.fades != 0 && at.UnixMicro() >= a.fades {
-			c.Findings = m.core.kindsAt(a, at)
+			c.Findings, c.Gravest = m.core.kindsAt(a, at)
 		}
 	})
 	return t, c
 }
 
-// kindsAt returns of which kinds an agent's findings are that are open at a time after the newest entry.
-func (c *core) kindsAt(a *agent, at time.Time) (kinds []string) {
+// kindsAt returns of which kinds an agent's findings are that are open at a time after the newest entry,
+// and how grave the gravest is.
+func (c *core) kindsAt(a *agent, at time.Time) (kinds []string, gravest int64) {
 	for _, f := range a.findings {
 		if end := c.end(f); f.State != conduct.Dismissed && (end == 0 || end > at.UnixMicro()) {
 			kinds = append(kinds, string(f.Kind))
+			gravest = max(gravest, int64(f.Severity)+1)
 		}
 	}
 	slices.Sort(kinds)
-	return slices.Compact(kinds)
+	return slices.Compact(kinds), gravest
 }
 
 // Confidence returns what an agent's reported confidence has been worth, and whether there is evidence.
