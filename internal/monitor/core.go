@@ -239,7 +239,11 @@ func (c *core) decision(e *audit.Entry) error {
 			session = conduct.Hash(ev.Session)
 		}
 		a.trust.Good(&k.Trust, a.pool(c), ev.Class, session, e.At)
-		c.reviewClass(a, ev.Class)
+		if learn {
+			c.reviewClass(a, ev.Class)
+		} else { // a clean act can be a canary act of graver classes, too
+			c.review(a)
+		}
 	}
 	c.settle(a)
 	return nil
