@@ -268,6 +268,7 @@ type Conduct struct {
 	Accuracy  float64  `json:"accuracy,omitempty"`   // lower credible bound of being right
 	ErrorRate float64  `json:"error_rate,omitempty"` // of acts that failed
 	Findings  []string `json:"findings,omitempty"`   // kinds of the open findings, sorted
+	Gravest   int64    `json:"gravest,omitempty"`    // severity of the gravest of them: 0 if there is none, 1 low, 2 medium, 3 high, 4 critical
 	// Quarantined is whether conduct has taken everything from the agent until a person restores it.
 	Quarantined bool `json:"quarantined,omitempty"`
 }

@@ -309,9 +309,18 @@ func behaved(c *authz.Conduct) string {
 		out = append(out, fmt.Sprintf("accuracy %.2f, error rate %.2f (%d outcomes)", c.Accuracy, c.ErrorRate, c.Judged))
 	}
 	if len(c.Findings) > 0 {
-		out = append(out, "findings "+none(c.Findings))
+		out = append(out, "findings "+none(c.Findings)+", the gravest "+severity(c.Gravest))
 	}
 	return strings.Join(out, ", ")
+}
+
+// severity returns the name of a finding's severity, 1 the mildest.
+func severity(n int64) string {
+	names := [...]string{"unknown", "low", "medium", "high", "critical"}
+	if n < 0 || n >= int64(len(names)) {
+		return names[0]
+	}
+	return names[n]
 }
 
 func none(list []string) string {

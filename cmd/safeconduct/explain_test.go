@@ -15,7 +15,7 @@ func TestKnownConduct(t *testing.T) {
 		Agent:      &authz.Agent{ID: "bot", State: authz.AgentActive},
 		Grant:      authz.Grant{Within: []string{"pay"}, Class: "money", Essential: true},
 		Trust:      authz.Trust{Level: "low", Score: 0.2},
-		Conduct:    authz.Conduct{Lowest: authz.Trust{Level: "none", Score: 0.05}, Judged: 12, Accuracy: 0.714, ErrorRate: 0.08, Findings: []string{"deviation.drift", "performance.loop"}},
+		Conduct:    authz.Conduct{Lowest: authz.Trust{Level: "none", Score: 0.05}, Judged: 12, Accuracy: 0.714, ErrorRate: 0.08, Findings: []string{"deviation.drift", "performance.loop"}, Gravest: 3},
 		Confidence: &worth,
 		Behalf: []authz.Delegator{
 			{Agent: &authz.Agent{ID: "boss", State: authz.AgentActive}, Trust: authz.Trust{Level: "low", Score: 0.2}, Conduct: authz.Conduct{Quarantined: true}},
@@ -32,7 +32,7 @@ func TestKnownConduct(t *testing.T) {
 	want := [][2]string{
 		{"grant", "pay within limits, class money, essential"},
 		{"trust", "low (0.20)"},
-		{"conduct", "lowest trust none (0.05), accuracy 0.71, error rate 0.08 (12 outcomes), findings deviation.drift, performance.loop"},
+		{"conduct", "lowest trust none (0.05), accuracy 0.71, error rate 0.08 (12 outcomes), findings deviation.drift, performance.loop, the gravest high"},
 		{"confidence", "0.31 is what the reported one has been worth"},
 		{"for agent", "boss, active; grant none within limits, class none; trust low (0.20)"},
 		{"", "  conduct quarantined"},

@@ -17,7 +17,7 @@ func appendTrust(b []byte, t authz.Trust) []byte {
 
 // appendConduct appends a member that says how an agent has behaved, if anything is known of it.
 func appendConduct(b []byte, member string, c *authz.Conduct) []byte {
-	none := c.Judged == 0 && c.Accuracy == 0 && c.ErrorRate == 0 && len(c.Findings) == 0
+	none := c.Judged == 0 && c.Accuracy == 0 && c.ErrorRate == 0 && len(c.Findings) == 0 && c.Gravest == 0
 	if none && c.Lowest == (authz.Trust{}) && !c.Quarantined {
 		return b
 	}
@@ -40,6 +40,10 @@ func appendConduct(b []byte, member string, c *authz.Conduct) []byte {
 		b = append(appendFraction(b, c.ErrorRate), ',')
 	}
 	b = appendNames(b, "findings", c.Findings)
+	if c.Gravest != 0 {
+		b = append(b, `"gravest":`...)
+		b = append(strconv.AppendInt(b, c.Gravest, 10), ',')
+	}
 	if c.Quarantined {
 		b = append(b, `"quarantined":true,`...)
 	}

@@ -81,7 +81,7 @@ func TestRecordForm(t *testing.T) {
 		if maybe.Draw(t, "known") {
 			c = authz.Conduct{Lowest: trust.Draw(t, "lowest"), Judged: rapid.Int64Range(0, 99).Draw(t, "judged"),
 				Accuracy: rapid.Float64Range(0, 1).Draw(t, "accuracy"), ErrorRate: rapid.Float64Range(0, 1).Draw(t, "error rate"),
-				Findings: list.Draw(t, "findings"), Quarantined: maybe.Draw(t, "quarantined")}
+				Findings: list.Draw(t, "findings"), Gravest: rapid.Int64Range(0, 4).Draw(t, "gravest"), Quarantined: maybe.Draw(t, "quarantined")}
 		}
 		return c
 	})

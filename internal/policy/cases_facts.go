@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -181,6 +182,7 @@ func (r *reader) conduct(b *branch) (c authz.Conduct) {
 	if b.kind == nullBranch {
 		return c
 	}
+	severities := []string{"none", "low", "medium", "high", "critical"}
 	c.Accuracy = 1
 	judge := func(into *float64, what string) func(*branch) {
 		return func(v *branch) { *into, c.Judged = r.share(v, what), 1 }
@@ -190,12 +192,18 @@ func (r *reader) conduct(b *branch) (c authz.Conduct) {
 		"accuracy":   judge(&c.Accuracy, "conduct.accuracy"),
 		"error_rate": judge(&c.ErrorRate, "conduct.error_rate"),
 		"findings":   func(v *branch) { c.Findings = r.set(v, "conduct.findings") },
+		"gravest": func(v *branch) {
+			c.Gravest = int64(slices.Index(severities, r.oneOf(v, "conduct.gravest", severities...)))
+		},
 		"quarantined": func(v *branch) {
 			c.Quarantined = r.truth(v, "conduct.quarantined")
 		},
 	})
 	if c.Judged == 0 {
 		c.Accuracy = 0
+	}
+	if len(c.Findings) > 0 {
+		c.Gravest = max(c.Gravest, 1)
 	}
 	return c
 }

@@ -53,7 +53,7 @@ func TestConductFacts(t *testing.T) {
 			Grant: authz.Grant{Within: []string{"pay"}, Class: "money", Essential: true},
 			Trust: authz.Trust{Level: "low", Score: 0.31239},
 			Conduct: authz.Conduct{Lowest: authz.Trust{Level: "none", Score: 0.00019}, Judged: 3, Accuracy: 0.66666, ErrorRate: 0.25,
-				Findings: []string{"deviation.drift", "escalation.probing"}},
+				Findings: []string{"deviation.drift", "escalation.probing"}, Gravest: 3},
 			Confidence: &half,
 			Behalf: []authz.Delegator{{
 				Agent: &authz.Agent{ID: "boss", State: authz.AgentActive}, Grant: authz.Grant{Within: []string{"keep"}, Class: "write"},
@@ -80,6 +80,8 @@ func TestConductFacts(t *testing.T) {
 		{`principal is Agent && principal.conduct has error_rate && principal.conduct.error_rate == decimal("0.25")`, true, false},
 		{`principal is Agent && principal.conduct.findings == ["escalation.probing", "deviation.drift"]`, true, false},
 		{`principal is Agent && principal.conduct.trust.rank == 3 && principal.conduct.findings.isEmpty()`, false, true},
+		{`principal is Agent && principal.conduct.gravest == 3`, true, false},
+		{`principal is Agent && principal.conduct.gravest == 0`, false, true},
 		{`principal is Agent && principal.conduct has accuracy`, true, false},
 	} {
 		set := permitWhen(t, tt.condition)
@@ -99,7 +101,7 @@ func TestConductIsNotConfused(t *testing.T) {
 	const condition = `principal is Agent && principal.conduct.trust.rank >= 2 && principal.conduct.trust.score.greaterThan(decimal("0.5")) &&
   principal.conduct has accuracy && principal.conduct.accuracy.greaterThan(decimal("0.8")) &&
   principal.conduct has error_rate && principal.conduct.error_rate.lessThan(decimal("0.2")) &&
-  principal.conduct.findings.isEmpty() && context.observed.trust.rank >= 2 && context.observed.trust.score.greaterThan(decimal("0.5")) &&
+  principal.conduct.findings.isEmpty() && principal.conduct.gravest < 2 && context.observed.trust.rank >= 2 && context.observed.trust.score.greaterThan(decimal("0.5")) &&
   context.observed has confidence && context.observed.confidence.greaterThan(decimal("0.7")) && context.observed.grant.essential &&
   context.observed has task && context.observed.task == "t"`
 	set := permitWhen(t, condition)
@@ -122,6 +124,7 @@ func TestConductIsNotConfused(t *testing.T) {
 		"accuracy":      func(_ *authz.Request, f *authz.Facts) { f.Conduct.Accuracy = 0.8 },
 		"error rate":    func(_ *authz.Request, f *authz.Facts) { f.Conduct.ErrorRate = 0.2 },
 		"findings":      func(_ *authz.Request, f *authz.Facts) { f.Conduct.Findings = []string{"performance.loop"} },
+		"gravest":       func(_ *authz.Request, f *authz.Facts) { f.Conduct.Gravest = 2 },
 		"trust":         func(_ *authz.Request, f *authz.Facts) { f.Trust.Level = "low" },
 		"score":         func(_ *authz.Request, f *authz.Facts) { f.Trust.Score = 0.5 },
 		"confidence":    func(_ *authz.Request, f *authz.Facts) { f.Confidence = &unsure },
@@ -160,6 +163,7 @@ func TestExplainKeepsConduct(t *testing.T) {
 		`principal.conduct.trust.rank <= 1`,
 		`context.observed has agent && context.observed.agent.conduct.trust.rank <= 1`,
 		`!principal.conduct.findings.isEmpty()`,
+		`principal.conduct.gravest > 1`,
 		`principal.conduct.findings.contains("deviation.drift")`,
 		`principal.conduct has accuracy && principal.conduct.accuracy.lessThan(decimal("0.8"))`,
 		`principal.conduct has error_rate && principal.conduct.error_rate.greaterThan(decimal("0.1"))`,
@@ -183,7 +187,7 @@ func TestExplainKeepsConduct(t *testing.T) {
 		f := &authz.Facts{
 			At: time.Unix(1, 0), Agent: &authz.Agent{ID: "bot", State: authz.AgentActive}, Risk: authz.Risk{Level: "low"},
 			Trust: authz.Trust{Level: "low", Score: 0.25}, Confidence: &low,
-			Conduct: authz.Conduct{Lowest: authz.Trust{Level: "low", Score: 0.25}, Judged: 5, Accuracy: 0.5, ErrorRate: 0.5, Findings: []string{"deviation.drift"}},
+			Conduct: authz.Conduct{Lowest: authz.Trust{Level: "low", Score: 0.25}, Judged: 5, Accuracy: 0.5, ErrorRate: 0.5, Findings: []string{"deviation.drift"}, Gravest: 2},
 		}
 		d := set.EvaluateAll(req, f)
 		if d.Code != authz.CodeForbidden {
@@ -236,6 +240,7 @@ policies: |
   @id("lowest") forbid (principal is Agent, action, resource) when { principal.conduct.trust.rank < 2 };
   @id("wrong") forbid (principal is Agent, action, resource) when { principal.conduct has accuracy && principal.conduct.accuracy.lessThan(decimal("0.8")) };
   @id("failing") forbid (principal is Agent, action, resource) when { principal.conduct has error_rate && principal.conduct.error_rate.greaterThan(decimal("0.3")) };
+  @id("grave") forbid (principal is Agent, action, resource) when { principal.conduct.gravest >= 3 };
   @id("found") forbid (principal is Agent, action, resource) when { principal.conduct.findings.contains("deviation.drift") };
   @id("unsure") forbid (principal is Agent, action, resource) when { context.observed has confidence && context.observed.confidence.lessThan(decimal("0.7")) };
   @id("closing") forbid (principal is Agent, action, resource) when { context.observed has task && context.observed.task == "closing" };
@@ -260,6 +265,8 @@ table:
     - [errors, {conduct: {error_rate: 0.31}}, null, null, {outcome: deny, only_fired: [failing]}]
     - [few errors, {conduct: {error_rate: 0.3}}, null, null, allow]
     - [findings, {conduct: {findings: deviation.drift}}, null, null, {outcome: deny, only_fired: [found]}]
+    - [mild findings, {conduct: {findings: performance.loop}}, null, null, allow]
+    - [a grave finding, {conduct: {findings: performance.loop, gravest: high}}, null, null, {outcome: deny, only_fired: [grave]}]
     - [quarantine, {conduct: {quarantined: true}}, null, null, {outcome: deny, code: agent_inactive}]
     - [confidence, {confidence: 0.69}, null, null, {outcome: deny, only_fired: [unsure]}]
     - [more of it, {confidence: 1}, null, null, allow]
@@ -276,7 +283,7 @@ table:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep.Failed() > 0 || len(rep.Unfired()) > 0 || len(rep.Cases) != 20 {
+	if rep.Failed() > 0 || len(rep.Unfired()) > 0 || len(rep.Cases) != 22 {
 		t.Errorf("%d cases:\n%s", len(rep.Cases), rep)
 	}
 	for _, tt := range []struct{ fact, want string }{

@@ -351,6 +351,7 @@ type conductView struct {
 	score, accuracy, errorRate int64 // ten-thousandths
 	judged                     bool
 	findings                   []string
+	gravest                    int64
 }
 
 // viewOf returns what policies see of c. Who has not learned anything says that trust is neutral.
@@ -359,7 +360,7 @@ func viewOf(c *authz.Conduct) conductView {
 	if t == (authz.Trust{}) {
 		t = authz.NeutralTrust
 	}
-	v := conductView{level: t.Level, score: tenThousandths(t.Score), findings: c.Findings}
+	v := conductView{level: t.Level, score: tenThousandths(t.Score), findings: c.Findings, gravest: c.Gravest}
 	if c.Judged > 0 {
 		v.judged, v.accuracy, v.errorRate = true, tenThousandths(c.Accuracy), tenThousandths(c.ErrorRate)
 	}
@@ -368,7 +369,7 @@ func viewOf(c *authz.Conduct) conductView {
 
 func (v *conductView) equal(w *conductView) bool {
 	return v.level == w.level && v.score == w.score && v.judged == w.judged && v.accuracy == w.accuracy &&
-		v.errorRate == w.errorRate && slices.Equal(v.findings, w.findings)
+		v.errorRate == w.errorRate && v.gravest == w.gravest && slices.Equal(v.findings, w.findings)
 }
 
 // record returns principal.conduct.
@@ -379,6 +380,7 @@ func (v *conductView) record() types.Record {
 			"level": types.String(v.level), "rank": types.Long(rank), "score": fraction(v.score),
 		}),
 		"findings": setOf(v.findings),
+		"gravest":  types.Long(v.gravest),
 	}
 	if v.judged {
 		m["accuracy"], m["error_rate"] = fraction(v.accuracy), fraction(v.errorRate)

@@ -38,21 +38,21 @@ action use appliesTo { principal: Agent, resource: Thing, context: { observed: O
 		return d.Allowed()
 	}
 	for condition, want := range map[string]bool{
-		`context.observed.trust.level == "medium" && context.observed.trust.rank == 2`:           true,
-		`context.observed.trust.score == decimal("0.5")`:                                         true,
-		`principal.conduct.trust.rank >= 3`:                                                      false,
-		`principal.conduct has accuracy`:                                                         false,
-		`principal.conduct has error_rate`:                                                       false,
-		`principal.conduct.findings.isEmpty()`:                                                   true,
-		`context.observed has confidence`:                                                        false,
-		`context.observed has history`:                                                           false,
-		`context.observed has history && context.observed.history.calls < 100`:                   false,
-		`context.observed.approvals.isEmpty()`:                                                   true,
-		`!context.observed.passport.present && context.observed.passport.capabilities.isEmpty()`: true,
-		`context.observed.passport.bound == "none" && context.observed.passport.depth == 0`:      true,
-		`context.observed.credential.known || context.observed.credential has expires_in_days`:   false,
+		`context.observed.trust.level == "medium" && context.observed.trust.rank == 2`:                                                   true,
+		`context.observed.trust.score == decimal("0.5")`:                                                                                 true,
+		`principal.conduct.trust.rank >= 3`:                                                                                              false,
+		`principal.conduct has accuracy`:                                                                                                 false,
+		`principal.conduct has error_rate`:                                                                                               false,
+		`principal.conduct.findings.isEmpty() && principal.conduct.gravest == 0`:                                                         true,
+		`context.observed has confidence`:                                                                                                false,
+		`context.observed has history`:                                                                                                   false,
+		`context.observed has history && context.observed.history.calls < 100`:                                                           false,
+		`context.observed.approvals.isEmpty()`:                                                                                           true,
+		`!context.observed.passport.present && context.observed.passport.capabilities.isEmpty()`:                                         true,
+		`context.observed.passport.bound == "none" && context.observed.passport.depth == 0`:                                              true,
+		`context.observed.credential.known || context.observed.credential has expires_in_days`:                                           false,
 		`context.observed.credential.age_days == 0 && context.observed.credential.keys == 0 && context.observed.credential.method == ""`: true,
-		`context.observed.provenance.known`: false,
+		`context.observed.provenance.known`:                                                                                              false,
 	} {
 		if got := holds(condition); got != want {
 			t.Errorf("%s = %v, want %v", condition, got, want)

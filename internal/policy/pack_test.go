@@ -14,8 +14,6 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/catalog"
-	"github.com/safeconduct/safeconduct/internal/conduct"
-	"github.com/safeconduct/safeconduct/internal/monitor/escalation"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
@@ -238,23 +236,6 @@ func TestTrustPackBesideOthers(t *testing.T) {
 	}
 	if _, err := policy.Compile(src, cat); err != nil {
 		t.Error(err)
-	}
-}
-
-// The findings that the pack names are those that monitors make.
-func TestTrustPackNamesFindings(t *testing.T) {
-	p, err := policy.PackNamed("trust")
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := []conduct.Kind{escalation.Self, escalation.Laundering, escalation.Elsewhere, escalation.Probing}
-	for _, k := range known {
-		if !strings.Contains(p.Policies, `"`+string(k)+`"`) {
-			t.Errorf("the pack does not name %s", k)
-		}
-	}
-	if n := strings.Count(p.Policies, `"escalation.`); n != len(known) {
-		t.Errorf("the pack names %d kinds of escalation, want %d", n, len(known))
 	}
 }
 
