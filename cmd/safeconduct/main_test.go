@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command lines in testdata/script. A script has three commands of its own:
 // "start ARGS" starts the service on a free port, with its data in $WORK/data, and sets the variables
-// by which the command line finds it; "stop" ends it and wants it to end well; "exits N ARGS" runs
+// by which the command line finds it; "halt" ends it and wants it to end well; "exits N ARGS" runs
 // safeconduct and wants that exit status.
 func TestScripts(t *testing.T) {
 	example, err := filepath.Abs("../../examples/agentdojo")
@@ -56,9 +56,9 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("exit status %d, want %s", got, args[0])
 				}
 			},
-			"stop": func(ts *testscript.TestScript, neg bool, args []string) {
+			"halt": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) > 0 {
-					ts.Fatalf("usage: stop")
+					ts.Fatalf("usage: halt")
 				}
 				s, ok := services.LoadAndDelete(ts)
 				if !ok {
