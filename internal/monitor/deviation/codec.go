@@ -27,7 +27,7 @@ func (s *State) Append(b []byte) []byte {
 	b = appendShares(b, &s.fresh)
 	b = append(append(b, s.hours[0][:]...), s.hours[1][:]...)
 	b = s.sizes.Append(s.size.Append(s.rate.Append(b)))
-	for _, v := range [...]uint64{uint64(s.hour), uint64(s.minute), uint64(s.acts), uint64(s.began), uint64(s.day), uint64(s.today), uint64(s.period), uint64(s.news)} {
+	for _, v := range [...]uint64{uint64(s.hour), uint64(s.minute), uint64(s.learned), uint64(s.acts), uint64(s.began), uint64(s.day), uint64(s.today), uint64(s.period), uint64(s.news), uint64(s.doubts)} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return b
@@ -78,8 +78,10 @@ func (s *State) read(r *conduct.Reader) error {
 	if err := s.sizes.Read(r); err != nil {
 		return err
 	}
-	s.hour, s.minute = uint32(r.Count(math.MaxUint32)), uint32(r.Count(math.MaxUint32))
-	for _, v := range [...]*uint16{&s.acts, &s.began, &s.day, &s.today, &s.period, &s.news} {
+	for _, v := range [...]*uint32{&s.hour, &s.minute, &s.learned} {
+		*v = uint32(r.Count(math.MaxUint32))
+	}
+	for _, v := range [...]*uint16{&s.acts, &s.began, &s.day, &s.today, &s.period, &s.news, &s.doubts} {
 		*v = short(r)
 	}
 	return r.Err()
@@ -99,7 +101,7 @@ func (n *session) append(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	flags := byte(0)
-	for i, f := range [...]bool{n.begun, n.own, n.shared} {
+	for i, f := range [...]bool{n.begun, n.own, n.shared, n.counted, n.doubted} {
 		if f {
 			flags |= 1 << i
 		}
@@ -122,7 +124,7 @@ func (n *session) read(r *conduct.Reader) {
 	n.n, n.day = uint16(both), uint16(both>>16)
 	n.drift = math.Float32frombits(r.Uint32())
 	flags := r.Byte()
-	n.begun, n.own, n.shared = flags&1 != 0, flags&2 != 0, flags&4 != 0
+	n.begun, n.own, n.shared, n.counted, n.doubted = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0, flags&16 != 0
 	n.prevSeq = int64(r.Uvarint())
 }
 

@@ -56,11 +56,13 @@ type State struct {
 	acts     uint16        // how many acts there were in it
 	size     series.EWMA   // of log2 of the bytes of arguments
 	sizes    series.Sketch
-	began    uint16 // sessions that were learned from
+	learned  uint32 // acts that were learned from, and
+	began    uint16 // their sessions
 	day      uint16 // since 1970, and
 	today    uint16 // how many sessions were learned from on it
 	period   uint16 // day on which news was last set to 0
 	news     uint16 // entries in the shared tables that it caused since
+	doubts   uint16 // odd sessions, modulo doubtful
 }
 
 // A Fleet is what is remembered of all agents together. The zero Fleet remembers nothing. It is bounded.

@@ -14,8 +14,8 @@ func (s *State) judgeAct(p *purpose, r *catalog.DeviationRules, ev *conduct.Even
 	if x.P > r.Alpha {
 		return
 	}
-	rarer := x.P <= r.Alpha/4
-	tainted := x.Untrusted > 0 && ev.Class >= conduct.Egress
+	rarer := x.P <= r.Alpha/8
+	tainted := x.Untrusted > 0 && ev.Class >= conduct.Egress && x.P <= r.Alpha/4
 	severity := conduct.Low
 	switch {
 	case tainted && rarer && x.odd():
@@ -36,32 +36,38 @@ func (s *State) judgeAct(p *purpose, r *catalog.DeviationRules, ev *conduct.Even
 	emit(d)
 }
 
-// Drift. If acts are as usual as they were, the p-value is even between 0 and 1, its negative logarithm has the mean 1
-// and the deviation 1 whatever the scores are, and the sum of what exceeds 1 and the slack seldom grows.
+// Drift. A session is as rare as the rarest of its acts, times how many acts the agent's sessions have (Bonferroni). As long as
+// acts are as usual as they were, that is about even between 0 and 1, whatever the scores are: its negative
+// logarithm has the mean 1 and the deviation 1, and the sum of what exceeds 1 and the slack seldom grows.
 const (
 	driftSlack   = 0.5
-	driftLeast   = 1.0 / 256 // p-values below it count as it: one act alone is no drift
-	driftSession = 4.0       // what one session adds at most
+	driftSession = 3.5 // what one session adds at most: one session is no drift
+	driftDoubt   = 2.5 // from this on a session is odd
+	doubtful     = 4   // and one in so many of those teaches
 )
 
-// judgeDrift finds that over several sessions acts have become rarer.
+// judgeDrift finds that over several sessions acts have become rarer. A session takes its share off the sum when it
+// begins, and adds to it when one of its acts is rarer than those before.
 func (s *State) judgeDrift(r *catalog.DeviationRules, ev *conduct.Event, now *session, x *Features, emit func(conduct.Draft)) {
 	if !s.grown(r) {
 		return
 	}
-	z := ln(max(x.P, driftLeast)) - 1
-	if up := z - driftSlack; up > 0 {
-		if up = min(up, driftSession-float64(now.drift)); up <= 0 {
-			return
-		}
-		now.drift += float32(up)
-		z = up + driftSlack
-		if up >= 1 {
-			copy(s.odd[:], s.odd[1:])
-			s.odd[len(s.odd)-1] = ev.Seq
-		}
+	if !now.counted {
+		now.counted = true
+		s.drift.Add(-1, driftSlack)
 	}
-	if s.drift.Add(z, driftSlack) < r.Drift {
+	length := max(1, min(sessionMost, float64(s.learned)/float64(s.began)))
+	rare := min(driftSession, ln(min(1, float64(x.P*length))))
+	up := rare - float64(now.drift)
+	if up <= 0 {
+		return
+	}
+	now.drift = float32(rare)
+	if rare >= 1 {
+		copy(s.odd[:], s.odd[1:])
+		s.odd[len(s.odd)-1] = ev.Seq
+	}
+	if s.drift.Add(up, 0) < r.Drift {
 		return
 	}
 	s.drift.Reset()

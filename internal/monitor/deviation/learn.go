@@ -17,10 +17,12 @@ func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 	if !now.begun {
 		s.begin(now, day)
 	}
+	s.doubt(now)
 	if now.n >= sessionMost || !now.own {
 		return
 	}
 	now.n++
+	s.learned = max(s.learned, s.learned+1) // stays at the most
 	l := sequence.Lesson{
 		First: !now.did(x.symbol), Pair: now.once(now.prev, x.symbol),
 		Shared: now.shared, Grow: s.news < newsMost,
@@ -42,10 +44,15 @@ func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 		}
 	}
 	s.note(p, r, ev, now, x, day)
+	if now.shared {
+		p.name(x.symbol, ev.Action)
+	}
+	if now.mute {
+		return
+	}
 	s.record.Add(x.Score)
 	if now.shared {
 		p.tail.add(x.Score)
-		p.name(x.symbol, ev.Action)
 	}
 }
 
@@ -57,7 +64,19 @@ func (s *State) begin(now *session, day uint16) {
 	now.begun, now.own, now.shared = true, s.today < ownDaily, s.today < sharedDaily
 	if now.own {
 		s.today++
-		s.began = max(s.began, s.began+1) // stays at the most
+		s.began = max(s.began, s.began+1)
+	}
+}
+
+// doubt stops a session from teaching as soon as it is odd, but for every fourth such session: what an agent drifts to
+// would otherwise be usual before it is found, and what it has been given to do lately would otherwise never be.
+func (s *State) doubt(now *session) {
+	if now.doubted || now.drift < driftDoubt {
+		return
+	}
+	now.doubted = true
+	if s.doubts = (s.doubts + 1) % doubtful; s.doubts != 0 {
+		now.mute = true
 	}
 }
 

@@ -35,7 +35,7 @@ var effects = [conduct.Classes]float64{conduct.Read: 0, conduct.Write: 6, conduc
 
 const (
 	untrusted = 8.0 // if all arguments are
-	novelty   = 0.25
+	novelty   = 0.5
 	oddBits   = 4.0 // from this surprise on, what follows is also compared with what came before it
 )
 

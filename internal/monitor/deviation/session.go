@@ -18,7 +18,10 @@ type session struct {
 	learned [4]uint32       // a set of the pairs that were learned, and of what something was learned to follow: 128 bits
 	n       uint16          // acts that were learned
 	day     uint16
-	drift   float32 // how much it has moved the sum of drift
+	drift   float32 // how rare it was: what it has added to the sum of drift
+	counted bool    // it has taken its share off that sum
+	mute    bool    // the scores of its acts do not count as benign ones
+	doubted bool    // it was odd
 	begun   bool    // it has been decided whether it teaches:
 	own     bool    // the agent's own baseline,
 	shared  bool    // and those of its purpose and the fleet
@@ -48,7 +51,7 @@ func (s *State) session(ev *conduct.Event, day uint16) *session {
 	}
 	now := &s.sessions[0]
 	if now.day != day {
-		now.day, now.begun, now.n, now.drift = day, false, 0, 0
+		now.day, now.begun, now.n, now.drift, now.counted, now.doubted, now.mute = day, false, 0, 0, false, false, false
 	}
 	return now
 }
