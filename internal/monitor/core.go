@@ -51,6 +51,7 @@ type core struct {
 	drafts []conduct.Draft
 	emit   func(conduct.Draft) // adds to drafts
 	nth    int                 // findings that the present entry has completed
+	told   *conduct.Outcome    // that findings are drawn from; nil otherwise
 	out    sink
 }
 
@@ -292,7 +293,9 @@ func (c *core) outcome(e *audit.Entry) error {
 			a.compliance.Outcome(&c.compliance, &k.Compliance, &o, c.emit)
 		}
 		a.trust.Outcome(&k.Trust, a.pool(c), &o, class)
+		c.told = &o
 		c.conclude(a, o.Session)
+		c.told = nil
 		c.review(a)
 		c.settle(a)
 	})

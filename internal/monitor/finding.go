@@ -58,7 +58,7 @@ func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
 		graver := d.Severity > f.Severity
 		if was := f.Severity; graver {
 			f.Severity, f.Sentence, f.Evidence = d.Severity, cut(d.Sentence, maxSentence), c.evidence(d)
-			a.trust.Finding(&k.Trust, a.pool(c), f, d.Class, &was, c.seq, c.at) // review sees a quarantine
+			c.weigh(a, f, d.Class, &was)
 		} else if n := len(f.Evidence); n == 0 || f.Evidence[n-1] != c.seq {
 			f.Evidence = append(slices.Clone(f.Evidence[:min(n, conduct.MaxEvidence-1)]), c.seq)
 		}
@@ -77,11 +77,22 @@ func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
 		c.drop(a, a.least())
 	}
 	a.findings = append(a.findings, f)
-	a.trust.Finding(&k.Trust, a.pool(c), f, d.Class, nil, c.seq, c.at)
+	c.weigh(a, f, d.Class, nil)
 	c.sortKinds(a)
 	c.fadesAt(a)
 	c.tell(f, true)
 	return true
+}
+
+// weigh lets trust take in a finding: one that was drawn from an outcome within what its reporter can move.
+// Whether it brings the agent into quarantine, review sees.
+func (c *core) weigh(a *agent, f *conduct.Finding, class conduct.Class, was *conduct.Severity) {
+	k := &c.rules.Load().conduct.Trust
+	if c.told != nil {
+		a.trust.Told(k, a.pool(c), f, was, c.told, c.seq)
+		return
+	}
+	a.trust.Finding(k, a.pool(c), f, class, was, c.seq, c.at)
 }
 
 // evidence returns the entries that d names, which end with the present one.

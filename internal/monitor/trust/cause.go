@@ -10,7 +10,8 @@ import (
 )
 
 // maxCauses is how many things that spoke against an agent are listed one by one. When there are more, the one
-// that weighs least goes into the sum, from which a dismissal takes it back as far as the sum holds it.
+// that weighs least goes into the sum, where it fades, and can be taken back no more: else what never counted, because its
+// session had counted enough, could be dismissed at the cost of what did.
 const maxCauses = 8
 
 // A cause is one thing that spoke against an agent, or another event that people want to see.
@@ -134,13 +135,6 @@ func (s *State) room(c conduct.Class, session uint8, w float64, m uint32) float6
 		most = max(most, 2*gravest-sum)
 	}
 	return most
-}
-
-// takeBack takes from the sum of a class what a cause put there that is no longer listed.
-func (s *State) takeBack(r *catalog.TrustRules, c conduct.Class, w float64, then, m uint32) {
-	s.settle(r, c, m)
-	k := &s.class[c]
-	k.bad = up(max(float64(k.bad)-float64(w*fade(then, k.at, r.BadHalfLife)), 0))
 }
 
 // forgive forgets by which causes the agent fell in a class: it has regained what it lost.

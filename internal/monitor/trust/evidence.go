@@ -49,34 +49,63 @@ var leastFall = [...]Level{conduct.Low: 0, conduct.Medium: 0, conduct.High: 1, c
 // quarantine by it.
 func (s *State) Finding(r *catalog.TrustRules, p *Pool, f *conduct.Finding, class conduct.Class, was *conduct.Severity, seq int64, at time.Time) (quarantine bool) {
 	s.by(r)
-	m := minute(at)
-	class = min(class, conduct.Every)
-	sev := min(f.Severity, conduct.Critical)
-	key := keyOf(f, seq)
-	w := r.Severity[sev]
+	class, sev, m := min(class, conduct.Every), min(f.Severity, conduct.Critical), minute(at)
+	w := s.more(r, f, class, was, seq, m)
+	if !(w > 0) {
+		return false
+	}
+	q := s.count(r, p, f, class, w, seq, m)
+	return s.strike(r, q, leastFall[sev], sev >= conduct.Medium, sev == conduct.Critical, m)
+}
+
+// Told takes in a finding that a monitor drew from an outcome, after Outcome has taken in the outcome itself. It
+// rests on what reporters say: so it counts in the class of the outcome only, within what the reporter can
+// still move on the day, and by score alone. Otherwise a lie repeated would weigh more than a lie.
+func (s *State) Told(r *catalog.TrustRules, p *Pool, f *conduct.Finding, was *conduct.Severity, o *conduct.Outcome, seq int64) {
+	class, ok := conduct.ParseClass(o.Class)
+	if !ok {
+		return
+	}
+	s.by(r)
+	m := minute(o.At)
+	s.today(m)
+	w := min(s.more(r, f, class, was, seq, m), s.told(r, o, class, false))
+	if !(w > 0) {
+		return
+	}
+	s.tell(r, o, class, false, w)
+	s.strike(r, s.count(r, p, f, class, w, seq, m), 0, false, false, m)
+}
+
+// more returns what a finding, or its graver repetition, adds to what is known of it, within the bound of its session.
+func (s *State) more(r *catalog.TrustRules, f *conduct.Finding, class conduct.Class, was *conduct.Severity, seq int64, m uint32) float64 {
+	full := r.Severity[min(f.Severity, conduct.Critical)]
+	w := full
 	if was != nil {
-		if q := s.find(key); q != nil {
+		if q := s.find(keyOf(f, seq)); q != nil {
 			w -= float64(float64(q.weight) * grain)
 		} else {
 			w -= r.Severity[min(*was, conduct.Critical)]
 		}
 	}
-	session := sessionOf(f.Session)
-	if w = min(w, s.room(class, session, r.Severity[sev], m)); !(w > 0) {
-		return false
-	}
+	return min(w, s.room(class, sessionOf(f.Session), full, m))
+}
+
+// count adds the weight of a finding to what speaks against the agent.
+func (s *State) count(r *catalog.TrustRules, p *Pool, f *conduct.Finding, class conduct.Class, w float64, seq int64, m uint32) *cause {
 	for c := range conduct.Class(conduct.Classes) {
 		if c == class || class == conduct.Every {
 			s.settle(r, c, m)
 			p.add(r, s.owner, c, 0, w, m)
 		}
 	}
+	key := keyOf(f, seq)
 	q := s.find(key)
 	if q == nil {
-		q = s.list(r, cause{key: key, what: unique.Make(string(f.Kind)), minute: m, session: session, where: uint8(class)}, m)
+		q = s.list(r, cause{key: key, what: unique.Make(string(f.Kind)), minute: m, session: sessionOf(f.Session), where: uint8(class)}, m)
 	}
 	q.weight, q.minute = sum(q.weight, grains(w)), max(q.minute, m)
-	return s.strike(r, q, leastFall[sev], sev >= conduct.Medium, sev == conduct.Critical, m)
+	return q
 }
 
 // strike lets the agent fall by a cause, in the classes that it concerns.

@@ -10,7 +10,7 @@ import (
 
 // Judge takes in what a person said of a finding that was taken in before, in place of the verdict before.
 //
-// A finding that is dismissed gives its weight back, exactly if it is still listed; and if by it and by nothing
+// A finding that is dismissed gives its weight back, exactly, as long as it is listed (see maxCauses); and if by it and by nothing
 // else the agent fell, the level returns without probation. One that is confirmed weighs twice, from now on and
 // whatever its session had added, and fades from now.
 func (s *State) Judge(r *catalog.TrustRules, f *conduct.Finding, class conduct.Class, before, now conduct.Verdict, seq int64, at time.Time) {
@@ -30,16 +30,13 @@ func (s *State) Judge(r *catalog.TrustRules, f *conduct.Finding, class conduct.C
 	}
 	switch now {
 	case conduct.Dismissed:
-		s.dismiss(&j, before == conduct.Confirmed)
+		s.dismiss(&j)
 		if s.taken && sev == conduct.Critical {
 			s.release()
 		}
 	case conduct.Confirmed:
 		q := s.find(j.key)
 		if q == nil {
-			if before != conduct.Dismissed { // it is in the sum
-				s.unsum(&j, j.weight)
-			}
 			q = s.relist(&j)
 		}
 		q.weight, q.minute = grains(2*j.weight), m
@@ -85,17 +82,8 @@ func (s *State) relist(j *judgement) *cause {
 	return s.list(j.r, cause{key: j.key, what: unique.Make(j.what), session: j.session, where: uint8(j.class), minute: j.then}, j.m)
 }
 
-// unsum takes from the sums what a cause that is no longer listed put there.
-func (s *State) unsum(j *judgement, w float64) {
-	for c := range conduct.Class(conduct.Classes) {
-		if j.in(c) {
-			s.takeBack(j.r, c, w, j.then, j.m)
-		}
-	}
-}
-
 // dismiss takes a finding's weight back, and levels with it.
-func (s *State) dismiss(j *judgement, doubled bool) {
+func (s *State) dismiss(j *judgement) {
 	for i := range s.listed {
 		q := s.causes[i]
 		if q.key != j.key {
@@ -111,11 +99,6 @@ func (s *State) dismiss(j *judgement, doubled bool) {
 		}
 		return
 	}
-	w := j.weight
-	if doubled {
-		w *= 2
-	}
-	s.unsum(j, w)
 }
 
 // giveBack undoes one fall. When it was the only one, the agent is again where it was, as far as its score holds that.

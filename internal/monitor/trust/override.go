@@ -51,7 +51,7 @@ func (s *State) Override(r *catalog.TrustRules, o *Override, class conduct.Class
 	case o.Level == "":
 		s.note("left to conduct", class, seq, m)
 	default:
-		f := s.more()
+		f := s.rest()
 		v := override{class: class, level: level, author: o.Author, why: o.Why}
 		if !o.Expires.IsZero() {
 			v.expires = max(o.Expires.UnixMicro(), 1)

@@ -60,7 +60,7 @@ func (s *State) tell(r *catalog.TrustRules, o *conduct.Outcome, c conduct.Class,
 // than are told apart, the others share the last one's; only a person is then heard against an agent without a
 // bound of the day, so that nobody can use up what a person has to say.
 func (s *State) reporter(o *conduct.Outcome, c conduct.Class) (*reporter, bool) {
-	f := s.more()
+	f := s.rest()
 	if f.day != s.day {
 		f.day, f.reporters = s.day, [reporters]reporter{}
 	}
@@ -77,7 +77,8 @@ func (s *State) reporter(o *conduct.Outcome, c conduct.Class) (*reporter, bool) 
 	return &f.reporters[reporters-1], false
 }
 
-func (s *State) more() *further {
+// rest returns what most agents do not need.
+func (s *State) rest() *further {
 	if s.further == nil {
 		s.further = new(further)
 	}
