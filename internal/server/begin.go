@@ -201,6 +201,7 @@ func (s *Server) gauges() error {
 			}
 			return 0
 		}),
+		&conductNumbers{s: s},
 		&logNumbers{s: s},
 	} {
 		if err := s.metrics.Register(c); err != nil {

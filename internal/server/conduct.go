@@ -3,8 +3,11 @@ package server
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/monitor"
+	"github.com/safeconduct/safeconduct/internal/monitor/trust"
 )
 
 // countSignals counts what monitors conclude while the service runs.
@@ -35,4 +38,27 @@ func (o outcomes) Tell(ctx context.Context, out conduct.Outcome) (int64, error) 
 		o.numbers.outcomes.WithLabelValues(result).Inc()
 	}
 	return seq, err
+}
+
+// conductNumbers count the agents by their trust; a scrape looks at each once.
+type conductNumbers struct{ s *Server }
+
+var (
+	levelsDesc      = prometheus.NewDesc("safeconduct_agents_trust", "Agents by the lowest level of trust over the classes of capability.", []string{"level"}, nil)
+	quarantinedDesc = prometheus.NewDesc("safeconduct_agents_quarantined", "Agents that are quarantined by their conduct.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (n *conductNumbers) Describe(ch chan<- *prometheus.Desc) {
+	ch <- levelsDesc
+	ch <- quarantinedDesc
+}
+
+// Collect implements prometheus.Collector.
+func (n *conductNumbers) Collect(ch chan<- prometheus.Metric) {
+	c := n.s.monitor.Census()
+	for level, agents := range c.Levels {
+		ch <- prometheus.MustNewConstMetric(levelsDesc, prometheus.GaugeValue, float64(agents), trust.Level(level).String())
+	}
+	ch <- prometheus.MustNewConstMetric(quarantinedDesc, prometheus.GaugeValue, float64(c.Quarantined))
 }
