@@ -462,6 +462,52 @@ func TestTheLoweredVouchForNobody(t *testing.T) {
 	}
 }
 
+// How much an agent can afford that otherwise earns all that can be earned: what is bearable for years, and what is not.
+func TestSlowDriftIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		sev   conduct.Severity
+		every int // days
+		most  int // findings until it is no longer at high; 0 if it stays
+	}{
+		{conduct.Medium, 11, 0}, {conduct.Medium, 10, 19}, {conduct.Medium, 5, 7}, {conduct.Medium, 3, 6},
+		{conduct.Low, 3, 0}, {conduct.Low, 2, 47}, {conduct.Low, 1, 26},
+	} {
+		l := begin(defaults())
+		l.work(conduct.Write, 20, 4)
+		n := 0
+		for n < 70 && l.level(conduct.Write) == "high" {
+			l.find(conduct.Write, c.sev, fmt.Sprint("drift", n))
+			n++
+			l.work(conduct.Write, c.every, 4)
+		}
+		if c.most == 0 && n < 70 || c.most > 0 && n > c.most {
+			t.Errorf("a finding %v every %d days took level high after %d, want %d (0: never)", c.sev, c.every, n, c.most)
+		}
+	}
+}
+
+// What rests on a reporter's word moves no more than the reporter can, in the class of the outcome, and takes no level of
+// itself.
+func TestFindingsDrawnFromOutcomes(t *testing.T) {
+	l := begin(defaults())
+	l.work(conduct.Write, 20, 4)
+	for i := range 5 {
+		o := &conduct.Outcome{Seq: int64(1000 + i), At: l.now, Allowed: true, Class: "write", Reporter: conduct.ReporterPEP, By: "pep:liar", Result: conduct.ResultWrong}
+		l.s.Outcome(l.r, l.p, o, conduct.Write)
+		f := &conduct.Finding{ID: fmt.Sprintf("f%d.0", o.Seq), Kind: "performance.accuracy", Severity: conduct.High, Class: "every", Session: fmt.Sprint(i), At: l.now}
+		l.s.Told(l.r, l.p, f, nil, o, o.Seq)
+	}
+	if got, want := l.standing(conduct.Write).Beta, 1+l.r.Reporter; got > want+0.02 {
+		t.Errorf("beta after five outcomes of one reporter and what was drawn from them = %v, want %v", got, want)
+	}
+	if got := l.standing(conduct.Read).Beta; got != 1 {
+		t.Errorf("beta of reading after words about writing = %v, want 1", got)
+	}
+	if got := l.level(conduct.Write); got != "high" {
+		t.Errorf("level after one day of one reporter = %s, want high", got)
+	}
+}
+
 // Other rules count from the next reading on.
 func TestRulesChange(t *testing.T) {
 	l := begin(defaults())
