@@ -244,7 +244,8 @@ func (w *world) live(rng *rand.Rand, agents, n int) {
 			all[i] = &registration{id: fmt.Sprintf("bot-%d", len(w.log)), owner: g.owner, purpose: g.purpose, version: "1"}
 			w.put(all[i])
 		case k < 94:
-			w.publish([]string{"{}", "conduct: {mode: shadow}", "conduct: {cooldown: 10m, keep: 24h}"}[rng.IntN(3)])
+			w.publish([]string{"{}", "conduct: {mode: shadow}", "conduct: {cooldown: 10m, keep: 24h}",
+				"conduct: {compliance: {regions: [{countries: [US]}]}}", "conduct: {compliance: {receipts: {within: 10m, classes: [egress], obligations: true}}}"}[rng.IntN(5)])
 		case k < 96:
 			w.must(audit.DecisionMade, "pep:gateway", decision(w.now, &registration{id: "ghost", state: authz.AgentRetired}, act{action: "order.read"}))
 		case k < 97:
