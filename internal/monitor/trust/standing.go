@@ -69,7 +69,7 @@ func (s *State) Standing(r *catalog.TrustRules, who Who, c conduct.Class, at tim
 			st.Earliest = moment(earliest)
 		}
 		if now == None && !s.taken {
-			say("With nothing but none an agent may do what the catalog calls essential; that counts. Where there is nothing of the kind, a person must restore it.")
+			say("At none an agent may only do what the catalog calls essential, and clean acts of that kind count. Where there is nothing of the kind, a person must restore it.")
 		}
 	}
 	return st
