@@ -29,31 +29,27 @@ to be. Little evidence means a score far below the mean, and so caution, not sus
 
 ` + "`safeconduct agent set-trust`" + ` sets a level by hand; docs/monitoring.md says how trust works.`,
 		Example: `  $ safeconduct agent trust banking.gpt-4o-2024-05-13
-  agent      banking.gpt-4o-2024-05-13
-  purpose    household-banking, version gpt-4o-2024-05-13
-  trust      low at the lowest, after 212 decisions, as of entry 1727
-  learning   no: nothing that it does becomes usual while its trust is lowered
+  agent     banking.gpt-4o-2024-05-13
+  purpose   household-banking, version gpt-4o-2024-05-13
+  trust     low at the lowest, after 21 decisions, as of entry 91
+  learning  no: nothing that it does becomes usual while its trust is lowered
 
   CLASS   LEVEL   SCORE  MEAN  SINCE                 BECAUSE
-  read    high    0.88   0.93  2026-11-24 09:00:00Z  its conduct
-  write   medium  0.55   0.83  2026-11-20 09:00:00Z  its conduct
-  egress  medium  0.55   0.83  2026-11-20 09:00:00Z  its conduct
-  money   low     0.31   0.53  2026-11-24 11:58:00Z  its conduct, which lowered it
-  admin   medium  0.55   0.83  2026-11-20 09:00:00Z  its conduct
+  read    medium  0.55   0.83  2026-11-27 09:53:00Z  its conduct
+  write   low     0.20   0.42  2026-11-27 09:53:00Z  its conduct, which lowered it
+  ...
 
-  MOVED BY          ENTRY  AT                    EVIDENCE  IN
-  escalation.scope  1690   2026-11-24 11:58:00Z  -6        money
+  MOVED BY               ENTRY  AT                    EVIDENCE  IN
+  escalation.over_reach  73     2026-11-27 09:53:00Z  -6        write
 
-  To rise in write, egress, admin:
-    To high: clean sessions, not before 2026-11-23 09:00Z; and a score of 0.85, which is 0.5500 now: ...
+  To rise in write:
+    To medium: 10 more clean acts in 3 more sessions, ... not before 2026-11-28 09:53Z; and a score of
+    0.50, which is 0.1995 now: at 4 clean sessions a day, the most that counts, in 2 days.
 
-  To rise in money:
-    To medium: 10 more clean acts in 3 more sessions, not before 2026-11-25 11:58Z.
+  ID     SEVERITY  KIND                   CLASS  STATE  TIMES  LAST                  WHAT
+  f73.0  high      escalation.over_reach  write  open   19     2026-11-27 09:53:54Z  No capability of ...
 
-  ID       SEVERITY  KIND              CLASS  STATE  TIMES  LAST                  WHAT
-  f1690.0  high      escalation.scope  money  open   3      2026-11-24 11:59:12Z  It was refused ...
-
-  work       12 outcomes judged: right in at least 61%, 4% of acts failed
+  work         12 outcomes judged: right in at least 61%, 4% of acts failed
   calibration  Brier score 0.210
   SAID       MEANT  RIGHT  OUTCOMES
   0.80-0.90  0.86   58%    12`,

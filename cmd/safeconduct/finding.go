@@ -21,8 +21,8 @@ A finding says in one sentence what was seen, how grave it is, and by which entr
 the trust in the agent by itself. What a person says of it is evidence, too: a finding that is dismissed
 counts no more, and what it found becomes usual; one that is confirmed counts twice and does not fade.`,
 		Example: `  $ safeconduct finding list --state open --severity high
-  $ safeconduct finding dismiss f1690.0 --why "quarterly report, agreed with the owner"
-  f1690.0 (deviation.rate) is dismissed`,
+  $ safeconduct finding dismiss f73.0 --why "a new tool list, agreed with the owner"
+  f73.0 (escalation.over_reach) is dismissed`,
 	}
 	c.AddCommand(newFindingList(), newFindingShow(),
 		newFindingJudge("ack", conduct.Acknowledged, "Say that a finding was seen",
@@ -43,14 +43,14 @@ func newFindingList() *cobra.Command {
 
 --before goes on where an earlier list ended: it takes the id of the last finding that was shown.`,
 		Example: `  $ safeconduct finding list --agent banking.gpt-4o-2024-05-13 --severity medium
-  ID       SEVERITY  KIND              CLASS  STATE  TIMES  LAST                  WHAT
-  f1690.0  high      escalation.scope  money  open   3      2026-11-24 11:59:12Z  It was refused ...`,
+  ID     SEVERITY  KIND                   CLASS  STATE  TIMES  LAST                  WHAT
+  f73.0  high      escalation.over_reach  write  open   19     2026-11-27 09:53:54Z  No capability of ...`,
 		Args: cobra.NoArgs,
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)
 	f := c.Flags()
 	agent := f.String("agent", "", "only findings about this `AGENT`")
-	kind := f.String("kind", "", "only findings of this `KIND`, such as escalation.scope, or escalation for all of its kinds")
+	kind := f.String("kind", "", "only findings of this `KIND`, such as escalation.probing, or escalation for all of its kinds")
 	severity := f.String("severity", "", "only findings of this `SEVERITY` or graver: low, medium, high, critical")
 	state := f.String("state", "", "only findings in this `STATE`: open, acknowledged, dismissed, confirmed")
 	before := f.String("before", "", "only findings older than the one with this `ID`")
@@ -82,16 +82,16 @@ func newFindingShow() *cobra.Command {
 		Long: `Show one finding with its evidence: the numbers of entries of the log, oldest first.
 
 ` + "`safeconduct audit show`" + ` prints an entry, ` + "`safeconduct explain`" + ` a decision.`,
-		Example: `  $ safeconduct finding show f1690.0
-  id        f1690.0
-  what      It was refused 5 things in 15 min.
+		Example: `  $ safeconduct finding show f73.0
+  id        f73.0
+  what      No capability of the agent covers "send_email" on "Mailbox:m4", nor 9 other things that ...
   severity  high
-  kind      escalation.scope, in money
-  agent     banking.gpt-4o-2024-05-13, session s-77
-  evidence  entries 1671, 1679, 1684, 1688, 1690
-  seen      3 times, 2026-11-24 11:58:02Z to 2026-11-24 11:59:12Z
+  kind      escalation.over_reach, in write
+  agent     banking.gpt-4o-2024-05-13, session s1
+  evidence  entries 73, 74, 75, 76, 77, 78, 79, 91
+  seen      19 times, 2026-11-27 09:53:53Z to 2026-11-27 09:53:54Z
   state     open
-  as of     entry 1702`,
+  as of     entry 91`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)
@@ -141,7 +141,7 @@ func newFindingJudge(verb string, v conduct.Verdict, short, long string) *cobra.
 		Use:     verb + " ID",
 		Short:   short,
 		Long:    long,
-		Example: fmt.Sprintf("  $ safeconduct finding %s f1690.0 --why \"as the owner says\"\n  f1690.0 (escalation.scope) is %s", verb, v),
+		Example: fmt.Sprintf("  $ safeconduct finding %s f73.0 --why \"as the owner says\"\n  f73.0 (escalation.over_reach) is %s", verb, v),
 		Args:    cobra.ExactArgs(1),
 	}
 	conn, asJSON, why := connectFlags(c), jsonFlag(c), whyFlag(c)
@@ -166,7 +166,7 @@ func newFindingJudge(verb string, v conduct.Verdict, short, long string) *cobra.
 
 func hintFinding(err error) error {
 	if notFound(err) {
-		return hinted(err, "`safeconduct finding list` shows them; an id looks like f1690.0")
+		return hinted(err, "`safeconduct finding list` shows them; an id looks like f73.0")
 	}
 	return err
 }

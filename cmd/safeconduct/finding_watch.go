@@ -24,9 +24,9 @@ It goes on until it is interrupted, or the service ends the stream because it st
 does not keep up; then the exit status is 1. What was missed is not told again: ask
 ` + "`safeconduct finding list`" + `. --count ends it after so many lines.`,
 		Example: `  $ safeconduct finding watch
-  following from entry 1727
-  11:58:02Z  finding     orders-7  high escalation.scope f1690.0: It was refused 5 things in 15 min.
-  11:58:02Z  trust       orders-7  money: medium -> low`,
+  following from entry 71
+  09:53:54Z  finding     orders-7  high escalation.over_reach f73.0: No capability of the agent covers ...
+  09:53:54Z  trust       orders-7  write: medium -> low`,
 		Args: cobra.NoArgs,
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)

@@ -37,18 +37,22 @@ Without --catalog it is checked that what is kept of findings is what the log gi
 --from; entries up to --to are compared.`,
 		Example: `  $ safeconduct monitor replay --data ~/.local/state/safeconduct --catalog draft.yaml --from 1000
   entries 1000 to 1727 taken in twice
-  KIND              AS IT IS  AS IT WOULD BE
-  deviation.rate    4         1
-  escalation.scope  1         1
+  KIND                   AS IT IS  AS IT WOULD BE
+  escalation.over_reach  1         1
+  performance.loop       4         1
 
-  ONLY    ID       SEVERITY  KIND            CLASS  AGENT     WHAT
-  before  f1203.0  medium    deviation.rate  read   orders-7  31 acts in a minute; it is used to 4.
+  ONLY    ID       SEVERITY  KIND              CLASS  AGENT     WHAT
+  before  f1203.0  medium    performance.loop  write  orders-7  The agent repeats itself: ...
   ...
+
   AGENT     CLASS  AS IT IS    AS IT WOULD BE
-  orders-7  read   low (0.41)  medium (0.55)
+  orders-7  write  low (0.41)  medium (0.55)
 
   $ safeconduct monitor replay --data ~/.local/state/safeconduct
   1727 entries give 5 findings
+  KIND                   FINDINGS
+  escalation.over_reach  1
+  performance.loop       4
   same: 5 are kept so`,
 		Args: cobra.NoArgs,
 	}
