@@ -508,6 +508,52 @@ func TestFindingsDrawnFromOutcomes(t *testing.T) {
 	}
 }
 
+// One enforcement point that lies every day: on which day an agent falls to what, whether or not it goes on working.
+func TestLiesOfOneReporterTakeTheirTime(t *testing.T) {
+	for _, c := range []struct {
+		before, sessions int
+		want             string
+	}{
+		{0, 0, "low 1, none 6"}, {0, 4, "low 1"}, {21, 0, "medium 2, low 10, none 31"}, {21, 4, "medium 2, low 19"},
+	} {
+		l := begin(defaults())
+		l.work(conduct.Write, c.before, 4)
+		was := l.level(conduct.Write)
+		var falls []string
+		for d := range 60 {
+			for range 10 {
+				l.tell(conduct.Write, conduct.ReporterPEP, "pep:liar", conduct.ResultHarmful, "")
+			}
+			if now := l.level(conduct.Write); now != was {
+				falls, was = append(falls, fmt.Sprint(now, " ", d+1)), now
+			}
+			if c.sessions > 0 {
+				l.work(conduct.Write, 1, c.sessions)
+			} else {
+				l.now = l.now.Add(day)
+			}
+		}
+		if got := strings.Join(falls, ", "); got != c.want {
+			t.Errorf("%d good days before, %d sessions a day since: %s, want %s", c.before, c.sessions, got, c.want)
+		}
+	}
+}
+
+// An offence repeated in one session costs twice its weight a day.
+func TestOneOffenceAllDayLong(t *testing.T) {
+	l := begin(defaults())
+	l.work(conduct.Write, 60, 4)
+	for d, want := range []string{"high", "high", "medium"} {
+		for range 24 {
+			l.find(conduct.Write, conduct.Medium, "one")
+		}
+		if got := l.level(conduct.Write); got != want {
+			t.Errorf("day %d of a medium offence: %s, want %s", d+1, got, want)
+		}
+		l.work(conduct.Write, 1, 4)
+	}
+}
+
 // Other rules count from the next reading on.
 func TestRulesChange(t *testing.T) {
 	l := begin(defaults())
