@@ -149,14 +149,17 @@ func (db *DB) inChunks(ctx context.Context, n int, many, single string, args fun
 	if n == 0 {
 		return nil
 	}
+	if db.cfg.ReadOnly {
+		return errReadOnly
+	}
 	// Before the transaction, which has the one connection that writes to SQLite.
 	one, err := db.wStmts.prepare(ctx, single)
 	if err != nil {
-		return err
+		return db.kind(err)
 	}
 	several, err := db.wStmts.prepare(ctx, many)
 	if err != nil {
-		return err
+		return db.kind(err)
 	}
 	return db.write(ctx, func(tx *sql.Tx) error {
 		for i := 0; i < n; {
