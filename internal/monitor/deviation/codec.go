@@ -27,10 +27,10 @@ func (s *State) Append(b []byte) []byte {
 	b = appendShares(b, &s.fresh)
 	b = append(append(b, s.hours[0][:]...), s.hours[1][:]...)
 	b = s.sizes.Append(s.size.Append(s.rate.Append(b)))
-	for _, v := range [...]uint64{uint64(s.hour), uint64(s.minute), uint64(s.learned), uint64(s.acts), uint64(s.began), uint64(s.day), uint64(s.today), uint64(s.period), uint64(s.news), uint64(s.doubts)} {
+	for _, v := range [...]uint64{uint64(s.minute), uint64(s.learned), uint64(s.acts), uint64(s.began), uint64(s.day), uint64(s.period), uint64(s.news)} {
 		b = binary.AppendUvarint(b, v)
 	}
-	return b
+	return append(b, s.today, s.doubts)
 }
 
 // Read reads what Append wrote. It returns authz.ErrInvalid, and nothing is remembered, if Append did not write it.
@@ -52,7 +52,9 @@ func (s *State) read(r *conduct.Reader) error {
 		return err
 	}
 	for i := range s.sessions {
-		s.sessions[i].read(r)
+		if err := s.sessions[i].read(r); err != nil {
+			return err
+		}
 	}
 	if err := s.record.Read(r); err != nil {
 		return err
@@ -78,12 +80,13 @@ func (s *State) read(r *conduct.Reader) error {
 	if err := s.sizes.Read(r); err != nil {
 		return err
 	}
-	for _, v := range [...]*uint32{&s.hour, &s.minute, &s.learned} {
+	for _, v := range [...]*uint32{&s.minute, &s.learned} {
 		*v = uint32(r.Count(math.MaxUint32))
 	}
-	for _, v := range [...]*uint16{&s.acts, &s.began, &s.day, &s.today, &s.period, &s.news, &s.doubts} {
+	for _, v := range [...]*uint16{&s.acts, &s.began, &s.day, &s.period, &s.news} {
 		*v = short(r)
 	}
+	s.today, s.doubts = r.Byte(), r.Byte()
 	return r.Err()
 }
 
@@ -94,38 +97,32 @@ func (n *session) append(b []byte) []byte {
 	if n.id == 0 {
 		return b
 	}
-	for _, v := range [...]uint32{
-		uint32(n.prev), uint32(n.alt), n.used[0], n.used[1], n.used[2], n.used[3], n.learned[0], n.learned[1], n.learned[2], n.learned[3],
-		uint32(n.n) | uint32(n.day)<<16, math.Float32bits(n.drift),
-	} {
-		b = binary.LittleEndian.AppendUint32(b, v)
+	b = binary.LittleEndian.AppendUint32(b, uint32(n.prev))
+	b = binary.LittleEndian.AppendUint32(b, uint32(n.alt))
+	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(n.drift))
+	b = binary.AppendUvarint(b, uint64(n.prevSeq))
+	for _, k := range n.known {
+		b = binary.AppendUvarint(b, uint64(k))
 	}
-	flags := byte(0)
-	for i, f := range [...]bool{n.begun, n.own, n.shared, n.counted, n.doubted} {
-		if f {
-			flags |= 1 << i
-		}
-	}
-	return binary.AppendUvarint(append(b, flags), uint64(n.prevSeq))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(n.n)), uint64(n.day))
+	return append(b, byte(n.flags))
 }
 
-func (n *session) read(r *conduct.Reader) {
+func (n *session) read(r *conduct.Reader) error {
 	if n.id = r.Uint32(); n.id == 0 {
-		return
+		return r.Err()
 	}
 	n.prev, n.alt = sequence.Symbol(r.Uint32()), sequence.Symbol(r.Uint32())
-	for i := range n.used {
-		n.used[i] = r.Uint32()
-	}
-	for i := range n.learned {
-		n.learned[i] = r.Uint32()
-	}
-	both := r.Uint32()
-	n.n, n.day = uint16(both), uint16(both>>16)
 	n.drift = math.Float32frombits(r.Uint32())
-	flags := r.Byte()
-	n.begun, n.own, n.shared, n.counted, n.doubted = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0, flags&16 != 0
 	n.prevSeq = int64(r.Uvarint())
+	for i := range n.known {
+		n.known[i] = uint32(r.Count(math.MaxUint32))
+	}
+	n.n, n.day, n.flags = short(r), short(r), flags(r.Byte())
+	if !(n.drift >= 0 && n.drift <= driftSession) || n.flags > allFlags {
+		return errDamaged()
+	}
+	return r.Err()
 }
 
 func appendShares(b []byte, all *[things]share) []byte {

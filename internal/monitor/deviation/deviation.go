@@ -47,10 +47,9 @@ type State struct {
 	sessions [4]session    // the present ones, newest first
 	record   series.Record
 	drift    series.CUSUM
-	odd      [3]int64      // numbers of the newest entries that moved drift up, oldest first
+	odd      [2]int64      // numbers of the newest entries that moved drift up, oldest first
 	fresh    [things]share // how often something was new to it
 	hours    [2][24]uint8  // on how many days it acted at an hour: of working days, of weekends
-	hour     uint32        // since 1970, the newest in which it acted
 	rate     series.EWMA   // of log2 of acts in a minute
 	minute   uint32        // since 1970, and
 	acts     uint16        // how many acts there were in it
@@ -59,10 +58,10 @@ type State struct {
 	learned  uint32 // acts that were learned from, and
 	began    uint16 // their sessions
 	day      uint16 // since 1970, and
-	today    uint16 // how many sessions were learned from on it
+	today    uint8  // how many sessions were learned from on it
 	period   uint16 // day on which news was last set to 0
 	news     uint16 // entries in the shared tables that it caused since
-	doubts   uint16 // odd sessions, modulo doubtful
+	doubts   uint8  // odd sessions, modulo doubtful
 }
 
 // A Fleet is what is remembered of all agents together. The zero Fleet remembers nothing. It is bounded.
@@ -123,7 +122,7 @@ func (s *State) Observe(f *Fleet, r *catalog.DeviationRules, ev *conduct.Event, 
 	s.judgeAct(p, r, ev, now, &x, emit)
 	s.judgeDrift(r, ev, now, &x, emit)
 	s.judgePlace(r, ev, day, emit)
-	s.judgeHour(r, ev, learn, emit)
+	s.judgeHour(r, ev, learn, emit) // before judgeRate, which moves the minute on
 	s.judgeRate(ev, learn, emit)
 	s.judgeSize(ev, learn, emit)
 

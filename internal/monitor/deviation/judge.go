@@ -52,8 +52,8 @@ func (s *State) judgeDrift(r *catalog.DeviationRules, ev *conduct.Event, now *se
 	if !s.grown(r) {
 		return
 	}
-	if !now.counted {
-		now.counted = true
+	if !now.flags.has(counted) {
+		now.flags |= counted
 		s.drift.Add(-1, driftSlack)
 	}
 	length := max(1, min(sessionMost, float64(s.learned)/float64(s.began)))
@@ -78,6 +78,6 @@ func (s *State) judgeDrift(r *catalog.DeviationRules, ev *conduct.Event, now *se
 		}
 	}
 	d.Evidence = append(d.Evidence, ev.Seq)
-	s.odd = [3]int64{}
+	s.odd = [2]int64{}
 	emit(d)
 }

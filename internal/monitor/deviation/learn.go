@@ -14,18 +14,18 @@ const (
 
 // learn takes an allowed act into what is usual.
 func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *conduct.Event, now *session, x *Features, day uint16) {
-	if !now.begun {
+	if !now.flags.has(begun) {
 		s.begin(now, day)
 	}
 	s.doubt(now)
-	if now.n >= sessionMost || !now.own {
+	if now.n >= sessionMost || !now.flags.has(own) {
 		return
 	}
 	now.n++
 	s.learned = max(s.learned, s.learned+1) // stays at the most
 	l := sequence.Lesson{
 		First: !now.did(x.symbol), Pair: now.once(now.prev, x.symbol),
-		Shared: now.shared, Grow: s.news < newsMost,
+		Shared: now.flags.has(shared), Grow: s.news < newsMost,
 	}
 	if l.Pair {
 		l.More = !now.once(now.prev, sequence.Start) // which follows nothing, and stands for anything
@@ -44,14 +44,14 @@ func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 		}
 	}
 	s.note(p, r, ev, now, x, day)
-	if now.shared {
+	if l.Shared {
 		p.name(x.symbol, ev.Action)
 	}
-	if now.mute {
+	if now.flags.has(mute) {
 		return
 	}
 	s.record.Add(x.Score)
-	if now.shared {
+	if l.Shared {
 		p.tail.add(x.Score)
 	}
 }
@@ -61,8 +61,12 @@ func (s *State) begin(now *session, day uint16) {
 	if s.day != day {
 		s.day, s.today = day, 0
 	}
-	now.begun, now.own, now.shared = true, s.today < ownDaily, s.today < sharedDaily
-	if now.own {
+	now.flags |= begun
+	if s.today < sharedDaily {
+		now.flags |= shared
+	}
+	if s.today < ownDaily {
+		now.flags |= own
 		s.today++
 		s.began = max(s.began, s.began+1)
 	}
@@ -71,12 +75,12 @@ func (s *State) begin(now *session, day uint16) {
 // doubt stops a session from teaching as soon as it is odd, but for every fourth such session: what an agent drifts to
 // would otherwise be usual before it is found, and what it has been given to do lately would otherwise never be.
 func (s *State) doubt(now *session) {
-	if now.doubted || now.drift < driftDoubt {
+	if now.flags.has(doubted) || now.drift < driftDoubt {
 		return
 	}
-	now.doubted = true
+	now.flags |= doubted
 	if s.doubts = (s.doubts + 1) % doubtful; s.doubts != 0 {
-		now.mute = true
+		now.flags |= mute
 	}
 }
 
@@ -86,7 +90,7 @@ func (s *State) note(p *purpose, r *catalog.DeviationRules, ev *conduct.Event, n
 		t := &x.things[i]
 		s.fresh[t.kind].add(t.new)
 		s.seen.Add(int(t.kind), kinds, t.id, day, ownSeen)
-		if now.shared {
+		if now.flags.has(shared) {
 			_, known := p.seen.Age(int(t.kind), kinds, t.id, day, int(days(r)))
 			p.fresh[t.kind].add(!known)
 			p.seen.Add(int(t.kind), kinds, t.id, day, sharedSeen)

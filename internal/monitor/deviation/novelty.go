@@ -29,7 +29,7 @@ func (t Thing) String() string {
 
 // Bounds of sets, in things of each kind.
 const (
-	ownSeen    = 24
+	ownSeen    = 16
 	sharedSeen = 1024
 	thingsMost = 4 + addressesMost
 )

@@ -13,19 +13,28 @@ type session struct {
 	id      uint32          // hash; 0 if there is none
 	prev    sequence.Symbol // the newest act that was done
 	alt     sequence.Symbol // the newest before it that was not odd, if prev is; else the same as prev
+	drift   float32         // how rare it was: what it has added to the sum of drift
 	prevSeq int64           // number of the entry of prev
-	used    [4]uint32       // a set of the acts that were done: 128 bits, one for each by its hash
-	learned [4]uint32       // a set of the pairs that were learned, and of what something was learned to follow: 128 bits
+	known   [8]uint32       // a set of 256 bits: acts that were done, pairs that were learned, what some pair was learned of
 	n       uint16          // acts that were learned
-	day     uint16
-	drift   float32 // how rare it was: what it has added to the sum of drift
-	counted bool    // it has taken its share off that sum
-	mute    bool    // the scores of its acts do not count as benign ones
-	doubted bool    // it was odd
-	begun   bool    // it has been decided whether it teaches:
-	own     bool    // the agent's own baseline,
-	shared  bool    // and those of its purpose and the fleet
+	day     uint16          // since 1970; on another one the session counts anew
+	flags   flags
 }
+
+// Flags are what has been decided about a session.
+type flags uint8
+
+const (
+	counted  flags = 1 << iota // it has taken its share off the sum of drift
+	doubted                    // it was odd,
+	mute                       // and the scores of its acts do not count as benign ones
+	begun                      // it has been decided whether it teaches:
+	own                        // the agent's own baseline,
+	shared                     // and those of its purpose and the fleet
+	allFlags = 1<<iota - 1
+)
+
+func (f flags) has(flag flags) bool { return f&flag != 0 }
 
 func hashOf(session string) uint32 { return max(uint32(conduct.Hash(session)>>32), 1) }
 
@@ -51,26 +60,26 @@ func (s *State) session(ev *conduct.Event, day uint16) *session {
 	}
 	now := &s.sessions[0]
 	if now.day != day {
-		now.day, now.begun, now.n, now.drift, now.counted, now.doubted, now.mute = day, false, 0, 0, false, false, false
+		now.day, now.n, now.drift, now.flags = day, 0, 0, 0
 	}
 	return now
 }
 
 // did reports whether an act was done in the session before. A few that were not may seem so.
 func (n *session) did(w sequence.Symbol) bool {
-	bit := uint32(w) * 0x9e3779b1 >> 25
-	return n.used[bit/32]&(1<<(bit%32)) != 0
+	bit := uint32(w) * 0x9e3779b1 >> 24
+	return n.known[bit/32]&(1<<(bit%32)) != 0
 }
 
 // once reports whether a pair has not been learned of the session yet, and notes it. A few pairs are never learned
 // of a session, because they seem learned.
 func (n *session) once(prev, w sequence.Symbol) bool {
 	h := (uint64(prev)<<32 | uint64(w)) * 0x9e3779b97f4a7c15
-	bit := h >> 57
-	if n.learned[bit/32]&(1<<(bit%32)) != 0 {
+	bit := h >> 56
+	if n.known[bit/32]&(1<<(bit%32)) != 0 {
 		return false
 	}
-	n.learned[bit/32] |= 1 << (bit % 32)
+	n.known[bit/32] |= 1 << (bit % 32)
 	return true
 }
 
@@ -80,6 +89,6 @@ func (n *session) advance(ev *conduct.Event, x *Features) {
 		n.alt = x.symbol
 	}
 	n.prev, n.prevSeq = x.symbol, ev.Seq
-	bit := uint32(x.symbol) * 0x9e3779b1 >> 25
-	n.used[bit/32] |= 1 << (bit % 32)
+	bit := uint32(x.symbol) * 0x9e3779b1 >> 24
+	n.known[bit/32] |= 1 << (bit % 32)
 }

@@ -74,11 +74,9 @@ func (s *State) judgePlace(r *catalog.DeviationRules, ev *conduct.Event, day uin
 // judgeHour finds an hour at which a known agent never acts, nor an hour before or after: of working days and of weekends.
 // An hour counts once on each day, however much is done in it.
 func (s *State) judgeHour(r *catalog.DeviationRules, ev *conduct.Event, learn bool, emit func(conduct.Draft)) {
-	now := uint32(ev.At.Unix() / 3600)
-	if now == s.hour {
+	if s.minute != 0 && uint32(ev.At.Unix()/3600) == s.minute/60 {
 		return
 	}
-	s.hour = now
 	kind, when := 0, "on a working day"
 	if ev.Weekday == 0 || ev.Weekday == 6 {
 		kind, when = 1, "at a weekend"
