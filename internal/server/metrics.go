@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/monitor"
 )
 
 // metrics are the numbers that Prometheus reads. No label holds a name or an id: a label's values are
@@ -57,6 +59,15 @@ func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
+	}
+	// Counters begin at 0, not with the first thing that they count, or its rate would be missed.
+	for _, kind := range monitor.Kinds() {
+		for severity := conduct.Low; severity <= conduct.Critical; severity++ {
+			m.findings.WithLabelValues(string(kind), severity.String())
+		}
+	}
+	for _, result := range []string{"right", "wrong", "harmful", "reverted", "none"} {
+		m.outcomes.WithLabelValues(result)
 	}
 	return m, nil
 }
