@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/conduct"
@@ -21,6 +22,7 @@ const (
 	sizeLeast   = 4096 // bytes of arguments
 	sizesKnown  = 50   // acts whose size must be known
 	hoursKnown  = 99   // hours that must be known: what never happened in them is rarer than 1 in 100
+	daysKnown   = 15   // working days on which it must have acted at one hour: three weeks at least
 	placesEvent = 8    // zones of an event that are looked at
 )
 
@@ -86,7 +88,7 @@ func (s *State) judgeHour(r *catalog.DeviationRules, ev *conduct.Event, learn bo
 	c := &s.hours[kind]
 	around := int(c[h]) + int(c[(h+1)%24]) + int(c[(h+23)%24])
 	switch all := known[0] + known[1]; {
-	case !s.grown(r):
+	case !s.grown(r) || slices.Max(s.hours[0][:]) < daysKnown && slices.Max(s.hours[1][:]) < daysKnown:
 	case all >= hoursKnown && known[kind] == 0:
 		emitOne(ev, Hour, grave(ev), fmt.Sprintf("It acted %s, which it never did in the %d hours in which it was seen.", when, all), emit)
 	case known[kind] >= hoursKnown && around == 0:
