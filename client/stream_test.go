@@ -105,3 +105,29 @@ func TestStreamSilent(t *testing.T) {
 		}
 	})
 }
+
+// Whatever a stream says, it is bounded, and ends.
+func FuzzStream(f *testing.F) {
+	for _, s := range []string{"data: {}\n\n", ":\n\n", "id: 1\nevent: x\ndata\ndata: a\n\n", "data: a\r\n\r\n", "\n\n\n", "data:"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		c, err := client.New("https://pdp.example.com", "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.HTTP = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body))}, nil
+		})}
+		told := 0
+		err = c.Stream(t.Context(), "/v1/stream", func(e client.Event) error {
+			if told += len(e.ID) + len(e.Type) + len(e.Data); e.Data == nil {
+				t.Error("an event without data is told")
+			}
+			return nil
+		})
+		if !errors.Is(err, authz.ErrUnavailable) || told > len(body) {
+			t.Errorf("Stream(%q) = %v after %d bytes, want authz.ErrUnavailable and no more than there are", body, err, told)
+		}
+	})
+}
