@@ -101,8 +101,8 @@ func (n *session) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(n.alt))
 	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(n.drift))
 	b = binary.AppendUvarint(b, uint64(n.prevSeq))
-	for _, k := range n.known {
-		b = binary.AppendUvarint(b, uint64(k))
+	for i := range n.used {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(n.used[i])), uint64(n.learned[i]))
 	}
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(n.n)), uint64(n.day))
 	return append(b, byte(n.flags))
@@ -115,8 +115,8 @@ func (n *session) read(r *conduct.Reader) error {
 	n.prev, n.alt = sequence.Symbol(r.Uint32()), sequence.Symbol(r.Uint32())
 	n.drift = math.Float32frombits(r.Uint32())
 	n.prevSeq = int64(r.Uvarint())
-	for i := range n.known {
-		n.known[i] = uint32(r.Count(math.MaxUint32))
+	for i := range n.used {
+		n.used[i], n.learned[i] = uint32(r.Count(math.MaxUint32)), uint32(r.Count(math.MaxUint32))
 	}
 	n.n, n.day, n.flags = short(r), short(r), flags(r.Byte())
 	if !(n.drift >= 0 && n.drift <= driftSession) || n.flags > allFlags {

@@ -78,6 +78,21 @@ func TestOrdinaryWorkIsNotFound(t *testing.T) {
 	}
 }
 
+// More sessions than a day can teach are judged as those that teach.
+func TestBusyDay(t *testing.T) {
+	w := newWorld()
+	w.ordinary(300)
+	for i := range 1000 {
+		w.at = w.at.Add(time.Minute)
+		for _, a := range [][]string{{"read", "read", "note"}, {"read", "note", "mail"}}[i%2] {
+			w.observe(w.event(fmt.Sprint("busy ", i), a), true)
+		}
+	}
+	if len(w.found) > 0 {
+		t.Errorf("in 1,000 ordinary sessions a day %d findings, the first %+v, want none", len(w.found), w.found[0])
+	}
+}
+
 func TestStrangeActIsFound(t *testing.T) {
 	w := newWorld()
 	w.ordinary(400)
@@ -401,6 +416,8 @@ func BenchmarkObserve(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		w.observe(events[i%len(events)], true)
+		ev := events[i%len(events)]
+		ev.At = w.at.Add(time.Duration(i) * 10 * time.Second)
+		w.observe(ev, true)
 	}
 }

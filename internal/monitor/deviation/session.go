@@ -15,7 +15,8 @@ type session struct {
 	alt     sequence.Symbol // the newest before it that was not odd, if prev is; else the same as prev
 	drift   float32         // how rare it was: what it has added to the sum of drift
 	prevSeq int64           // number of the entry of prev
-	known   [8]uint32       // a set of 256 bits: acts that were done, pairs that were learned, what some pair was learned of
+	used    [4]uint32       // a set of 128 bits: the acts that were done
+	learned [4]uint32       // likewise: the pairs that were learned, and what some pair was learned of
 	n       uint16          // acts that were learned
 	day     uint16          // since 1970; on another one the session counts anew
 	flags   flags
@@ -65,21 +66,22 @@ func (s *State) session(ev *conduct.Event, day uint16) *session {
 	return now
 }
 
-// did reports whether an act was done in the session before. A few that were not may seem so.
+// did reports whether an act was done in the session before. A few that were not may seem so, and always do after the
+// same acts.
 func (n *session) did(w sequence.Symbol) bool {
-	bit := uint32(w) * 0x9e3779b1 >> 24
-	return n.known[bit/32]&(1<<(bit%32)) != 0
+	bit := uint32(w) * 0x9e3779b1 >> 25
+	return n.used[bit/32]&(1<<(bit%32)) != 0
 }
 
 // once reports whether a pair has not been learned of the session yet, and notes it. A few pairs are never learned
 // of a session, because they seem learned.
 func (n *session) once(prev, w sequence.Symbol) bool {
 	h := (uint64(prev)<<32 | uint64(w)) * 0x9e3779b97f4a7c15
-	bit := h >> 56
-	if n.known[bit/32]&(1<<(bit%32)) != 0 {
+	bit := h >> 57
+	if n.learned[bit/32]&(1<<(bit%32)) != 0 {
 		return false
 	}
-	n.known[bit/32] |= 1 << (bit % 32)
+	n.learned[bit/32] |= 1 << (bit % 32)
 	return true
 }
 
@@ -89,6 +91,6 @@ func (n *session) advance(ev *conduct.Event, x *Features) {
 		n.alt = x.symbol
 	}
 	n.prev, n.prevSeq = x.symbol, ev.Seq
-	bit := uint32(x.symbol) * 0x9e3779b1 >> 24
-	n.known[bit/32] |= 1 << (bit % 32)
+	bit := uint32(x.symbol) * 0x9e3779b1 >> 25
+	n.used[bit/32] |= 1 << (bit % 32)
 }

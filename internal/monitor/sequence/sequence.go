@@ -3,11 +3,11 @@
 // between them (Model). Beside that it remembers what was seen at all, and on which day (Seen).
 //
 // It holds, whatever is fed in: the probabilities of all acts that can come next add up to no more than
-// 1, to exactly 1 as long as nothing was evicted or forgotten; and no eviction makes an act more probable
-// than it was. A table that is full forgets pairs, which then look unusual, but not how often something
-// came before, for then what never followed it would look less unusual.
+// 1, but for acts that share a hash; and no eviction makes an act more probable than it was. A table that is full forgets
+// what followed what, which then looks unusual, but not how often something came, for then what never
+// followed it would look less unusual.
 //
-// Names are known by hashes of 23 to 39 bits that have no secret. Whoever can choose names freely can
+// Names are known by hashes of 19 to 32 bits that have no secret. Whoever can choose names freely can
 // find one that shares its hash with a name that is usual; the tables are for names that somebody
 // else gives, such as those of tools.
 package sequence
