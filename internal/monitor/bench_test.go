@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/conduct"
 )
 
 // stream makes the decisions of a fleet at work: each agent has a few kinds of tasks, sessions of about a
@@ -109,6 +111,36 @@ func BenchmarkConduct(b *testing.B) {
 	}
 }
 
+// BenchmarkPause begins a snapshot of 10,000 agents that have changed, and measures for how long nothing is
+// taken in meanwhile.
+func BenchmarkPause(b *testing.B) {
+	w := newWorld(b)
+	s := newStream(10_000)
+	for range 200_000 {
+		if err := w.m.Apply(b.Context(), s.next()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.m.Keep(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for range 200_000 {
+		if err := w.m.Apply(b.Context(), s.next()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var cut, encode time.Duration
+	var dirty, fleet int
+	for b.Loop() {
+		c, e, d, f := w.m.Pause()
+		cut, encode, dirty, fleet = max(cut, c), max(encode, e), d, f
+	}
+	b.ReportMetric(float64(cut.Microseconds()), "µs/cut")
+	b.ReportMetric(float64(encode.Microseconds()), "µs/chunk")
+	b.ReportMetric(float64(dirty), "agents")
+	b.ReportMetric(float64(fleet), "B/fleet")
+}
+
 // BenchmarkRestart loads 100,000 agents and takes in a tail of 10,000 entries.
 func BenchmarkRestart(b *testing.B) {
 	const agents, tail = 100_000, 10_000
@@ -141,12 +173,73 @@ func BenchmarkRestart(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory measures what agents with full states take, each after 400 acts and a few findings.
+// BenchmarkMemory measures what agents take: with full states, and of a large fleet.
 func BenchmarkMemory(b *testing.B) {
-	for b.Loop() {
-		perAgent, largest := memory(b, 10_000, 400)
-		b.ReportMetric(perAgent, "B/agent")
-		b.ReportMetric(float64(largest), "B/largest")
+	for _, c := range []struct{ agents, acts int }{{10_000, 400}, {100_000, 60}} {
+		b.Run(fmt.Sprintf("agents=%d,acts=%d", c.agents, c.acts), func(b *testing.B) {
+			for b.Loop() {
+				perAgent, largest := memory(b, c.agents, c.acts)
+				b.ReportMetric(perAgent, "B/agent")
+				b.ReportMetric(float64(largest), "B/largest")
+			}
+		})
+	}
+}
+
+// An agent takes less than 4 KiB as agents go, and is bounded whatever it does.
+func TestMemory(t *testing.T) {
+	w := newWorld(t)
+	s := newStream(100)
+	for range 30_000 {
+		if err := w.m.Apply(t.Context(), s.next()); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(time.Duration(s.rng.IntN(60)) * time.Second)
+	}
+	if _, sum := w.m.Largest(); sum/len(s.agents) > 4096 {
+		t.Errorf("an agent takes %d bytes, by part of all: %v", sum/len(s.agents), w.m.Parts())
+	}
+	g := &s.agents[0]
+	for i := range 20_000 {
+		s.now = s.now.Add(time.Duration(s.rng.IntN(1_000_000)) * time.Millisecond)
+		random := func(n int) string { return fmt.Sprint(strings.Repeat("x", s.rng.IntN(300)), s.rng.IntN(n)) }
+		x := act{
+			session: random(1e6), task: random(1e6), action: random(1e6), resource: random(1e9), class: []string{"", "read", "write", "egress", "money", "admin"}[s.rng.IntN(6)],
+			effect: authz.Effect(s.rng.IntN(4)), args: fmt.Sprintf(`{"amount":%d,"to":%q}`, s.rng.IntN(1e9), random(1e9)), confidence: s.rng.Float64(), untrusted: s.rng.IntN(2) == 0, obliged: true,
+		}
+		if s.rng.IntN(1000) == 0 {
+			g.version = random(1e6)
+			g.revision++
+		}
+		rec := decision(s.now, g, x)
+		rec.Request.Resource.Type = []string{"order", "Agent", "Policy", "Capability"}[s.rng.IntN(4)]
+		rec.Facts.Country, rec.Facts.Zones = random(1e3), []string{random(1e3), random(1e3)}
+		body, err := json.Marshal(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.seq++
+		if err := w.m.Apply(t.Context(), audit.Entry{Seq: s.seq, At: s.now, Kind: audit.DecisionMade, Actor: "pep:gateway", Body: body}); err != nil {
+			t.Fatal(err)
+		}
+		if i%7 == 0 {
+			o := outcome(g, s.seq, s.now, []conduct.Result{"right", "wrong", "harmful"}[s.rng.IntN(3)])
+			o.Fault, o.Latency, o.Size = []conduct.Fault{"", "tool", "schema", "timeout"}[s.rng.IntN(4)], s.rng.Int64N(1e9), s.rng.Int64N(1e12)
+			o.Reporter, o.By = []conduct.Reporter{"person", "pep", "operator", "agent"}[s.rng.IntN(4)], random(1e6)
+			body, err := json.Marshal(&o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.seq++
+			if err := w.m.Apply(t.Context(), audit.Entry{Seq: s.seq, At: s.now, Kind: audit.OutcomeReported, Actor: o.By, Body: body}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if largest, _ := w.m.Largest(); largest > 12<<10 {
+		t.Errorf("an agent that does anything takes %d bytes, by part of all: %v", largest, w.m.Parts())
+	} else {
+		t.Logf("an agent that does anything takes %d bytes", largest)
 	}
 }
 

@@ -3,6 +3,7 @@ package monitor
 import (
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/safeconduct/safeconduct/internal/conduct"
@@ -70,4 +71,25 @@ func (m *Monitor) Queued() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.queue.len()
+}
+
+// Pause begins a snapshot and gives it up, and returns how long nothing was taken in meanwhile: when it
+// began, and while the first agents were put into their form.
+func (m *Monitor) Pause() (cut, encode time.Duration, dirty, fleet int) {
+	began := time.Now()
+	m.mu.Lock()
+	s := m.cut(Head{Epoch: 1})
+	m.mu.Unlock()
+	cut, dirty, fleet = time.Since(began), len(s.agents), len(s.head.State)
+	began = time.Now()
+	m.mu.Lock()
+	for _, a := range s.agents[:min(chunk, len(s.agents))] {
+		s.take(a)
+	}
+	m.mu.Unlock()
+	encode = time.Since(began)
+	m.mu.Lock()
+	m.restore(s)
+	m.mu.Unlock()
+	return cut, encode, dirty, fleet
 }

@@ -10,8 +10,8 @@ import (
 
 const (
 	maxOpen     = 16  // findings of an agent that are remembered; the table has all
-	maxSentence = 400 // bytes
-	maxSession  = 128
+	maxSentence = 256 // bytes
+	maxSession  = 64
 )
 
 // A findingKey is what the id of a finding says.

@@ -20,16 +20,16 @@ type Store interface {
 	// has the epoch and the number of old. If next has the number 0, what is kept of agents is removed.
 	PutMonitorHead(ctx context.Context, old, next Head) error
 
-	// MonitorAgents returns what was kept newest, but not after the head, of up to limit agents whose ids
-	// follow the given one, in the order of ids.
+	// MonitorAgents returns what was kept newest in the head's epoch, but not after the head, of up to limit
+	// agents whose ids follow the given one, in the order of ids.
 	MonitorAgents(ctx context.Context, h Head, after authz.AgentID, limit int) ([]Kept, error)
 
-	// PutMonitorAgents keeps agents beside what is kept of them as of other entries.
-	PutMonitorAgents(ctx context.Context, format int64, agents []Kept) error
+	// PutMonitorAgents keeps agents, for heads of an epoch, beside what is kept of them as of other entries.
+	PutMonitorAgents(ctx context.Context, epoch int64, agents []Kept) error
 
-	// SweepMonitor removes what is kept of agents as of entries before the given one, and of those of
-	// which nothing is known any more, also as of it.
-	SweepMonitor(ctx context.Context, seq int64, agents []Kept) error
+	// SweepMonitor removes what is kept of agents as of entries before the head, and of those of which
+	// nothing is known any more, also as of it; what was written for other epochs stays.
+	SweepMonitor(ctx context.Context, h Head, agents []Kept) error
 
 	// PutFindings keeps findings, unless newer versions (by format, and then by AsOf) are kept already.
 	PutFindings(ctx context.Context, format int64, fs []conduct.Finding) error
@@ -40,7 +40,7 @@ type Store interface {
 
 // A Head says what is kept.
 type Head struct {
-	Epoch  int64 // grows whenever all is begun anew
+	Epoch  int64 // grows whenever all is begun anew; what was written before does not count then
 	Seq    int64 // number of the entry as of which agents are kept; 0 if none are
 	Format int64
 	State  []byte // of the fleet
@@ -266,7 +266,7 @@ func (m *Monitor) write(ctx context.Context, old Head, s *snapshot) error {
 		if next == len(s.agents) && len(rows) == 0 {
 			break
 		}
-		if err := m.cfg.Store.PutMonitorAgents(ctx, Format, rows); err != nil {
+		if err := m.cfg.Store.PutMonitorAgents(ctx, s.head.Epoch, rows); err != nil {
 			return err
 		}
 		for i := range rows {
@@ -278,7 +278,7 @@ func (m *Monitor) write(ctx context.Context, old Head, s *snapshot) error {
 	for _, id := range s.gone {
 		gone = append(gone, Kept{Agent: id, Seq: s.head.Seq})
 	}
-	if err := m.cfg.Store.PutMonitorAgents(ctx, Format, gone); err != nil {
+	if err := m.cfg.Store.PutMonitorAgents(ctx, s.head.Epoch, gone); err != nil {
 		return err
 	}
 	if err := m.cfg.Store.PutMonitorHead(ctx, old, s.head); err != nil {
@@ -286,7 +286,7 @@ func (m *Monitor) write(ctx context.Context, old Head, s *snapshot) error {
 	}
 	// From here on the snapshot counts. Rows that are not swept are in nobody's way.
 	for rows := append(written, gone...); len(rows) > 0; rows = rows[min(chunk, len(rows)):] {
-		if err := m.cfg.Store.SweepMonitor(ctx, s.head.Seq, rows[:min(chunk, len(rows))]); err != nil {
+		if err := m.cfg.Store.SweepMonitor(ctx, s.head, rows[:min(chunk, len(rows))]); err != nil {
 			m.cfg.Logger.WarnContext(ctx, "what was kept of conduct before is not removed", "error", err)
 			break
 		}

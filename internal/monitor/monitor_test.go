@@ -167,21 +167,29 @@ func TestDamage(t *testing.T) {
 			t.Errorf("%s: after it was kept again, Load: %v, Seq() = %d, want %d", what, err, again.Seq(), len(w.log))
 		}
 	}
+	epoch := func() int64 {
+		t.Helper()
+		h, _, err := w.db.MonitorHead(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Epoch
+	}
 	broken := agents[2]
 	broken.State = bytes.Clone(broken.State)
 	broken.State[len(broken.State)/2] ^= 1
 	for what, damage := range map[string]func() error{
-		"a damaged agent": func() error { return w.db.PutMonitorAgents(ctx, monitor.Format, []monitor.Kept{broken}) },
+		"a damaged agent": func() error { return w.db.PutMonitorAgents(ctx, epoch(), []monitor.Kept{broken}) },
 		"a missing agent": func() error {
-			return w.db.SweepMonitor(ctx, head.Seq+1, agents[1:2])
+			return w.db.SweepMonitor(ctx, monitor.Head{Epoch: epoch(), Seq: head.Seq + 1}, agents[1:2])
 		},
 		"an agent of another": func() error {
 			other := agents[0]
 			other.Agent = "stranger"
-			return w.db.PutMonitorAgents(ctx, monitor.Format, []monitor.Kept{other})
+			return w.db.PutMonitorAgents(ctx, epoch(), []monitor.Kept{other})
 		},
 		"an agent that was lost": func() error {
-			return w.db.PutMonitorAgents(ctx, monitor.Format, []monitor.Kept{{Agent: agents[1].Agent, Seq: head.Seq}})
+			return w.db.PutMonitorAgents(ctx, epoch(), []monitor.Kept{{Agent: agents[1].Agent, Seq: head.Seq}})
 		},
 		"a damaged head": func() error {
 			h, _, err := w.db.MonitorHead(ctx)

@@ -77,7 +77,7 @@ func (db *DB) PutMonitorHead(ctx context.Context, old, next monitor.Head) error 
 	return nil
 }
 
-// MonitorAgents returns what was kept newest, but not after the head, of up to limit agents whose ids
+// MonitorAgents returns what was kept newest in the head's epoch, but not after the head, of up to limit agents whose ids
 // follow the given one, in the order of ids.
 func (db *DB) MonitorAgents(ctx context.Context, h monitor.Head, after authz.AgentID, limit int) ([]monitor.Kept, error) {
 	ks, err := many(ctx, db, func(s scanner) (k monitor.Kept, err error) {
@@ -86,19 +86,19 @@ func (db *DB) MonitorAgents(ctx context.Context, h monitor.Head, after authz.Age
 		select a.agent, a.seq, a.state
 		from monitor_agent a
 		where a.agent > $1
-		and a.format = $2
+		and a.epoch = $2
 		and a.seq <= $3
 		and not exists (
 			select 1
 			from monitor_agent b
 			where b.agent = a.agent
-			and b.format = $2
+			and b.epoch = $2
 			and b.seq > a.seq
 			and b.seq <= $3
 		)
 		order by a.agent
 		limit $4`,
-		string(after), h.Format, h.Seq, limit)
+		string(after), h.Epoch, h.Seq, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading conduct of agents: %w", err)
 	}
@@ -109,10 +109,10 @@ func (db *DB) MonitorAgents(ctx context.Context, h monitor.Head, after authz.Age
 const monitorRows = 32
 
 var (
-	putAgents = `insert into monitor_agent (agent, format, seq, state) values ` + tuples(monitorRows, 4) + `
-		on conflict (agent, format, seq) do update set state = excluded.state`
-	putAgent = `insert into monitor_agent (agent, format, seq, state) values ` + tuples(1, 4) + `
-		on conflict (agent, format, seq) do update set state = excluded.state`
+	putAgents = `insert into monitor_agent (agent, epoch, seq, state) values ` + tuples(monitorRows, 4) + `
+		on conflict (agent, epoch, seq) do update set state = excluded.state`
+	putAgent = `insert into monitor_agent (agent, epoch, seq, state) values ` + tuples(1, 4) + `
+		on conflict (agent, epoch, seq) do update set state = excluded.state`
 )
 
 // tuples returns ($1, $2), ($3, $4), ...
@@ -132,11 +132,11 @@ func tuples(rows, columns int) string {
 	return b.String() + ")"
 }
 
-// PutMonitorAgents keeps agents beside what is kept of them as of other entries.
-func (db *DB) PutMonitorAgents(ctx context.Context, format int64, agents []monitor.Kept) error {
+// PutMonitorAgents keeps agents, for heads of an epoch, beside what is kept of them as of other entries.
+func (db *DB) PutMonitorAgents(ctx context.Context, epoch int64, agents []monitor.Kept) error {
 	err := db.inChunks(ctx, len(agents), putAgents, putAgent, func(args []any, i int) []any {
 		k := &agents[i]
-		return append(args, string(k.Agent), format, k.Seq, notNil(k.State))
+		return append(args, string(k.Agent), epoch, k.Seq, notNil(k.State))
 	})
 	if err != nil {
 		return fmt.Errorf("keeping conduct of %d agents: %w", len(agents), err)
@@ -180,20 +180,21 @@ func (db *DB) inChunks(ctx context.Context, n int, many, single string, args fun
 	})
 }
 
-// SweepMonitor removes what is kept of agents as of entries before the given one, and of those of which
-// nothing is known any more, also as of it.
-func (db *DB) SweepMonitor(ctx context.Context, seq int64, agents []monitor.Kept) error {
+// SweepMonitor removes what is kept of agents as of entries before the head, and of those of which nothing
+// is known any more, also as of it.
+func (db *DB) SweepMonitor(ctx context.Context, h monitor.Head, agents []monitor.Kept) error {
 	err := db.write(ctx, func(tx *sql.Tx) error {
 		st, err := tx.PrepareContext(ctx, `
 			delete from monitor_agent
 			where agent = $1
-			and (seq < $2 or seq = $2 and length(state) = 0)`)
+			and epoch = $2
+			and (seq < $3 or seq = $3 and length(state) = 0)`)
 		if err != nil {
 			return err
 		}
 		defer st.Close()
 		for i := range agents {
-			if _, err := st.ExecContext(ctx, string(agents[i].Agent), seq); err != nil {
+			if _, err := st.ExecContext(ctx, string(agents[i].Agent), h.Epoch, h.Seq); err != nil {
 				return err
 			}
 		}

@@ -32,13 +32,13 @@ func TestMonitorAgents(t *testing.T) {
 			t.Helper()
 			wantKind(t, "PutMonitorHead", db.PutMonitorHead(ctx, old, next), want)
 		}
-		put := func(format, seq int64, state string, ids ...authz.AgentID) {
+		put := func(epoch, seq int64, state string, ids ...authz.AgentID) {
 			t.Helper()
 			var ks []monitor.Kept
 			for _, id := range ids {
 				ks = append(ks, monitor.Kept{Agent: id, Seq: seq, State: []byte(state)})
 			}
-			wantKind(t, "PutMonitorAgents", db.PutMonitorAgents(ctx, format, ks), nil)
+			wantKind(t, "PutMonitorAgents", db.PutMonitorAgents(ctx, epoch, ks), nil)
 		}
 		is := func(what string, h monitor.Head, after authz.AgentID, limit int, want ...string) {
 			t.Helper()
@@ -53,8 +53,8 @@ func TestMonitorAgents(t *testing.T) {
 			}
 		}
 		h0 := monitor.Head{}
-		h5 := monitor.Head{Epoch: 1, Seq: 5, Format: 2, State: []byte{0, 1, 0xff}}
-		h7 := monitor.Head{Epoch: 1, Seq: 7, Format: 2, State: []byte("x")}
+		h5 := monitor.Head{Epoch: 2, Seq: 5, Format: 1, State: []byte{0, 1, 0xff}}
+		h7 := monitor.Head{Epoch: 2, Seq: 7, Format: 1, State: []byte("x")}
 		head(h0)
 		is("nothing", h0, "", 10)
 		put(2, 5, "five", "a", "b", "c", "d")
@@ -63,17 +63,17 @@ func TestMonitorAgents(t *testing.T) {
 		is("all", h5, "", 10, "a 5 five", "b 5 five", "c 5 five", "d 5 five")
 		is("a page", h5, "a", 2, "b 5 five", "c 5 five")
 		move(h0, h7, authz.ErrConflict)
-		move(monitor.Head{Epoch: 2, Seq: 5}, h7, authz.ErrConflict)
+		move(monitor.Head{Epoch: 3, Seq: 5}, h7, authz.ErrConflict)
 		head(h5)
 
 		put(2, 7, "seven", "b")
 		put(2, 7, "", "c")
-		put(3, 6, "of a newer program", "a")
+		put(3, 6, "of another epoch", "a")
 		is("what is after the head does not count", h5, "", 10, "a 5 five", "b 5 five", "c 5 five", "d 5 five")
 		move(h5, h7, nil)
 		is("with the head they do", h7, "", 10, "a 5 five", "b 7 seven", "c 7 ", "d 5 five")
-		is("another format", monitor.Head{Seq: 9, Format: 3}, "", 10, "a 6 of a newer program")
-		wantKind(t, "SweepMonitor", db.SweepMonitor(ctx, 7, []monitor.Kept{{Agent: "b"}, {Agent: "c"}, {Agent: "x"}}), nil)
+		is("another epoch", monitor.Head{Epoch: 3, Seq: 9}, "", 10, "a 6 of another epoch")
+		wantKind(t, "SweepMonitor", db.SweepMonitor(ctx, h7, []monitor.Kept{{Agent: "b"}, {Agent: "c"}, {Agent: "x"}}), nil)
 		is("after sweeping", h7, "", 10, "a 5 five", "b 7 seven", "d 5 five")
 		is("what was swept is gone", h5, "", 10, "a 5 five", "d 5 five")
 		put(2, 7, "seven, again", "b")
@@ -90,7 +90,7 @@ func TestMonitorAgents(t *testing.T) {
 
 		db = storetest.Reopen(t, db)
 		head(h7)
-		anew := monitor.Head{Epoch: 2, Format: 3}
+		anew := monitor.Head{Epoch: 3, Format: 3}
 		move(h7, anew, nil)
 		head(anew)
 		is("begun anew", h7, "", 10)

@@ -11,11 +11,11 @@ create table monitor_head (
 );
 
 create table monitor_agent (
-	agent  text   not null,
-	format bigint not null,
-	seq    bigint not null, -- number of the entry as of which the agent was kept
-	state  bytea  not null, -- empty: nothing is known any more
-	primary key (agent, format, seq)
+	agent text   not null,
+	epoch bigint not null, -- of the head that it was written for
+	seq   bigint not null, -- number of the entry as of which the agent was kept
+	state bytea  not null, -- empty: nothing is known any more
+	primary key (agent, epoch, seq)
 );
 
 create table finding (
