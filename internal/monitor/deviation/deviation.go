@@ -32,11 +32,10 @@ const (
 
 // Bounds of what one session and one agent can teach.
 const (
-	sessionMost = 64 // acts of a session that count
-	ownDaily    = 64 // sessions of an agent a day that count for itself
-	sharedDaily = 16 // and for its purpose and the fleet
-	newsMost    = 512
-	// newsMost is how many new entries in the shared tables an agent can cause in the time that they are kept.
+	sessionMost = 64   // acts of a session that count
+	ownDaily    = 64   // sessions of an agent a day that count for itself
+	sharedDaily = 16   // and for its purpose and the fleet
+	newsMost    = 2048 // new entries in the shared tables that it can cause in the time that they are kept
 )
 
 // A State is what is remembered of one agent. The zero State remembers nothing. It is bounded for any
@@ -124,7 +123,7 @@ func (s *State) Observe(f *Fleet, r *catalog.DeviationRules, ev *conduct.Event, 
 	s.judgePlace(r, ev, day, emit)
 	s.judgeHour(r, ev, learn, emit) // before judgeRate, which moves the minute on
 	s.judgeRate(ev, learn, emit)
-	s.judgeSize(ev, learn, emit)
+	s.judgeSize(ev, emit)
 
 	if ev.Allowed() {
 		if learn {

@@ -31,7 +31,9 @@ func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 		l.More = !now.once(now.prev, sequence.Start) // which follows nothing, and stands for anything
 	}
 	m := sequence.Model{Own: &s.own, Purpose: &p.counts, Fleet: &f.all}
-	s.news += uint16(m.Learn(sequence.Place{Task: taskOf(ev), Prev: now.prev}, x.symbol, l))
+	if news := m.Learn(sequence.Place{Task: taskOf(ev), Prev: now.prev}, x.symbol, l); l.Grow {
+		s.news += uint16(news)
+	}
 	if l.First && l.Shared && x.origin != 0 {
 		c := originContexts(ev, taskOf(ev), x)
 		for i, c := range c {
@@ -44,6 +46,7 @@ func (s *State) learn(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 		}
 	}
 	s.note(p, r, ev, now, x, day)
+	s.noteSize(ev)
 	if l.Shared {
 		p.name(x.symbol, ev.Action)
 	}

@@ -116,11 +116,12 @@ func above(e *series.EWMA, x float64) float64 {
 	return (-sequence.Bits(x) - e.Mean()) / max(e.Deviation(), steady)
 }
 
-// judgeRate finds a minute with many more acts than the agent's minutes have in which it acts.
+// judgeRate finds a minute with many more acts than the agent's minutes have in which it acts. Such a minute does not
+// become usual.
 func (s *State) judgeRate(ev *conduct.Event, learn bool, emit func(conduct.Draft)) {
 	if now := uint32(ev.At.Unix() / 60); now != s.minute {
-		if s.acts > 0 && learn {
-			s.rate.Add(-sequence.Bits(float64(s.acts)), weight)
+		if n := float64(s.acts); n > 0 && learn && (s.rate.N() < rateLeast || above(&s.rate, n) < farOut) {
+			s.rate.Add(-sequence.Bits(n), weight)
 		}
 		s.minute, s.acts = now, 0
 	}
@@ -133,13 +134,16 @@ func (s *State) judgeRate(ev *conduct.Event, learn bool, emit func(conduct.Draft
 }
 
 // judgeSize finds arguments that are far larger than any before.
-func (s *State) judgeSize(ev *conduct.Event, learn bool, emit func(conduct.Draft)) {
+func (s *State) judgeSize(ev *conduct.Event, emit func(conduct.Draft)) {
 	n := float64(len(ev.Args) + len(ev.Says))
 	if n >= sizeLeast && s.size.N() >= sizesKnown && s.sizes.Rank(n) >= 1 && above(&s.size, n+1) >= farOut {
 		emitOne(ev, Size, grave(ev), fmt.Sprintf("It called %s with %.0f bytes of arguments, far more than ever before.", quote(ev.Action), n), emit)
 	}
-	if learn && ev.Allowed() {
-		s.size.Add(-sequence.Bits(n+1), weight)
-		s.sizes.Add(n)
-	}
+}
+
+// noteSize takes the size of arguments into what is usual.
+func (s *State) noteSize(ev *conduct.Event) {
+	n := float64(len(ev.Args) + len(ev.Says))
+	s.size.Add(-sequence.Bits(n+1), weight)
+	s.sizes.Add(n)
 }
