@@ -84,8 +84,8 @@ type purpose struct {
 	names  map[sequence.Symbol]string // of actions, for sentences
 }
 
-// of returns what is remembered of a purpose, and with make notes it.
-func (f *Fleet) of(name string, make_ bool) *purpose {
+// of returns what is remembered of a purpose, and with keep remembers it from now on.
+func (f *Fleet) of(name string, keep bool) *purpose {
 	p := f.purposes[name]
 	if p != nil {
 		return p
@@ -97,7 +97,7 @@ func (f *Fleet) of(name string, make_ bool) *purpose {
 		name = others
 	}
 	p = new(purpose)
-	if make_ {
+	if keep {
 		if f.purposes == nil {
 			f.purposes = map[string]*purpose{}
 		}
