@@ -57,7 +57,7 @@ type core struct {
 
 // A sink is told what a core does, while the core does it.
 type sink interface {
-	touch(a *agent)           // a is about to change, for the first time by this entry
+	touch(a *agent)           // a is about to change
 	gone(a *agent)            // a is forgotten
 	found(f *conduct.Finding) // f is new, or has changed; it is good until found returns
 	signal(s Signal)

@@ -125,11 +125,13 @@ func (m *Monitor) Keep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading what is kept of conduct: %w", err)
 	}
-	if old.Format > Format {
-		return nil // a newer program uses the tables
-	}
 	m.mu.Lock()
 	k := &m.keep
+	if old.Format > Format { // a newer program uses the tables
+		k.entries = 0
+		m.mu.Unlock()
+		return nil
+	}
 	k.whole = k.whole || old.Seq < k.base || old.Format != Format
 	if !k.whole && old.Seq >= m.core.seq {
 		for _, a := range k.dirty {

@@ -212,3 +212,20 @@ func TestStoreDown(t *testing.T) {
 		t.Errorf("%d findings are kept, want %d", got, made)
 	}
 }
+
+// What is known when Run ends is kept.
+func TestRun(t *testing.T) {
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- w.m.Run(ctx) }()
+	w.live(rand.New(rand.NewPCG(17, 18)), 5, 300)
+	stop()
+	if err := <-done; err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	m := w.monitor()
+	if err := m.Load(t.Context()); err != nil || m.Seq() != int64(len(w.log)) || !bytes.Equal(m.State(), w.m.State()) {
+		t.Errorf("after Run, Load: %v, Seq() = %d, want %d and the same state", err, m.Seq(), len(w.log))
+	}
+}
