@@ -23,7 +23,7 @@ func (b *bins) add(p float64, right bool, weight float64) {
 	i := bin(p)
 	n := single(float64(b.n[i]) + weight)
 	const whole = 1<<16 - 1
-	at := max(0, min(1, float64(p*binned)-float64(i))) * whole
+	at := float64(max(0, min(1, float64(p*binned)-float64(i))) * whole)
 	mean := float64(b.said[i])
 	b.said[i] = uint16(mean + float64((at-mean)*(weight/float64(n))) + 0.5)
 	b.n[i] = n

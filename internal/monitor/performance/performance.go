@@ -188,4 +188,4 @@ func numbers(of [2]int64) []int64 {
 }
 
 // percent returns a share in whole per cent.
-func percent(x float64) int { return int(x*100 + 0.5) }
+func percent(x float64) int { return int(float64(x*100) + 0.5) }

@@ -64,8 +64,8 @@ func (s Standing) Murphy() (reliability, resolution, uncertainty float64) {
 	base := right / n
 	for _, b := range s.Bins {
 		off, away := b.Said-b.Right, b.Right-base
-		reliability += float64(float64(b.Count)/n) * float64(off*off)
-		resolution += float64(float64(b.Count)/n) * float64(away*away)
+		reliability += float64(float64(b.Count) / n * float64(off*off))
+		resolution += float64(float64(b.Count) / n * float64(away*away))
 	}
 	return reliability, resolution, float64(base * (1 - base))
 }

@@ -52,7 +52,7 @@ func (t tally) bounds() (lower, upper float64) {
 	const z2 = normal95 * normal95
 	p := t.share()
 	middle := p + z2/(2*n)
-	spread := normal95 * math.Sqrt(float64(p*(1-p))/n+z2/(4*n*n))
+	spread := float64(normal95 * math.Sqrt(float64(p*(1-p))/n+z2/(4*n*n)))
 	scale := 1 + z2/n
 	return max(0, (middle-spread)/scale), min(1, (middle+spread)/scale)
 }

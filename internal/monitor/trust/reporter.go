@@ -53,7 +53,7 @@ func (s *State) tell(r *catalog.TrustRules, o *conduct.Outcome, c conduct.Class,
 	if fore {
 		used = &u.fore
 	}
-	*used = uint8(min(float64(*used)+math.Ceil(float64(w/r.Reporter)*parts-1e-9), parts))
+	*used = uint8(min(float64(*used)+math.Ceil(float64(w/r.Reporter*parts)-1e-9), parts))
 }
 
 // reporter returns the record of who reports, and whether it is that one's own. When more have reported on one day

@@ -67,11 +67,11 @@ func (s *State) gain(r *catalog.TrustRules, c conduct.Class, session uint64, w f
 	i := s.bucket(session)
 	used := int(k.acts >> (4 * i) & 0xf)
 	room := float64(float64(tenths-used)/tenths) * r.Session
-	room = min(room, r.Daily-float64(k.today)*grain)
+	room = min(room, r.Daily-float64(float64(k.today)*grain))
 	if w = min(w, room); !(w > 0) {
 		return 0
 	}
-	parts := int(min(math.Ceil(float64(w/r.Session)*tenths-1e-9), tenths))
+	parts := int(min(math.Ceil(float64(w/r.Session*tenths)-1e-9), tenths))
 	k.acts = k.acts&^(0xf<<(4*i)) | uint32(min(used+max(parts, 1), tenths))<<(4*i)
 	k.today = uint16(min(uint32(k.today)+uint32(grains(w)), math.MaxUint16))
 	return w
