@@ -116,7 +116,7 @@ func (s *State) strike(r *catalog.TrustRules, q *cause, least Level, disturbs, q
 			continue
 		}
 		s.class[c].scoredAt = 0
-		if s.fall(r, c, m, least) {
+		if s.fall(r, c, m, least, q.felled(c)) {
 			q.fells(c)
 		} else if disturbs {
 			s.disturb(c, m)

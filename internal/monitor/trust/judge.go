@@ -40,7 +40,11 @@ func (s *State) Judge(r *catalog.TrustRules, f *conduct.Finding, class conduct.C
 			q = s.relist(&j)
 		}
 		q.weight, q.minute = grains(2*j.weight), m
-		s.strike(r, q, 0, true, sev == conduct.Critical, m)
+		least := None
+		if before == conduct.Dismissed { // which gave back what it had taken
+			least = leastFall[sev]
+		}
+		s.strike(r, q, least, true, sev == conduct.Critical, m)
 	default:
 		switch q := s.find(j.key); {
 		case before == conduct.Dismissed && q == nil:

@@ -65,15 +65,20 @@ func held(r *catalog.TrustRules, l Level, score float64) Level {
 }
 
 // fall takes from the agent what the score of the minute no longer holds, and at least so many levels, and
-// reports whether that was anything. Probation begins anew by it.
-func (s *State) fall(r *catalog.TrustRules, c conduct.Class, m uint32, least Level) bool {
+// reports whether that was anything. Probation begins anew by it. What one cause takes, also in several
+// steps, is one fall: again is whether the agent has fallen by this one before.
+func (s *State) fall(r *catalog.TrustRules, c conduct.Class, m uint32, least Level, again bool) bool {
 	l := s.ladder[c]
 	now := held(r, l.level(), s.score(r, c, m))
 	now = min(now, l.level()-min(least, l.level()))
 	if now == l.level() {
 		return false
 	}
-	s.ladder[c] = step(now, l.was(), l.falls()+1)
+	falls := l.falls()
+	if !again || falls == 0 {
+		falls++
+	}
+	s.ladder[c] = step(now, l.was(), falls)
 	s.class[c].since = m
 	s.again(c)
 	s.until = 0
