@@ -119,6 +119,7 @@ type Event struct {
 	Provenance *authz.Provenance
 	Confidence float64 // as the agent reported it, 0..1; -1 if it did not
 	Risk       int64   // 0..3
+	Blamed     bool    // it was refused, and that says something of the agent: what reads events does not know it, monitor says it
 	Issuing    bool    // the act is token.issue or client.register: a question of ours, not an act on the world
 }
 

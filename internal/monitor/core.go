@@ -159,6 +159,7 @@ func (c *core) decision(e *audit.Entry) error {
 
 	k := &r.conduct
 	learn := !a.trust.Lowered(&k.Trust, e.At)
+	ev.Blamed = escalation.Blames(&k.Escalation, ev, learn)
 	if !k.Deviation.Off {
 		a.deviation.Observe(&c.deviation, &k.Deviation, ev, learn, c.emit)
 	}

@@ -11,7 +11,7 @@ import (
 // Kinds returns all kinds of findings that there are.
 func Kinds() []conduct.Kind {
 	return []conduct.Kind{
-		deviation.Sequence, deviation.FirstSeen, deviation.Rate, deviation.Size, deviation.Hour, deviation.Zone, deviation.Drift,
+		deviation.Sequence, deviation.FirstSeen, deviation.Rate, deviation.Size, deviation.Hour, deviation.Zone, deviation.Drift, deviation.Surge,
 		escalation.OverReach, escalation.ScopeCreep, escalation.Elsewhere, escalation.Delegation, escalation.Self, escalation.Probing, escalation.Laundering,
 		performance.KindAccuracy, performance.KindCalibration, performance.KindErrors, performance.KindSchema, performance.KindLoop, performance.KindLatency, performance.KindSize,
 		compliance.Purpose, compliance.Obligation, compliance.Receipt, compliance.Region, compliance.Retention,

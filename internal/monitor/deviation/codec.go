@@ -27,7 +27,7 @@ func (s *State) Append(b []byte) []byte {
 	b = appendShares(b, &s.fresh)
 	b = append(append(b, s.hours[0][:]...), s.hours[1][:]...)
 	b = s.sizes.Append(s.size.Append(s.rate.Append(b)))
-	for _, v := range [...]uint64{uint64(s.minute), uint64(s.learned), uint64(s.acts), uint64(s.began), uint64(s.day), uint64(s.period), uint64(s.news)} {
+	for _, v := range [...]uint64{uint64(s.minute), uint64(s.learned), uint64(s.acts), uint64(s.refused), uint64(s.began), uint64(s.day), uint64(s.period), uint64(s.news)} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return append(b, s.today, s.doubts)
@@ -83,7 +83,7 @@ func (s *State) read(r *conduct.Reader) error {
 	for _, v := range [...]*uint32{&s.minute, &s.learned} {
 		*v = uint32(r.Count(math.MaxUint32))
 	}
-	for _, v := range [...]*uint16{&s.acts, &s.began, &s.day, &s.period, &s.news} {
+	for _, v := range [...]*uint16{&s.acts, &s.refused, &s.began, &s.day, &s.period, &s.news} {
 		*v = short(r)
 	}
 	s.today, s.doubts = r.Byte(), r.Byte()
@@ -140,7 +140,7 @@ func readShares(r *conduct.Reader, all *[things]share) {
 
 // Append appends the fleet's state in the form that Read reads.
 func (f *Fleet) Append(b []byte) []byte {
-	b = f.all.Append(b)
+	b = binary.AppendUvarint(f.surges.append(f.all.Append(b)), uint64(f.surged))
 	b = binary.AppendUvarint(b, uint64(len(f.purposes)))
 	for _, name := range slices.Sorted(maps.Keys(f.purposes)) {
 		b = f.purposes[name].append(conduct.AppendText(b, name))
@@ -155,6 +155,10 @@ func (f *Fleet) Read(r *conduct.Reader) error {
 	if err := got.all.Read(r, sequence.SharedMost); err != nil {
 		return err
 	}
+	if err := got.surges.read(r); err != nil {
+		return err
+	}
+	got.surged = long(r)
 	n := r.Count(purposesMost + 1)
 	last := ""
 	for i := range n {
@@ -179,7 +183,7 @@ func (f *Fleet) Read(r *conduct.Reader) error {
 }
 
 func (p *purpose) append(b []byte) []byte {
-	b = appendShares(p.seen.Append(p.counts.Append(b)), &p.fresh)
+	b = p.surges.append(appendShares(p.seen.Append(p.counts.Append(b)), &p.fresh))
 	for _, c := range p.tail.bins {
 		b = binary.AppendUvarint(b, uint64(c))
 	}
@@ -198,6 +202,9 @@ func (p *purpose) read(r *conduct.Reader) error {
 		return err
 	}
 	readShares(r, &p.fresh)
+	if err := p.surges.read(r); err != nil {
+		return err
+	}
 	for i := range p.tail.bins {
 		p.tail.bins[i] = short(r)
 		p.tail.n += uint32(p.tail.bins[i])

@@ -51,7 +51,8 @@ type State struct {
 	hours    [2][24]uint8  // on how many days it acted at an hour: of working days, of weekends
 	rate     series.EWMA   // of log2 of acts in a minute
 	minute   uint32        // since 1970, and
-	acts     uint16        // how many acts there were in it
+	acts     uint16        // how many acts there were in it, and
+	refused  uint16        // among them those whose refusal says something of the agent
 	size     series.EWMA   // of log2 of the bytes of arguments
 	sizes    series.Sketch
 	learned  uint32 // acts that were learned from, and
@@ -67,6 +68,8 @@ type State struct {
 type Fleet struct {
 	all      sequence.Shared
 	purposes map[string]*purpose
+	surges   surges
+	surged   uint32 // minute of the newest alarm of a purpose's surges; 0 if there was none
 }
 
 // purposesMost is how many purposes are kept apart; all others are one.
@@ -82,6 +85,7 @@ type purpose struct {
 	fresh  [things]share
 	tail   tail
 	names  map[sequence.Symbol]string // of actions, for sentences
+	surges surges
 }
 
 // of returns what is remembered of a purpose, and with keep remembers it from now on.
@@ -123,6 +127,7 @@ func (s *State) Observe(f *Fleet, r *catalog.DeviationRules, ev *conduct.Event, 
 	s.judgePlace(r, ev, day, emit)
 	s.judgeHour(r, ev, learn, emit) // before judgeRate, which moves the minute on
 	s.judgeRate(ev, learn, emit)
+	s.surge(f, p, ev, learn, emit) // of all together, after judgeRate has counted the act
 	s.judgeSize(ev, emit)
 
 	if ev.Allowed() {

@@ -80,7 +80,7 @@ func (s *State) Observe(f *Fleet, r *catalog.EscalationRules, ev *conduct.Event,
 	if r.Off || ev.Issuing {
 		return
 	}
-	a := act{Event: ev, rules: r, emit: emit, now: seconds(ev.At), learn: learn, reaching: reaching(r, ev, learn)}
+	a := act{Event: ev, rules: r, emit: emit, now: seconds(ev.At), learn: learn, reaching: Blames(r, ev, learn)}
 	a.since = a.now - min(a.now, uint32(r.Window/time.Second))
 	h := conduct.Hash(ev.Resource.Type, ev.Resource.ID)
 	a.resource, a.thing = fold(h), fold(h^conduct.Hash(ev.Action))
@@ -98,8 +98,9 @@ func (s *State) Observe(f *Fleet, r *catalog.EscalationRules, ev *conduct.Event,
 	}
 }
 
-// reaching reports whether the event is a refusal that says something of the agent.
-func reaching(r *catalog.EscalationRules, ev *conduct.Event, learn bool) bool {
+// Blames reports whether the event is a refusal that says something of the agent. Learn is false while the agent's
+// trust is lowered.
+func Blames(r *catalog.EscalationRules, ev *conduct.Event, learn bool) bool {
 	if ev.Effect != authz.Deny || len(ev.Within) > 0 && (!learn || excused(r, ev.Reasons)) {
 		return false
 	}
