@@ -125,6 +125,7 @@ func (c *core) identify(a *agent, who identity) bool {
 	a.revision = who.revision
 	if a.owner.name != who.owner {
 		lowered := a.lowered
+		c.leave(a)
 		c.disown(a)
 		c.own(a, who.owner)
 		a.trust.Owned(who.owner)
@@ -143,20 +144,12 @@ func (c *core) identify(a *agent, who identity) bool {
 
 // retire forgets an agent, but not at once how low it was.
 func (c *core) retire(a *agent) {
-	k := &c.rules.Load().conduct.Trust
-	if a.trust.Lowered(k, c.at) {
-		o := a.owner
-		if !c.at.Before(o.until) {
-			o.left = high
-		}
-		a.trust.Lowest(&o.left)
-		o.until = c.at.Add(remembered)
-	}
-	c.disown(a)
 	s := &c.shards[a.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.out.touch(a)
+	c.leave(a)
+	c.disown(a)
 	c.sum -= mix(a.hash, a.seq)
 	c.agents--
 	c.due.remove(a)
@@ -223,20 +216,20 @@ func (c *core) forecast(a *agent) {
 // caller holds the lock of the shard.
 func (c *core) settle(a *agent) {
 	c.mark(a, a.trust.Lowered(&c.rules.Load().conduct.Trust, c.at))
-	overdue := int64(0)
-	if !c.rules.Load().conduct.Compliance.Off {
-		overdue = micros(a.compliance.Due())
+	if due := a.comesDue(); due != a.due || a.place < 0 {
+		a.due = due
+		c.due.put(a)
 	}
-	due := int64(0)
-	for _, t := range [...]int64{overdue, a.next, a.fades} {
+}
+
+// comesDue returns what a.due must be: it follows from the rest of a, so that it need not be kept.
+func (a *agent) comesDue() (due int64) {
+	for _, t := range [...]int64{micros(a.compliance.Due()), a.next, a.fades} {
 		if t != 0 && (due == 0 || t < due) {
 			due = t
 		}
 	}
-	if due != a.due || a.place < 0 {
-		a.due = due
-		c.due.put(a)
-	}
+	return due
 }
 
 func micros(t time.Time) int64 {

@@ -92,9 +92,7 @@ func (c *core) ticks() {
 // tick looks at an agent whose time has come.
 func (c *core) tick(a *agent) {
 	k := &c.rules.Load().conduct
-	if !k.Compliance.Off {
-		a.compliance.Tick(&c.compliance, &k.Compliance, c.at, c.emit)
-	}
+	a.compliance.Tick(&c.compliance, &k.Compliance, c.at, c.emit) // also while it is off: then it drops what is due
 	c.fade(a)
 	c.conclude(a, "")
 	c.review(a)

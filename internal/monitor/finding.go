@@ -59,6 +59,7 @@ func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
 		if was := f.Severity; graver {
 			f.Severity, f.Sentence, f.Evidence = d.Severity, cut(d.Sentence, maxSentence), c.evidence(d)
 			c.weigh(a, f, d.Class, &was)
+			c.sortKinds(a)
 		} else if n := len(f.Evidence); n == 0 || f.Evidence[n-1] != c.seq {
 			f.Evidence = append(slices.Clone(f.Evidence[:min(n, conduct.MaxEvidence-1)]), c.seq)
 		}

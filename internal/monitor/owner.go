@@ -8,7 +8,8 @@ import (
 )
 
 // An owner is who answers for agents. Whoever is lowered lowers where its owner's next agent starts,
-// and so does one that was lowered when it was retired: registering again is no way out.
+// and so does one that was lowered when it was retired, or given to another owner: registering again is no
+// way out.
 type owner struct {
 	name    string
 	agents  int
@@ -17,7 +18,7 @@ type owner struct {
 	until   time.Time                    // left counts so long
 }
 
-// remembered is how long levels of retired agents count: by then what spoke against one fades, too.
+// remembered is how long levels of agents that are gone count: by then what spoke against one fades, too.
 const remembered = 90 * 24 * time.Hour
 
 // own makes an owner answer for a.
@@ -29,6 +30,19 @@ func (c *core) own(a *agent, name string) {
 	}
 	o.agents++
 	a.owner = o
+}
+
+// leave notes how low a is that its owner is about to lose.
+func (c *core) leave(a *agent) {
+	if !a.trust.Lowered(&c.rules.Load().conduct.Trust, c.at) {
+		return
+	}
+	o := a.owner
+	if !c.at.Before(o.until) {
+		o.left = high
+	}
+	a.trust.Lowest(&o.left)
+	o.until = c.at.Add(remembered)
 }
 
 // disown ends that a's owner answers for it.

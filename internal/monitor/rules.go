@@ -63,7 +63,11 @@ func (c *core) follow(r *rules) {
 	c.rules.Store(r)
 	for i := range c.due.agents {
 		a := c.due.agents[i]
-		c.change(a, func() { a.next, a.due = c.at.UnixMicro(), c.at.UnixMicro() })
+		c.change(a, func() {
+			a.next = c.at.UnixMicro()
+			c.fadesAt(a)
+			a.due = a.comesDue()
+		})
 	}
 	c.due.sort()
 	c.out.changed()
