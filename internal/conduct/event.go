@@ -169,7 +169,7 @@ func (r *EventReader) entity() (ref authz.Ref, properties []byte) {
 }
 
 // context reads what the caller says of the moment: of it, the agent's confidence in its act. It is
-// claimed: what is no number from 0 to 1, written as one or as a string, is none.
+// claimed: what is no number, written as one or as a string, is none.
 func (r *EventReader) context(ev *Event) {
 	s, seen := &r.scan, uint32(0)
 	if !s.open('{') {
@@ -196,17 +196,16 @@ func (r *EventReader) context(ev *Event) {
 	}
 }
 
-// confidence returns the number from 0 to 1 that text is; -1 if it is none.
+// confidence returns the number that text is, as the decision point reads it: without an exponent, and no less
+// than 0 and no more than 1, so that who exaggerates is judged by it; -1 if text is none.
 func confidence(text []byte) float64 {
-	if len(text) == 0 || len(text) > 32 {
-		return -1
+	for _, c := range text {
+		if c != '-' && c != '.' && c-'0' > 9 {
+			return -1
+		}
 	}
-	number := scan{text: text}
-	if number.number(); !number.done() {
-		return -1
-	}
-	if x, err := strconv.ParseFloat(string(text), 64); err == nil && x >= 0 && x <= 1 {
-		return x + 0 // no -0
+	if x, err := strconv.ParseFloat(string(text), 64); err == nil {
+		return max(0, min(x, 1))
 	}
 	return -1
 }

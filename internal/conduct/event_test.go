@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -83,27 +85,21 @@ func slow(body []byte) (ev conduct.Event, ok bool, err error) {
 		ev.Behalf = append(ev.Behalf, one)
 	}
 	var said struct {
-		Confidence any `json:"confidence"`
+		Confidence jsontext.Value `json:"confidence"`
 	}
 	if len(q.Context) > 0 {
 		if err := jsonv2.Unmarshal(q.Context, &said); err != nil {
 			return ev, false, err
 		}
 	}
-	text := ""
-	switch v := said.Confidence.(type) {
-	case float64:
-		if v >= 0 && v <= 1 {
-			ev.Confidence = v
+	text := string(said.Confidence)
+	if said.Confidence.Kind() == '"' {
+		if err := jsonv2.Unmarshal(said.Confidence, &text); err != nil {
+			return ev, false, err
 		}
-	case string:
-		text = v
 	}
-	if len(text) <= 32 {
-		var v float64
-		if strings.TrimSpace(text) == text && jsonv2.Unmarshal([]byte(text), &v) == nil && text != "null" && v >= 0 && v <= 1 {
-			ev.Confidence = v
-		}
+	if v, err := strconv.ParseFloat(text, 64); err == nil && strings.Trim(text, "-.0123456789") == "" {
+		ev.Confidence = max(0, min(v, 1))
 	}
 	if a := f.Agent; a != nil {
 		ev.Agent, ev.Owner, ev.Purpose, ev.Version, ev.Creator, ev.Revision = a.ID, a.Owner, a.Purpose, a.Version, a.Creator, a.Revision
@@ -123,6 +119,8 @@ func TestEventReader(t *testing.T) {
 		"no grant":               func(rec *pdp.Record) { rec.Facts.Grant = authz.Grant{} },
 		"confidence in a string": func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"confidence": "0.25"}`) },
 		"confidence too high":    func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"confidence": 1.5}`) },
+		"confidence too low":     func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"confidence": -0.5}`) },
+		"confidence with e":      func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"confidence": 5e-1}`) },
 		"confidence in words":    func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"confidence": "high"}`) },
 		"confidence hidden":      func(rec *pdp.Record) { rec.Request.Context = authz.Claimed(`{"a":{"confidence":0.5}}`) },
 		"no provenance":          func(rec *pdp.Record) { rec.Request.Observed.Provenance = nil },
