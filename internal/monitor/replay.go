@@ -54,7 +54,7 @@ var errReplayed = errors.New("replayed")
 // Replay takes in the log from its beginning up to the entry to, once by the rules that held and once by other, and
 // compares what was concluded from the entry from on. With other nil it only concludes again. It touches no state of
 // the service. It reads from the beginning because nothing else says what was known at from, and it
-// waits for entries up to to: the log must have them.
+// waits for entries up to to, if log waits; authz.ErrInvalid if there are none and log ends.
 func Replay(ctx context.Context, log Reader, catalogs func(context.Context, int64) (*catalog.Catalog, error), from, to int64, other *catalog.Conduct) (*Comparison, error) {
 	if from < 1 || to < from {
 		return nil, authz.Errorf(authz.ErrInvalid, "no entries are numbered %d to %d", from, to)
@@ -90,7 +90,10 @@ func Replay(ctx context.Context, log Reader, catalogs func(context.Context, int6
 		}
 		return nil
 	})
-	if !errors.Is(err, errReplayed) {
+	switch {
+	case err == nil: // a log that ends, and does not wait
+		return nil, authz.Errorf(authz.ErrInvalid, "the log ends with entry %d, before entry %d", before.seq, to)
+	case !errors.Is(err, errReplayed):
 		return nil, err
 	}
 	if other != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/monitor"
 )
@@ -58,9 +59,19 @@ func TestReplay(t *testing.T) {
 			t.Errorf("Replay(%d, %d): %v, want authz.ErrInvalid", r[0], r[1], err)
 		}
 	}
+	if c, err := monitor.Replay(t.Context(), ended{w}, w.catalog, 1, n+1, nil); !errors.Is(err, authz.ErrInvalid) {
+		t.Errorf("Replay beyond the end of a log that ends = %v, %v, want authz.ErrInvalid", c, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := monitor.Replay(ctx, w, w.catalog, 1, n+1, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Replay beyond the end, cancelled: %v", err)
 	}
+}
+
+// ended is the log of a world, which returns at its end, as an audit.Past does.
+type ended struct{ *world }
+
+func (e ended) Follow(ctx context.Context, after int64, f func(context.Context, []audit.Entry) error) error {
+	return f(ctx, e.log[after:])
 }

@@ -1,6 +1,7 @@
 package trust_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -159,6 +160,9 @@ func TestQuarantineEnds(t *testing.T) {
 	}
 	if st := l.standing(conduct.Write); st.Beta < 20 || len(st.Causes) == 0 || st.Causes[0].What != "restored" {
 		t.Errorf("restored: %+v, want the posterior as it was", st)
+	}
+	if text, err := json.Marshal(l.standing(conduct.Write).Causes); err != nil || strings.Contains(string(text), "-0,") || strings.Contains(string(text), "-0}") {
+		t.Errorf("causes are written %s, %v, want no negative zero", text, err)
 	}
 	l.find(conduct.Write, conduct.Low, "c")
 	if got := l.level(conduct.Write); got != "none" {

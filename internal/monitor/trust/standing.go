@@ -158,7 +158,7 @@ func (s *State) since(r *catalog.TrustRules, c conduct.Class, m uint32) uint32 {
 func (s *State) recent(c conduct.Class) (all []Cause) {
 	for i := int(s.listed) - 1; i >= 0 && len(all) < 4; i-- {
 		if q := &s.causes[i]; q.in(c) {
-			all = append(all, Cause{Seq: int64(q.key >> 8), At: moment(q.minute), What: q.what.Value(), Moved: -float64(q.weight) * grain})
+			all = append(all, Cause{Seq: int64(q.key >> 8), At: moment(q.minute), What: q.what.Value(), Moved: 0 - float64(float64(q.weight)*grain)})
 		}
 	}
 	return all
