@@ -13,9 +13,10 @@ const Surge conduct.Kind = "deviation.surge"
 
 // Bounds of surges. That a series.Detector calls a minute new is not enough: it must be a multiple of what is usual, too.
 const (
-	surgeActs    = 30              // acts in a minute of which less is no surge
-	surgeRefused = 10              // refused acts in a minute, likewise; fewer count as none
+	surgeActs    = 60              // acts in a minute of which less is no surge: rateLeast of two agents
+	surgeRefused = 10              // refused acts in a minute, likewise
 	shareActs    = 10              // acts of which there must be so many for a share of them
+	shareLeast   = 0.1             // the Detector sees no less: or the first refusal of all would be so new to it that it sees no surge after it
 	surgeKnown   = 240             // minutes that must be known, and
 	surgeAge     = 24 * 60         // for how many it must be watched: every hour of a day is to be seen once
 	surgeTimes   = 3               // how many times what is usual
@@ -126,7 +127,7 @@ func (u *surges) turn(now uint32) (alarmed bool) {
 		alarmed = u.end()
 		idle := min(now-u.minute-1, idleMost)
 		for i := range idle {
-			u.rate.take(u.minute+i+1, 0, false, false)
+			u.rate.take(u.minute+i+1, 0, 0, false, false)
 			u.share.hits = u.share.hits << 1 & span
 		}
 	}
@@ -141,14 +142,16 @@ func (u *surges) turn(now uint32) (alarmed bool) {
 // end takes in the minute that is over, and reports whether it is an alarm.
 func (u *surges) end() bool {
 	old := u.minute-u.began >= surgeAge
-	before := u.rate.usual.Mean()
-	acts := u.rate.take(u.minute, float64(u.acts), old && u.acts >= surgeActs, false)
+	n, before := float64(u.acts), u.rate.usual.Mean()
+	acts := u.rate.take(u.minute, n, n, old && u.acts >= surgeActs, false)
 	x, was, refused := 0.0, u.share.usual.Mean(), false
 	if u.acts >= shareActs {
+		x = float64(u.refused) / n
+		seen := shareLeast
 		if u.refused >= surgeRefused {
-			x = float64(u.refused) / float64(u.acts)
+			seen = max(seen, x)
 		}
-		refused = u.share.take(u.minute, x, old && x > 0, true)
+		refused = u.share.take(u.minute, x, seen, old && seen > shareLeast, true)
 	} else {
 		u.share.hits = u.share.hits << 1 & span
 	}
@@ -156,7 +159,7 @@ func (u *surges) end() bool {
 		return false
 	}
 	a := alarm{minute: u.minute, acts: u.acts, refused: u.refused, usual: float32(before), usually: float32(was), rate: acts, share: refused, who: u.most}
-	if near(u.rate.at, u.share.at) && beyond(float64(u.acts), before, surgeTimes, false) && x > 0 && beyond(x, was, surgeTimes, true) {
+	if near(u.rate.at, u.share.at) && beyond(n, before, surgeTimes, false) && u.refused >= surgeRefused && x > shareLeast && beyond(x, was, surgeTimes, true) {
 		a.rate, a.share = true, true
 	}
 	if a.share {
@@ -166,10 +169,10 @@ func (u *surges) end() bool {
 	return true
 }
 
-// take takes in the number of a minute and reports whether it is an alarm, as it can only be if it counts. Of shares
-// it is odds that are compared.
-func (w *watch) take(minute uint32, x float64, counts, share bool) (alarm bool) {
-	score := w.detector.Add(time.Unix(int64(minute)*minutes, 0), x)
+// take takes in the number of a minute, and as what the Detector sees it, and reports whether it is an alarm, as it can
+// only be if it counts. Of shares it is odds that are compared.
+func (w *watch) take(minute uint32, x, seen float64, counts, share bool) (alarm bool) {
+	score := w.detector.Add(time.Unix(int64(minute)*minutes, 0), seen)
 	usual, peak := w.usual.Mean(), float64(w.peak)
 	w.hits = w.hits << 1 & span
 	if counts && w.usual.N() >= surgeKnown && beyond(x, usual, surgeTimes, share) {
@@ -179,7 +182,7 @@ func (w *watch) take(minute uint32, x float64, counts, share bool) (alarm bool) 
 		alarm = score >= surgeHigh || w.hits&1 != 0 && w.hits > 1 || beyond(x, usual, surgeAlone, share) && beyond(x, peak, 2, share)
 	}
 	w.usual.Add(x, weight)
-	w.peak = float32(max(x, float64(peak*peakFade)))
+	w.peak = float32(max(seen, float64(peak*peakFade)))
 	if alarm {
 		w.at = minute
 	}
