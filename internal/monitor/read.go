@@ -49,6 +49,12 @@ func (m *Monitor) Conduct(id authz.AgentID, class string, at time.Time) (authz.T
 	return t, c
 }
 
+// Quarantined reports whether conduct has taken everything from an agent, as Conduct says it.
+func (m *Monitor) Quarantined(id authz.AgentID) (shut bool) {
+	m.look(id, func(a *agent, r *rules) { shut = !r.conduct.Shadow && a.trust.Quarantined() })
+	return shut
+}
+
 // kindsAt returns of which kinds an agent's findings are that are open at a time after the newest entry,
 // and how grave the gravest is.
 func (c *core) kindsAt(a *agent, at time.Time) (kinds []string, gravest int64) {

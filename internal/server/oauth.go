@@ -42,8 +42,8 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 	}
 	return oauth.New(oauth.Config{
 		Issuer:      s.publicURL(),
-		Agents:      oauthAgents{s.agents},
-		Enrolment:   oauthAgents{s.agents},
+		Agents:      oauthAgents{s.agents, s.monitor},
+		Enrolment:   oauthAgents{s.agents, s.monitor},
 		Keys:        oauthKeys{s.keys},
 		Judge:       oauthJudge{s.pdp, s.library, s.risks, s.monitor},
 		Log:         together{commit},
@@ -146,8 +146,24 @@ func (t together) Commit(ctx context.Context, drafts ...audit.Draft) (int64, err
 	return t.CommitAll(ctx, drafts...)
 }
 
-// oauthAgents shows the registry of agents to the authorization server.
-type oauthAgents struct{ *agent.Registry }
+// oauthAgents shows the registry of agents to the authorization server. There an agent that conduct has taken
+// everything from is as one that a person has quarantined: it does not authenticate, nor register a key that would
+// outlast the quarantine.
+type oauthAgents struct {
+	*agent.Registry
+	monitor *monitor.Monitor
+}
+
+// Agent implements oauth.Agents.
+func (a oauthAgents) Agent(id authz.AgentID) (*authz.Agent, error) {
+	who, err := a.Registry.Agent(id)
+	if err != nil || who.State != authz.AgentActive || !a.monitor.Quarantined(id) {
+		return who, err
+	}
+	shut := *who
+	shut.State = authz.AgentQuarantined
+	return &shut, nil
+}
 
 func oauthCredential(c *agent.Credential) *oauth.Credential {
 	return &oauth.Credential{Agent: c.Agent, ID: c.ID, Key: c.Key, CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt, RevokedAt: c.RevokedAt}
