@@ -297,6 +297,7 @@ func anyEvent(t *rapid.T, at time.Time, seq int64) *conduct.Event {
 		Class:  conduct.Class(rapid.IntRange(0, 4).Draw(t, "class")), Hour: at.Hour(), Weekday: int(at.Weekday()),
 		Zones: rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 3).Draw(t, "zones"),
 	}
+	ev.Blamed = ev.Effect == authz.Deny && rapid.Bool().Draw(t, "blamed")
 	if rapid.Bool().Draw(t, "provenance") {
 		ev.Provenance = &authz.Provenance{Prompt: []string{"p"}, Untrusted: []string{"u"}}
 	}
