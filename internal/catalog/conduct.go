@@ -175,7 +175,7 @@ func DefaultConduct() Conduct {
 		Deviation: DeviationRules{Alpha: 0.002, Traces: 10, Drift: 8, Remember: 30 * day},
 		Escalation: EscalationRules{
 			Window: 15 * time.Minute, Refusals: 5, Probes: 4, Protected: []string{"Agent", "Capability", "Policy"},
-			Excused: []string{"trust-reduced", "trust-withdrawn"},
+			Excused: []string{"beyond-present", "essential-only"},
 		},
 		Performance: PerformanceRules{
 			Accuracy: 0.8, Errors: 0.3, Brier: 0.3, Least: 10, Loop: 5, Schema: 3, Drift: 8, HalfLife: 30 * day,

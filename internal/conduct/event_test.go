@@ -127,7 +127,7 @@ func TestEventReader(t *testing.T) {
 		"issuing":                func(rec *pdp.Record) { rec.Request.Action.Name = authz.ActionIssue },
 		"refused for reasons": func(rec *pdp.Record) {
 			rec.Decision.Effect, rec.Decision.Code = authz.Deny, authz.CodeForbidden
-			rec.Decision.Reasons = []authz.Reason{{Code: "trust-reduced", Message: "Not now."}, {Code: "embargo", Message: "Never.", Party: "person"}}
+			rec.Decision.Reasons = []authz.Reason{{Code: "beyond-present", Message: "Not now."}, {Code: "embargo", Message: "Never.", Party: "person"}}
 		},
 		"escapes": func(rec *pdp.Record) { rec.Request.Resource.ID = "a\"b\\c\n\u2028ü\U0001f600" },
 	} {

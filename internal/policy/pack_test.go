@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +177,33 @@ func TestTrustPackTable(t *testing.T) {
 		if !strings.Contains(string(page), table) {
 			t.Errorf("docs/policies.md does not have the table\n%s", table)
 		}
+	}
+}
+
+// Reasons are told to agents, their codes as well as their messages: none says that it is about trust.
+func TestTrustPackTellsNothingOfTrust(t *testing.T) {
+	pack, err := policy.PackNamed("trust")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons, err := catalog.Parse("trust.catalog.yaml", []byte(pack.Catalog))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, name := range regexp.MustCompile(`@reason\("([^"]*)"\)`).FindAllStringSubmatch(pack.Policies, -1) {
+		r, ok := reasons.Reason(name[1])
+		if told++; !ok {
+			t.Errorf("reason %q is not declared", name[1])
+		}
+		for _, word := range []string{"trust", "level", "conduct", "monitor", "finding", "score"} {
+			if strings.Contains(strings.ToLower(name[1]+" "+r.Message), word) {
+				t.Errorf("the refused are told of %s: %s, %q", word, name[1], r.Message)
+			}
+		}
+	}
+	if told == 0 {
+		t.Error("the pack has no reasons")
 	}
 }
 

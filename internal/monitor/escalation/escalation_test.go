@@ -217,13 +217,13 @@ func TestRefusalsAboutUs(t *testing.T) {
 	}
 	s.lowered = false
 	for i := range 20 {
-		s.refuse("change", fmt.Sprintf("order:%d", i), covered, reasons("trust-reduced", "trust-withdrawn")) // nor before, where it is kept low
+		s.refuse("change", fmt.Sprintf("order:%d", i), covered, reasons("beyond-present", "essential-only")) // nor before, where it is kept low
 		s.finds()
 	}
-	s.refuse("pay", "account:1", class(conduct.Money), reasons("trust-reduced"))
+	s.refuse("pay", "account:1", class(conduct.Money), reasons("beyond-present"))
 	s.finds("over_reach low money") // but this is no work of its
 	for i := range 6 {
-		s.refuse("change", fmt.Sprintf("order:%d", i), covered, reasons("trust-reduced", "embargo"))
+		s.refuse("change", fmt.Sprintf("order:%d", i), covered, reasons("beyond-present", "embargo"))
 	}
 	s.finds("scope_creep medium write") // and this has another reason, too
 	s.rules.Off = true
