@@ -140,6 +140,7 @@ func (a *act) request(t *Trace, m *Memory) (authz.Request, error) {
 		Observed: authz.Observed{
 			Address:     address,
 			Session:     t.ID,
+			Task:        t.Task,
 			Provenance:  m.Provenance(a.args),
 			Obligations: obligations,
 		},
