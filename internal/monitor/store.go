@@ -31,7 +31,8 @@ type Store interface {
 	// PutFindings keeps findings, unless newer versions (by format, and then by AsOf) are kept already.
 	PutFindings(ctx context.Context, format int64, fs []conduct.Finding) error
 
-	// Findings returns up to limit findings that a query selects, newest first.
+	// Findings returns up to limit findings that a query selects, newest first, without those of formats older
+	// than the head's.
 	Findings(ctx context.Context, q Query, limit int) ([]conduct.Finding, error)
 }
 

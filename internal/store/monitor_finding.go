@@ -48,7 +48,8 @@ func (db *DB) PutFindings(ctx context.Context, format int64, fs []conduct.Findin
 	return nil
 }
 
-// Findings returns up to limit findings that a query selects, newest first.
+// Findings returns up to limit findings that a query selects, newest first. Once a newer program has worked out
+// everything anew, what an older one had found and it does not is not among them.
 func (db *DB) Findings(ctx context.Context, q monitor.Query, limit int) ([]conduct.Finding, error) {
 	const (
 		head = `
@@ -58,6 +59,7 @@ func (db *DB) Findings(ctx context.Context, q monitor.Query, limit int) ([]condu
 		and severity >= $3
 		and ($4 = '' or state = $4)
 		and ($5 = '' or kind = $5 or substr(kind, 1, cast($6 as integer)) = $7)
+		and format >= coalesce((select format from monitor_head where id = 1), 0)
 		`
 		tail = `
 		order by seq desc, nth desc

@@ -164,6 +164,9 @@ func TestMonitorFindings(t *testing.T) {
 		if _, n, err := db.MonitorHead(ctx); err != nil || n != 1 {
 			t.Errorf("up to entry 5 there are %d findings of format 1, %v, want 1", n, err)
 		}
+		wantKind(t, "PutMonitorHead", db.PutMonitorHead(ctx, monitor.Head{Seq: 5}, monitor.Head{Epoch: 1, Seq: 10, Format: 2}), nil)
+		is("after an upgrade only what the newer program found", monitor.Query{}, 10, "f3.0 2")
+		wantKind(t, "PutMonitorHead", db.PutMonitorHead(ctx, monitor.Head{Epoch: 1, Seq: 10}, monitor.Head{Epoch: 2, Seq: 5, Format: 1}), nil)
 		var many []conduct.Finding
 		for i := range 100 {
 			many = append(many, finding(conduct.ID(100, i), "m", "k", conduct.Low, conduct.Open, 100))
