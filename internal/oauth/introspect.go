@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // introspect answers what is true of a token now (RFC 7662). Those who may ask are the holders of API
@@ -116,10 +118,10 @@ func (s *Server) asker(r *http.Request, form url.Values) (asker, error) {
 }
 
 // introspected returns the answer for a token that counts (RFC 7662, section 2.2): its claims, but for
-// what is reduced now, and the epoch of its agents: the number of the newest log entry that changed one
+// what is reduced now and what is said of trust and conduct, and the epoch of its agents: the number of the newest log entry that changed one
 // of them or one of their credentials. Of two answers with the same epoch the later one can differ only
 // by what time, policies, risk and revocations have done.
-func (s *Server) introspected(p *passport, v *view) []byte {
+func (s *Server) introspected(p *passport, v *view, conduct *token.Conduct) []byte {
 	c := *p.claims
 	c.Scope, c.Details = make([]string, len(v.details)), nil
 	for i := range v.details {
@@ -128,7 +130,7 @@ func (s *Server) introspected(p *passport, v *view) []byte {
 			c.Details = append(c.Details, v.details[i])
 		}
 	}
-	c.ACR, c.Status = acr(v.trust), nil
+	c.ACR, c.Conduct, c.Status = acr(v.trust), conduct, nil
 	b := make([]byte, 0, 1024)
 	b = append(b, `{"active":true,"token_type":"`...)
 	b = append(b, tokenType(c.Confirmation)...)

@@ -85,6 +85,9 @@ func TestIntrospectionIsLive(t *testing.T) {
 	if got := r.introspect(text).Members["acr"]; got != "urn:safeconduct:trust:low" {
 		t.Errorf("acr = %v after trust fell", got)
 	}
+	if got, ok := r.introspect(text).Members[token.ConductClaim].(map[string]any); !ok || got["level"] != "low" {
+		t.Errorf("conduct = %v after trust fell, want that of the moment", got)
+	}
 
 	h.set(func() {
 		a := *h.agents["alice"]

@@ -64,8 +64,9 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 		v.active, v.details = len(verdict.granted) > 0, verdict.granted
 	}
 	if v.active {
-		v.trust, _ = s.trust(p.chain, trustOf(p.claims.ACR))
-		v.answer = s.introspected(p, v)
+		trust, conduct := s.trust(p.chain, trustOf(p.claims.ACR))
+		v.trust = trust
+		v.answer = s.introspected(p, v, conduct)
 	}
 	// A process that has not read of the token yet says what it can, and looks again at the next call.
 	if from.grant != "" {

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/server"
 	"github.com/safeconduct/safeconduct/internal/store"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // trusting is the organisation of testdata/passports, in which who is little trusted neither pays nor
@@ -131,6 +133,10 @@ func TestTrustDecides(t *testing.T) {
 	}
 	if acr, _ := p.introspect(access)["acr"].(string); strings.HasSuffix(acr, ":medium") || strings.HasSuffix(acr, ":high") {
 		t.Errorf("introspection says %q of an agent that was lowered", acr)
+	}
+	claim, _ := p.introspect(access)[token.ConductClaim].(map[string]any)
+	if score, _ := claim["score"].(float64); claim["level"] != "low" || score != math.Round(score*10)/10 {
+		t.Errorf("introspection says of conduct %v, want low, and no more than the tenth of the score", claim)
 	}
 	if s := r.standing("clerk"); s.level("money") == "medium" || s.level("money") == "high" || s.level("read") != "medium" {
 		t.Errorf("the agent's standing is %+v, want money lowered and read not", s)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"path/filepath"
 
@@ -118,11 +119,12 @@ func (s *Server) catalog() *catalog.Catalog {
 	return nil
 }
 
-// conduct returns how far an agent is trusted, and what a passport says of its conduct.
+// conduct returns how far an agent is trusted, and what a passport says of its conduct. The agent reads its
+// passports: of the score it learns the tenth, too little to see what one act has cost it.
 func (s *Server) conduct(id authz.AgentID) (authz.Trust, *token.Conduct) {
 	trust, _ := s.monitor.Conduct(id, "", s.cfg.now())
 	made, refused := s.tally.Of(id, s.cfg.now())
-	return trust, &token.Conduct{Level: trust.Level, Score: trust.Score, Window: conductWindow, Decisions: made, Denied: refused,
+	return trust, &token.Conduct{Level: trust.Level, Score: math.Floor(trust.Score*10+1e-9) / 10, Window: conductWindow, Decisions: made, Denied: refused,
 		AsOf: s.follow.Seq(), History: s.history()}
 }
 
