@@ -106,3 +106,21 @@ func TestComplianceOffForgetsReceipts(t *testing.T) {
 		t.Errorf("a receipt that was not asked for when it came due is found missing: %+v", got)
 	}
 }
+
+// What an administrator tries out, the agent has not done: it speaks neither against it nor for it.
+func TestQuestionsOfAdministratorsAreNoActs(t *testing.T) {
+	w := newWorld(t)
+	w.publish(abroad)
+	g := bot("a", "team")
+	w.put(g)
+	rec := decision(w.now, g, work)
+	rec.Request.Observed.PEP = "admin:anna"
+	w.must(audit.DecisionMade, "admin:anna", rec)
+	if rep, err := w.m.Report("a", w.now); err != nil || rep.Decisions != 0 || len(rep.Findings) != 0 {
+		t.Errorf("after a question of an administrator: %+v, %v, want nothing of it", rep, err)
+	}
+	w.does(g, work)
+	if rep, err := w.m.Report("a", w.now); err != nil || rep.Decisions != 1 || len(rep.Findings) != 1 {
+		t.Errorf("after an act: %+v, %v, want one finding", rep, err)
+	}
+}
