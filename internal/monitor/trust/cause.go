@@ -38,14 +38,15 @@ func (q *cause) now(r *catalog.TrustRules, m uint32) float64 {
 	return float64(float64(float64(q.weight)*grain) * fade(q.minute, m, r.BadHalfLife))
 }
 
-// keyOf returns the key of a finding: its ID is f and the number of the entry, and how many that entry had before.
+// keyOf returns the key of a finding: its ID is f and the number of the entry, and how many that entry had before, of
+// all agents. Those of one agent come one after the other, fewer than notFinding, so that what is left tells them apart.
 func keyOf(f *conduct.Finding, seq int64) uint64 {
 	if id, ok := strings.CutPrefix(f.ID, "f"); ok {
 		if entry, n, ok := strings.Cut(id, "."); ok {
 			a, err := strconv.ParseUint(entry, 10, 55)
-			b, err2 := strconv.ParseUint(n, 10, 8)
-			if err == nil && err2 == nil && b != notFinding {
-				return a<<8 | b
+			b, err2 := strconv.ParseUint(n, 10, 32)
+			if err == nil && err2 == nil {
+				return a<<8 | b%notFinding
 			}
 		}
 	}

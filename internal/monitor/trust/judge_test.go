@@ -90,3 +90,24 @@ func TestVerdictsAreExactInAnyOrder(t *testing.T) {
 		}
 	})
 }
+
+// An entry can complete hundreds of findings, of many agents. Those of one agent are told apart all the same.
+func TestFindingsOfABusyEntry(t *testing.T) {
+	l := begin(defaults())
+	find := func(id string, c conduct.Class) *conduct.Finding {
+		f := &conduct.Finding{ID: id, Kind: "test", Severity: conduct.Medium, Class: c.String(), Session: id, At: l.now, LastAt: l.now, State: conduct.Open}
+		l.s.Finding(l.r, l.p, f, c, nil, 7, l.now)
+		return f
+	}
+	find("f7.299", conduct.Read)
+	write := find("f7.300", conduct.Write)
+	for _, c := range []conduct.Class{conduct.Read, conduct.Write} {
+		if got := l.standing(c).Beta; got != 2 {
+			t.Errorf("beta in %v is %v after one medium finding, want 2", c, got)
+		}
+	}
+	l.judge(write, conduct.Dismissed)
+	if read, write := l.standing(conduct.Read).Beta, l.standing(conduct.Write).Beta; read != 2 || write != 1 {
+		t.Errorf("after one of two was dismissed beta is %v and %v, want 2 and 1", read, write)
+	}
+}
