@@ -13,7 +13,7 @@ const (
 	keepEntries = 200_000         // between snapshots at most
 	keepEvery   = 5 * time.Minute // likewise, if anything changed
 	keepAtEnd   = 30 * time.Second
-	flushRest   = 200 * time.Millisecond // findings are written together that come within it
+	flushRest   = time.Second // findings are written together that come within it
 	flushRetry  = time.Second
 	chunk       = 128 // agents that are written together
 )
