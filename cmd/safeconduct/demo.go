@@ -119,7 +119,8 @@ func (d *demonstration) run(ctx context.Context, dir, listen string) error {
 The service is still there, at %s. Try, in another terminal:
   export SAFECONDUCT_URL=%[1]s SAFECONDUCT_ADMIN_TOKEN=%s SAFECONDUCT_PEP_TOKEN=%s
   safeconduct agent list --purpose travel-booking
-  safeconduct audit find --kind policy.publish
+  safeconduct finding list
+  safeconduct agent trust banking.gpt-4o-2024-05-13
 Ctrl-C ends it.
 `, s.URL(), t.Admin, t.PEP)
 	return <-done
