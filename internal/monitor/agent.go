@@ -23,6 +23,7 @@ type agent struct {
 	hash      uint64 // of the id
 	seq       int64  // number of the entry that changed it last
 	revision  int64  // of its registration
+	begun     int64  // number of the entry by which the present version or purpose is known
 	decisions int64
 	due       int64 // microseconds since 1970 when it must be looked at; 0 for never
 	next      int64 // likewise, because of its trust
@@ -138,6 +139,10 @@ func (c *core) identify(a *agent, who identity) bool {
 	k := &c.rules.Load().conduct.Trust
 	a.trust.Renew(k, c.purpose(a.purpose).pool.Prior(k, c.at), c.at)
 	a.deviation = deviation.State{}
+	// What the old one's confidence was worth says nothing of the new one's.
+	a.performance = performance.State{}
+	a.begun = c.seq
+	a.perform()
 	c.review(a)
 	return true
 }

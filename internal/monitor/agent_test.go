@@ -92,6 +92,44 @@ func TestNoFreshStart(t *testing.T) {
 	}
 }
 
+// What an agent's work and its confidence were worth is the version's own.
+func TestNewVersionIsMeasuredAnew(t *testing.T) {
+	w := newWorld(t)
+	w.publish("\nconduct: {deviation: off, escalation: off, compliance: off}\n")
+	g := bot("a", "team")
+	w.put(g)
+	told := func(n int, r conduct.Result) (last int64) {
+		for range n {
+			last = w.does(g, work)
+			w.must(audit.OutcomeReported, "admin:anna", outcome(g, last, w.now, r))
+		}
+		return last
+	}
+	judged := func() int64 {
+		_, c := w.m.Conduct("a", "write", w.now)
+		return c.Judged
+	}
+	told(12, conduct.ResultRight)
+	late := w.does(g, work)
+	if got := judged(); got == 0 {
+		t.Fatal("after twelve outcomes nothing is known of the agent's work")
+	}
+	g.version = "2"
+	w.put(g)
+	if got := judged(); got != 0 {
+		t.Errorf("of a new version %d outcomes are known, want none", got)
+	}
+	before, _ := w.m.Conduct("a", "write", w.now)
+	w.must(audit.OutcomeReported, "admin:anna", outcome(g, late, w.now, conduct.ResultRight))
+	if after, _ := w.m.Conduct("a", "write", w.now); judged() != 0 || after != before {
+		t.Errorf("praise of what the old version did moves the new one: %d known, trust %+v, was %+v", judged(), after, before)
+	}
+	told(12, conduct.ResultRight)
+	if got := judged(); got == 0 {
+		t.Error("of a new version's outcomes nothing is known")
+	}
+}
+
 // A decision that an older revision made does not bring the older version back.
 func TestRevisions(t *testing.T) {
 	w := newWorld(t)

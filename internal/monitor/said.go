@@ -32,14 +32,19 @@ func (c *core) outcome(e *audit.Entry) error {
 		k := &c.rules.Load().conduct
 		learn := !a.trust.Lowered(&k.Trust, e.At)
 		a.remember(reportHash(o.Decision, o.By))
-		if !k.Performance.Off {
+		// What an earlier version did measures not the present one. It speaks against it, as all that it left
+		// behind does, and not for it.
+		past := o.Decision < a.begun
+		if !k.Performance.Off && !past {
 			a.performance.Outcome(&c.performance, &k.Performance, &o, learn, c.emit)
 			a.perform()
 		}
 		if !k.Compliance.Off {
 			a.compliance.Outcome(&c.compliance, &k.Compliance, &o, c.emit)
 		}
-		a.trust.Outcome(&k.Trust, a.pool(c), &o, class)
+		if !past || o.Result != conduct.ResultRight {
+			a.trust.Outcome(&k.Trust, a.pool(c), &o, class)
+		}
 		c.told = &o
 		c.conclude(a, o.Session)
 		c.told = nil

@@ -15,7 +15,7 @@ import (
 
 // Format is the version of what is kept. It must grow with any change of the form, and of what is
 // concluded from the same entries: then what is kept is worked out anew.
-const Format = 2
+const Format = 3
 
 // Bounds of lists that are read.
 const (
@@ -30,6 +30,7 @@ func appendAgent(b []byte, a *agent) []byte {
 	b = conduct.AppendText(b, a.purpose)
 	b = conduct.AppendText(b, a.version)
 	b = binary.AppendVarint(b, a.revision)
+	b = binary.AppendVarint(b, a.begun)
 	b = binary.AppendVarint(b, a.decisions)
 	b = binary.AppendVarint(b, a.next)
 	for _, l := range a.levels {
@@ -67,7 +68,7 @@ func (c *core) readAgent(id authz.AgentID, b []byte) error {
 		return damaged(id)
 	}
 	a := c.join(id, who)
-	a.seq, a.revision, a.decisions, a.next = seq, who.revision, r.Varint(), r.Varint()
+	a.seq, a.revision, a.begun, a.decisions, a.next = seq, who.revision, r.Varint(), r.Varint(), r.Varint()
 	for i := range a.levels {
 		a.levels[i] = trust.Level(r.Byte())
 	}
