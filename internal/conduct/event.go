@@ -34,28 +34,20 @@ func (r *EventReader) Read(body []byte, ev *Event) (bool, error) {
 	s := &r.scan
 	*s = scan{text: body, room: s.room}
 	var state string
-	var seen uint32
-	if s.open('{') {
-		for first := true; ; {
-			name, ok := s.member(&first)
-			if !ok {
-				break
-			}
-			switch string(name) {
-			case "request":
-				s.once(&seen, 0)
-				r.request(ev)
-			case "facts":
-				s.once(&seen, 1)
-				state = r.facts(ev)
-			case "decision":
-				s.once(&seen, 2)
-				r.decision(ev)
-			default:
-				s.skip(0)
-			}
+	s.members(func(name []byte) int {
+		switch string(name) {
+		case "request":
+			r.request(ev)
+			return 0
+		case "facts":
+			state = r.facts(ev)
+			return 1
+		case "decision":
+			r.decision(ev)
+			return 2
 		}
-	}
+		return other
+	})
 	if !s.done() {
 		return false, errDamaged
 	}
@@ -74,117 +66,79 @@ func (r *EventReader) text() string {
 // texts reads a list of strings, or null.
 func (r *EventReader) texts(list []string) []string {
 	list = list[:0]
-	if r.scan.open('[') {
-		for first := true; r.scan.more(&first, ']'); {
-			list = append(list, r.text())
-		}
-	}
+	r.scan.elements(func() { list = append(list, r.text()) })
 	return list
 }
 
 func (r *EventReader) request(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "action":
-			s.once(&seen, 0)
 			r.action(ev)
+			return 0
 		case "resource":
-			s.once(&seen, 1)
 			ev.Resource, ev.Says = r.entity()
+			return 1
 		case "context":
-			s.once(&seen, 2)
 			r.context(ev)
+			return 2
 		case "observed":
-			s.once(&seen, 3)
 			r.observed(ev)
+			return 3
 		case "on_behalf":
-			s.once(&seen, 4)
-			if s.open('[') {
-				for first := true; s.more(&first, ']'); {
-					ref, _ := r.entity()
-					ev.OnBehalf = append(ev.OnBehalf, ref)
-				}
-			}
-		default: // the subject: who it is, the facts say
-			s.skip(0)
+			s.elements(func() {
+				ref, _ := r.entity()
+				ev.OnBehalf = append(ev.OnBehalf, ref)
+			})
+			return 4
 		}
-	}
+		return other
+	})
 }
 
 func (r *EventReader) action(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "name":
-			s.once(&seen, 0)
 			ev.Action = r.text()
+			return 0
 		case "properties":
-			s.once(&seen, 1)
 			ev.Args = s.object()
-		default:
-			s.skip(0)
+			return 1
 		}
-	}
+		return other
+	})
 }
 
 func (r *EventReader) entity() (ref authz.Ref, properties []byte) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return ref, nil
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return ref, properties
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "type":
-			s.once(&seen, 0)
 			ref.Type = r.text()
+			return 0
 		case "id":
-			s.once(&seen, 1)
 			ref.ID = r.text()
+			return 1
 		case "properties":
-			s.once(&seen, 2)
 			properties = s.object()
-		default:
-			s.skip(0)
+			return 2
 		}
-	}
+		return other
+	})
+	return ref, properties
 }
 
 // context reads what the caller says of the moment: of it, the agent's confidence in its act. It is
 // claimed: what is no number, written as one or as a string, is none.
 func (r *EventReader) context(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		if string(name) != "confidence" {
-			s.skip(0)
-			continue
+			return other
 		}
-		s.once(&seen, 0)
 		switch c := s.space(); {
 		case c == '"':
 			ev.Confidence = confidence(s.string())
@@ -193,7 +147,8 @@ func (r *EventReader) context(ev *Event) {
 		default:
 			s.skip(0)
 		}
-	}
+		return 0
+	})
 }
 
 // confidence returns the number that text is, as the decision point reads it: without an exponent, and no less
@@ -211,112 +166,92 @@ func confidence(text []byte) float64 {
 }
 
 func (r *EventReader) observed(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "session":
-			s.once(&seen, 0)
 			ev.Session = r.text()
+			return 0
 		case "task":
-			s.once(&seen, 1)
 			ev.Task = r.text()
+			return 1
 		case "pep":
-			s.once(&seen, 2)
 			ev.PEP = r.text()
+			return 2
 		case "provenance":
-			s.once(&seen, 3)
 			r.readProvenance(ev)
-		default:
-			s.skip(0)
+			return 3
 		}
-	}
+		return other
+	})
 }
 
 func (r *EventReader) readProvenance(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
+	if r.scan.space() != '{' {
+		r.scan.open('{') // null, or a fault
 		return
 	}
 	p := &r.provenance
 	*p = authz.Provenance{Prompt: p.Prompt[:0], Operator: p.Operator[:0], Untrusted: p.Untrusted[:0], Unknown: p.Unknown[:0]}
 	ev.Provenance = p
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	r.scan.members(func(name []byte) int {
 		switch string(name) {
 		case "prompt":
-			s.once(&seen, 0)
 			p.Prompt = r.texts(p.Prompt)
+			return 0
 		case "operator":
-			s.once(&seen, 1)
 			p.Operator = r.texts(p.Operator)
+			return 1
 		case "untrusted":
-			s.once(&seen, 2)
 			p.Untrusted = r.texts(p.Untrusted)
+			return 2
 		case "unknown":
-			s.once(&seen, 3)
 			p.Unknown = r.texts(p.Unknown)
-		default:
-			s.skip(0)
+			return 3
 		}
-	}
+		return other
+	})
 }
 
 func (r *EventReader) facts(ev *Event) (state string) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return ""
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return state
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "zones":
-			s.once(&seen, 0)
 			ev.Zones = r.texts(ev.Zones)
+			return 0
 		case "country":
-			s.once(&seen, 1)
 			ev.Country = r.text()
+			return 1
 		case "class":
-			s.once(&seen, 2)
 			ev.Data = r.dataClass()
+			return 2
 		case "labels":
-			s.once(&seen, 3)
 			ev.Labels = r.texts(ev.Labels)
+			return 3
 		case "region":
-			s.once(&seen, 4)
 			ev.Region = r.text()
+			return 4
 		case "agent":
-			s.once(&seen, 5)
 			state = r.agent(ev)
+			return 5
 		case "grant":
-			s.once(&seen, 6)
 			var class string
 			class, ev.Within, ev.Exceeded = r.grant(ev.Within, ev.Exceeded)
 			if c, ok := ParseClass(class); ok {
 				ev.Class, ev.Classed = c, true
 			}
+			return 6
 		case "risk":
-			s.once(&seen, 7)
 			r.risk(ev)
+			return 7
 		case "behalf":
-			s.once(&seen, 8)
 			r.behalf(ev)
-		default:
-			s.skip(0)
+			return 8
 		}
-	}
+		return other
+	})
+	return state
 }
 
 func (r *EventReader) dataClass() (c authz.DataClass) {
@@ -338,41 +273,34 @@ func (r *EventReader) dataClass() (c authz.DataClass) {
 }
 
 func (r *EventReader) agent(ev *Event) (state string) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return ""
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return state
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "id":
-			s.once(&seen, 0)
 			ev.Agent = authz.AgentID(r.text())
+			return 0
 		case "owner":
-			s.once(&seen, 1)
 			ev.Owner = r.text()
+			return 1
 		case "purpose":
-			s.once(&seen, 2)
 			ev.Purpose = r.text()
+			return 2
 		case "version":
-			s.once(&seen, 3)
 			ev.Version = r.text()
+			return 3
 		case "creator":
-			s.once(&seen, 4)
 			ev.Creator = r.text()
+			return 4
 		case "state":
-			s.once(&seen, 5)
 			state = r.text()
+			return 5
 		case "revision":
-			s.once(&seen, 6)
 			ev.Revision = r.integer()
-		default:
-			s.skip(0)
+			return 6
 		}
-	}
+		return other
+	})
+	return state
 }
 
 // integer reads a whole number of 64 bits, or null.
@@ -390,57 +318,38 @@ func (r *EventReader) integer() int64 {
 }
 
 func (r *EventReader) grant(within, exceeded []string) (class string, _, _ []string) {
-	s, seen := &r.scan, uint32(0)
+	s := &r.scan
 	within, exceeded = within[:0], exceeded[:0]
-	if !s.open('{') {
-		return "", within, exceeded
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return class, within, exceeded
-		}
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "within":
-			s.once(&seen, 0)
 			within = r.texts(within)
+			return 0
 		case "exceeded":
-			s.once(&seen, 1)
 			exceeded = r.texts(exceeded)
+			return 1
 		case "class":
-			s.once(&seen, 2)
 			class = r.text()
-		default:
-			s.skip(0)
+			return 2
 		}
-	}
+		return other
+	})
+	return class, within, exceeded
 }
 
 func (r *EventReader) risk(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	r.scan.members(func(name []byte) int {
 		if string(name) != "level" {
-			s.skip(0)
-			continue
+			return other
 		}
-		s.once(&seen, 0)
 		ev.Risk = (authz.Risk{Level: r.text()}).Rank()
-	}
+		return 0
+	})
 }
 
 func (r *EventReader) behalf(ev *Event) {
 	s := &r.scan
-	if !s.open('[') {
-		return
-	}
-	for first := true; s.more(&first, ']'); {
+	s.elements(func() {
 		n := len(ev.Behalf)
 		if n < cap(ev.Behalf) {
 			ev.Behalf = ev.Behalf[:n+1]
@@ -449,28 +358,18 @@ func (r *EventReader) behalf(ev *Event) {
 		}
 		b := &ev.Behalf[n]
 		b.Agent, b.Within = "", b.Within[:0]
-		if !s.open('{') {
-			continue
-		}
-		seen := uint32(0)
-		for first := true; ; {
-			name, ok := s.member(&first)
-			if !ok {
-				break
-			}
+		s.members(func(name []byte) int {
 			switch string(name) {
 			case "agent":
-				s.once(&seen, 0)
-				ref := r.identity()
-				b.Agent = authz.AgentID(ref)
+				b.Agent = authz.AgentID(r.identity())
+				return 0
 			case "grant":
-				s.once(&seen, 1)
 				_, b.Within, _ = r.grant(b.Within, nil)
-			default:
-				s.skip(0)
+				return 1
 			}
-		}
-	}
+			return other
+		})
+	})
 }
 
 // identity reads an agent of whom only the id matters.
@@ -481,62 +380,38 @@ func (r *EventReader) identity() string {
 
 // reason reads a reason of which only the code matters.
 func (r *EventReader) reason() (code string) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return ""
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return code
-		}
+	r.scan.members(func(name []byte) int {
 		if string(name) != "code" {
-			s.skip(0)
-			continue
+			return other
 		}
-		s.once(&seen, 0)
 		code = r.text()
-	}
+		return 0
+	})
+	return code
 }
 
 func (r *EventReader) decision(ev *Event) {
-	s, seen := &r.scan, uint32(0)
-	if !s.open('{') {
-		return
-	}
-	for first := true; ; {
-		name, ok := s.member(&first)
-		if !ok {
-			return
-		}
+	s := &r.scan
+	s.members(func(name []byte) int {
 		switch string(name) {
 		case "effect":
-			s.once(&seen, 0)
 			if s.null() {
-				continue
+				return 0
 			}
 			if err := ev.Effect.UnmarshalText(s.string()); err != nil {
 				s.fail()
 			}
+			return 0
 		case "code":
-			s.once(&seen, 1)
 			ev.Code = r.text()
+			return 1
 		case "reasons":
-			s.once(&seen, 3)
-			if s.open('[') {
-				for first := true; s.more(&first, ']'); {
-					ev.Reasons = append(ev.Reasons, r.reason())
-				}
-			}
+			s.elements(func() { ev.Reasons = append(ev.Reasons, r.reason()) })
+			return 3
 		case "obligations":
-			s.once(&seen, 2)
-			if s.open('[') {
-				for first := true; s.more(&first, ']'); {
-					ev.Obligations = append(ev.Obligations, r.identity())
-				}
-			}
-		default:
-			s.skip(0)
+			s.elements(func() { ev.Obligations = append(ev.Obligations, r.identity()) })
+			return 2
 		}
-	}
+		return other
+	})
 }

@@ -85,6 +85,42 @@ func (s *scan) member(first *bool) (name []byte, ok bool) {
 	return name, !s.bad
 }
 
+// other is what the reader of a member says of a name that it does not know.
+const other = -1
+
+// members reads an object, or null, whose members read reads: it returns a number for each name that it
+// knows, which may come once, or other, and the value is passed over.
+func (s *scan) members(read func(name []byte) int) {
+	if !s.open('{') {
+		return
+	}
+	var seen uint32
+	for first := true; ; {
+		name, ok := s.member(&first)
+		if !ok {
+			return
+		}
+		n := read(name)
+		if n == other {
+			s.skip(0)
+			continue
+		}
+		if seen&(1<<n) != 0 {
+			s.fail()
+		}
+		seen |= 1 << n
+	}
+}
+
+// elements reads an array, or null, whose elements read reads.
+func (s *scan) elements(read func()) {
+	if s.open('[') {
+		for first := true; s.more(&first, ']'); {
+			read()
+		}
+	}
+}
+
 // plain are the bytes that stand for themselves in a string.
 var plain = func() (t [256]bool) {
 	for c := range t {
@@ -298,14 +334,6 @@ func (s *scan) object() []byte {
 
 // done reports whether the text was read to its end without fault.
 func (s *scan) done() bool { return s.space() == 0 && s.at == len(s.text) && !s.bad }
-
-// once fails if a member that must be unique comes a second time.
-func (s *scan) once(seen *uint32, bit uint) {
-	if *seen&(1<<bit) != 0 {
-		s.fail()
-	}
-	*seen |= 1 << bit
-}
 
 // A pool keeps the strings that were seen lately, so that those which come again are made once. One
 // that takes the place of another costs an allocation and nothing else. Every string is a copy.
