@@ -15,7 +15,7 @@ import (
 
 // Format is the version of what is kept. It must grow with any change of the form, and of what is
 // concluded from the same entries: then what is kept is worked out anew.
-const Format = 3
+const Format = 4
 
 // Bounds of lists that are read.
 const (

@@ -105,7 +105,7 @@ func (n *session) append(b []byte) []byte {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(n.used[i])), uint64(n.learned[i]))
 	}
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(n.n)), uint64(n.day))
-	return append(b, byte(n.flags))
+	return append(b, byte(n.flags), n.trail)
 }
 
 func (n *session) read(r *conduct.Reader) error {
@@ -118,8 +118,8 @@ func (n *session) read(r *conduct.Reader) error {
 	for i := range n.used {
 		n.used[i], n.learned[i] = uint32(r.Count(math.MaxUint32)), uint32(r.Count(math.MaxUint32))
 	}
-	n.n, n.day, n.flags = short(r), short(r), flags(r.Byte())
-	if !(n.drift >= 0 && n.drift <= driftSession) || n.flags > allFlags {
+	n.n, n.day, n.flags, n.trail = short(r), short(r), flags(r.Byte()), r.Byte()
+	if !(n.drift >= 0 && n.drift <= driftSession) || n.flags > allFlags || n.trail > trailUnit*trailMost {
 		return errDamaged()
 	}
 	return r.Err()

@@ -131,6 +131,23 @@ func TestStrangeActIsFound(t *testing.T) {
 	}
 }
 
+// What comes after a strange act is looked at more than after an ordinary one, by a bounded amount, and not for longer.
+func TestTrail(t *testing.T) {
+	w := newWorld()
+	w.ordinary(400)
+	w.observe(w.event("strike", "read"), true)
+	before := w.agent.Score(&w.fleet, &w.rules, w.event("strike", "note"))
+	w.observe(w.event("strike", "pay"), true)
+	after := w.agent.Score(&w.fleet, &w.rules, w.event("strike", "note"))
+	if before.Trail > 1 || after.Trail != 15 || after.Sequence-(after.Surprise+after.Absence)/2 > 3.001 {
+		t.Errorf("Trail = %v after an ordinary act and %v after a strange one, want at most 1 and 15", before.Trail, after.Trail)
+	}
+	w.observe(w.event("strike", "note"), true)
+	if x := w.agent.Score(&w.fleet, &w.rules, w.event("strike", "mail")); x.Trail > 2 {
+		t.Errorf("an act later, Trail = %v, want at most 2", x.Trail)
+	}
+}
+
 func TestSentenceOfSequence(t *testing.T) {
 	w := newWorld()
 	w.ordinary(400)

@@ -12,7 +12,8 @@ import (
 type Features struct {
 	Surprise  float64 // bits: how improbable it is after the act before
 	Absence   float64 // bits: how rare it is in a session of this kind at all
-	Sequence  float64 // the mean of both: what the sequence of acts says alone
+	Trail     float64 // bits: the mean of both of the act before, up to trailMost
+	Sequence  float64 // the mean of both, and a part of Trail: what the sequence of acts says alone
 	Evidence  float64 // 0.25..1: how far the sequence is to be believed, by how many sessions of the task are known
 	Pattern   float64 // bits: how improbable it is that arguments of such an act come from there; 0 if nobody says
 	Untrusted float64 // 0..1: share of arguments that stem from untrusted sources; 0 if nobody says
@@ -36,7 +37,9 @@ var effects = [conduct.Classes]float64{conduct.Read: 0, conduct.Write: 6, conduc
 const (
 	untrusted = 8.0 // if all arguments are
 	novelty   = 0.5
-	oddBits   = 4.0 // from this surprise on, what follows is also compared with what came before it
+	trail     = 0.2  // of the act before: strange acts come in runs
+	trailMost = 15.0 // of it
+	oddBits   = 4.0  // from this surprise on, what follows is also compared with what came before it
 )
 
 // Levels of contexts in which origins of arguments are counted. See sequence.ContextOf.
@@ -46,6 +49,9 @@ const (
 	levelOriginAction             // by action, of a purpose
 	levelOriginTask               // by task and action
 )
+
+// mean is what the act says without the one before.
+func (x *Features) mean() float64 { return (x.Surprise + x.Absence) / 2 }
 
 func (x *Features) odd() bool { return x.Surprise > oddBits }
 
@@ -78,7 +84,8 @@ func (s *State) score(f *Fleet, p *purpose, r *catalog.DeviationRules, ev *condu
 		task = 0 // nothing is known of it
 	}
 	x.Absence = m.Absence(task, x.symbol)
-	x.Sequence = (x.Surprise + x.Absence) / 2
+	x.Trail = float64(now.trail) / trailUnit
+	x.Sequence = x.mean() + float64(trail*x.Trail)
 	x.Evidence = 0.25 + 0.75*float64(sessions)/float64(sessions+4)
 	x.Effect = effects[min(ev.Class, conduct.Admin)]
 	s.origins(f, p, ev, task, &x)
@@ -135,7 +142,7 @@ func originContexts(ev *conduct.Event, task uint32, x *Features) [4]sequence.Con
 }
 
 // rarity returns how rare a score is: the conformal p-value in the agent's own record. What is beyond the
-// record's 64 scores is as rare as that, times how rarely its purpose's agents come so far if they come as
+// record's 64 scores is as rare as that, times how rarely its purpose's agents come so far, but for slack, if they come as
 // far as the record. While the agent's own record does not speak, its purpose's does.
 func (s *State) rarity(p *purpose, r *catalog.DeviationRules, score float64) float64 {
 	if !s.grown(r) {
@@ -154,7 +161,8 @@ func (s *State) rarity(p *purpose, r *catalog.DeviationRules, score float64) flo
 			high = mid - 1
 		}
 	}
-	return float64(own*float64(1+p.tail.above(binOf(score)))) / float64(1+p.tail.above(low))
+	high = max(low, binOf(score-slack))
+	return float64(own*float64(1+p.tail.above(high))) / float64(1+p.tail.above(low))
 }
 
 // A tail is how the scores of a purpose's agents are spread, the old ones counting less: a histogram in
@@ -168,6 +176,9 @@ const (
 	tailLeast = 256
 	tailFull  = 16384
 )
+
+// slack is by how many bits the same act may get another score because a table halved its counts.
+const slack = 0.125
 
 func binOf(score float64) int           { return int(max(0, min(255, score*4))) }
 func binFloor(bin int) float64          { return float64(bin) / 4 }

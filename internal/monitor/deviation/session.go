@@ -20,7 +20,11 @@ type session struct {
 	n       uint16          // acts that were learned
 	day     uint16          // since 1970; on another one the session counts anew
 	flags   flags
+	trail   uint8 // how strange prev was, in trailUnit parts of a bit
 }
+
+// trailUnit is how many parts of a bit a trail is counted in.
+const trailUnit = 16
 
 // Flags are what has been decided about a session.
 type flags uint8
@@ -91,6 +95,7 @@ func (n *session) advance(ev *conduct.Event, x *Features) {
 		n.alt = x.symbol
 	}
 	n.prev, n.prevSeq = x.symbol, ev.Seq
+	n.trail = uint8(trailUnit * max(0, min(trailMost, x.mean())))
 	bit := uint32(x.symbol) * 0x9e3779b1 >> 25
 	n.used[bit/32] |= 1 << (bit % 32)
 }

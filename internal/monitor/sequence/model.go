@@ -24,8 +24,8 @@ type Model struct {
 }
 
 // P returns the probability that w comes next, interpolated from all agents to those of the purpose, from there to
-// those of the purpose at the task, and to the agent itself at the task. The lowest level is that all symbols that are
-// known are alike, and so is one that nobody knows.
+// those of the purpose at the task, and to the agent itself at the task, of which is known only what came after what. The
+// lowest level is that all symbols that are known are alike, and so is one that nobody knows.
 func (m Model) P(at Place, w Symbol) float64 {
 	any := ContextOf(level, 0)
 	_, known := m.Fleet.Context(any)
@@ -36,12 +36,12 @@ func (m Model) P(at Place, w Symbol) float64 {
 		p = both(m.Purpose, task, at.Prev, w, p)
 	}
 	if m.Own != nil {
-		p = both(m.Own, task, at.Prev, w, p)
+		p = m.Own.PAfter(task, at.Prev, w, p)
 	}
 	return p
 }
 
-func both[S interface{ uint32 | uint64 }](t *Table[S], c Context, prev, w Symbol, p float64) float64 {
+func both(t *Shared, c Context, prev, w Symbol, p float64) float64 {
 	return t.PAfter(c, prev, w, t.P(c, w, p))
 }
 
@@ -49,23 +49,26 @@ func both[S interface{ uint32 | uint64 }](t *Table[S], c Context, prev, w Symbol
 func (m Model) Surprise(at Place, w Symbol) float64 { return Bits(m.P(at, w)) }
 
 // Absence returns how rare sessions are that have w anywhere, in bits: of the task if it is known, or else of the
-// purpose. It does not mind the order of acts. Each level counts for one session of the level above it.
+// purpose. It does not mind the order of acts. A level counts what the one above it says
+// like upper sessions.
 func (m Model) Absence(task uint32, w Symbol) float64 {
 	any, c := ContextOf(level, 0), ContextOf(level, task)
 	_, known := m.Fleet.Context(any)
-	p := share(m.Purpose, any, w, 1/float64(known+1))
+	p := share(m.Purpose.CountSessions(any, w), m.Purpose.Count(any, Start), 1/float64(known+1))
 	if task != 0 {
-		p = share(m.Purpose, c, w, p)
+		p = share(m.Purpose.CountSessions(c, w), m.Purpose.Count(c, Start), p)
 	}
 	if m.Own != nil {
-		p = share(m.Own, c, w, p)
+		p = share(m.Own.Count(c, w), m.Own.Count(c, Start), p)
 	}
 	return Bits(p)
 }
 
-func share[S interface{ uint32 | uint64 }](t *Table[S], c Context, w Symbol, lower float64) float64 {
-	sessions := t.Count(c, Start)
-	return (float64(min(t.Count(c, w), sessions)) + lower) / float64(sessions+1)
+// upper is how many sessions the level above counts for in Absence: few, for a task has its own acts.
+const upper = 0.25
+
+func share(with, sessions int, p float64) float64 {
+	return (float64(min(with, sessions)) + float64(upper*p)) / (float64(sessions) + upper)
 }
 
 // Sessions returns how many sessions of a task the purpose's agents had; of all tasks if task is 0.
@@ -96,13 +99,17 @@ func (m Model) Learn(at Place, w Symbol, l Lesson) (news int) {
 		}
 	}
 	if m.Own != nil {
-		learn(m.Own, task, at.Prev, w, l, OwnMost, true)
+		m.Own.learn(task, at.Prev, w, l)
 	}
 	return news
 }
 
-func learn[S interface{ uint32 | uint64 }](t *Table[S], c Context, prev, w Symbol, l Lesson, most int, grow bool) (news int) {
+// learn counts in tables of many agents.
+func learn(t *Shared, c Context, prev, w Symbol, l Lesson, most int, grow bool) (news int) {
 	if t.Count(c, w) == 0 {
+		news++
+	}
+	if l.First && t.CountSessions(c, w) == 0 {
 		news++
 	}
 	if prev == Start && l.Pair && !l.More {
@@ -112,6 +119,7 @@ func learn[S interface{ uint32 | uint64 }](t *Table[S], c Context, prev, w Symbo
 	}
 	if l.First {
 		t.Add(c, w, most, grow)
+		t.AddSession(c, w, most, grow)
 	}
 	if l.Pair {
 		if t.CountAfter(c, prev, w) == 0 {
@@ -120,4 +128,18 @@ func learn[S interface{ uint32 | uint64 }](t *Table[S], c Context, prev, w Symbo
 		t.AddAfter(c, prev, w, l.More, most, grow)
 	}
 	return news
+}
+
+// learn counts in an agent's own table, which is small: neither how many acts there were at a task, nor in which sessions
+// an act came, for which Count stands in.
+func (t *Table[S]) learn(c Context, prev, w Symbol, l Lesson) {
+	if l.Pair && (prev == Start && !l.More || t.Count(c, prev) == 0) {
+		t.AddAlone(c, prev, OwnMost)
+	}
+	if l.First {
+		t.AddAlone(c, w, OwnMost)
+	}
+	if l.Pair {
+		t.AddAfter(c, prev, w, l.More, OwnMost, true)
+	}
 }

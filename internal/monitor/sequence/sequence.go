@@ -4,7 +4,7 @@
 //
 // It holds, whatever is fed in: the probabilities of all acts that can come next add up to no more than
 // 1, but for acts that share a hash; and no eviction makes an act more probable than it was. A table that is full forgets
-// what followed what, which then looks unusual, but not how often something came, for then what never
+// what followed what and what came at all in a session, which then looks unusual, but not how often something came, for then what never
 // followed it would look less unusual.
 //
 // Names are known by hashes of 19 to 32 bits that have no secret. Whoever can choose names freely can

@@ -119,33 +119,6 @@ func (t *Table[S]) Count(c Context, w Symbol) int { return t.count(t.nodeTag(c, 
 // CountAfter returns how often w was counted after prev.
 func (t *Table[S]) CountAfter(c Context, prev, w Symbol) int { return t.count(t.edgeTag(c, prev, w)) }
 
-// P returns the probability that an act in c is w, given that it is lower if nothing is known of c:
-// (count(w) + types lower) / (n + types). This is the interpolation that Witten and Bell call method C ("The
-// Zero-Frequency Problem", IEEE Transactions on Information Theory 37, 1991).
-func (t *Table[S]) P(c Context, w Symbol, lower float64) float64 {
-	n, kinds := t.Context(c)
-	if n == 0 {
-		return lower
-	}
-	return interpolate(t.Count(c, w), n, kinds, lower)
-}
-
-// PAfter returns, likewise, the probability that w comes after prev. What is missing to 1, over all symbols, is the
-// probability that nothing comes.
-func (t *Table[S]) PAfter(c Context, prev, w Symbol, lower float64) float64 {
-	s := t.find(t.nodeTag(c, prev))
-	if s == nil {
-		return lower
-	}
-	l := t.layout()
-	return interpolate(t.CountAfter(c, prev, w), int(*s&t.mask()), max(1, int(*s>>l.count&(1<<l.follow-1))), lower)
-}
-
-func interpolate(count, n, kinds int, lower float64) float64 {
-	count = min(count, n) // more only if hashes are shared
-	return (float64(count) + float64(float64(kinds)*lower)) / float64(n+kinds)
-}
-
 // Add counts w in c, in a table of at most most slots. Start counts sessions, and is no act. It reports false, and counts nothing,
 // if the table is full of what it must not forget; and also, with grow false, if w is new to it.
 func (t *Table[S]) Add(c Context, w Symbol, most int, grow bool) bool {

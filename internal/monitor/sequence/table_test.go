@@ -40,17 +40,17 @@ func TestTableWittenBell(t *testing.T) {
 			t.Errorf("P(%d, %v) = %v, want %v", x.w, x.lower, got, x.want)
 		}
 	}
-	// After a, which came three times, came b twice and a once: two kinds.
+	// After a, which came three times, came b twice and a once: two kinds, of which a quarter counts.
 	for _, w := range []sequence.Symbol{b, b, a} {
 		tab.AddAfter(here, a, w, false, 64, true)
 	}
-	if got, want := tab.PAfter(here, a, b, 0.5), (2+2*0.5)/5.0; got != want {
+	if got, want := tab.PAfter(here, a, b, 0.5), (2+0.5*0.5)/3.5; math.Abs(got-want) > 1e-15 {
 		t.Errorf("PAfter(a, b) = %v, want %v", got, want)
 	}
-	if got, want := tab.PAfter(here, a, d, 0.25), 2*0.25/5; got != want {
+	if got, want := tab.PAfter(here, a, d, 0.25), 0.5*0.25/3.5; math.Abs(got-want) > 1e-15 {
 		t.Errorf("PAfter(a, d) = %v, want %v", got, want)
 	}
-	if got, want := tab.PAfter(here, b, d, 0.25), 0.25/2; got != want { // nothing came after b, once
+	if got, want := tab.PAfter(here, b, d, 0.25), 0.25*0.25/1.25; math.Abs(got-want) > 1e-15 { // nothing came after b, once
 		t.Errorf("PAfter(b, d) = %v, want %v", got, want)
 	}
 	if n, kinds := tab.Context(here); n != 4 || kinds != 2 {
@@ -61,6 +61,30 @@ func TestTableWittenBell(t *testing.T) {
 	}
 	if got := tab.CountAfter(here, a, b); got != 2 {
 		t.Errorf("CountAfter(a, b) = %d, want 2", got)
+	}
+}
+
+// In a table that is full of what it must not forget nothing more is counted, and sessions are what it forgets first.
+func TestTableFull(t *testing.T) {
+	var tab sequence.Own
+	if !tab.AddSession(here, a, 8, true) || tab.AddSession(here, b, 8, false) || !tab.AddSession(here, a, 8, false) {
+		t.Error("AddSession does not count what is known alone if it may not grow")
+	}
+	if got := tab.CountSessions(here, a); got != 2 {
+		t.Errorf("CountSessions = %d, want 2", got)
+	}
+	tab = sequence.Own{}
+	tab.AddSession(here, a, 8, true)
+	for w := range sequence.Symbol(8) {
+		if !tab.AddAlone(here, w, 8) || !tab.AddAlone(here, w, 8) {
+			t.Errorf("AddAlone(%d) = false in a table with room", w)
+		}
+	}
+	if got := tab.CountSessions(here, a); got != 0 || tab.Count(here, b) != 2 {
+		t.Errorf("CountSessions = %d and Count = %d, want 0, as it had to give way, and 2", got, tab.Count(here, b))
+	}
+	if tab.AddAlone(here, 8, 8) || tab.AddSession(here, a, 8, true) {
+		t.Error("something is counted in a table that is full")
 	}
 }
 
