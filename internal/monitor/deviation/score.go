@@ -51,7 +51,7 @@ const (
 )
 
 // mean is what the act says without the one before.
-func (x *Features) mean() float64 { return (x.Surprise + x.Absence) / 2 }
+func (x *Features) mean() float64 { return float64((x.Surprise + x.Absence) / 2) }
 
 func (x *Features) odd() bool { return x.Surprise > oddBits }
 

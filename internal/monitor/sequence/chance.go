@@ -24,7 +24,7 @@ func (t *Table[S]) PAfter(c Context, prev, w Symbol, lower float64) float64 {
 	}
 	l := t.layout()
 	kinds := max(1, int(*s>>l.count&(1<<l.follow-1)))
-	return interpolate(t.CountAfter(c, prev, w), int(*s&t.mask()), lean*float64(kinds), lower)
+	return interpolate(t.CountAfter(c, prev, w), int(*s&t.mask()), float64(lean*float64(kinds)), lower)
 }
 
 func interpolate(count, n int, weight, lower float64) float64 {

@@ -75,8 +75,8 @@ func TestTableFull(t *testing.T) {
 	}
 	tab = sequence.Own{}
 	tab.AddSession(here, a, 8, true)
-	for w := range sequence.Symbol(8) {
-		if !tab.AddAlone(here, w, 8) || !tab.AddAlone(here, w, 8) {
+	for i := range 16 {
+		if w := sequence.Symbol(i / 2); !tab.AddAlone(here, w, 8) {
 			t.Errorf("AddAlone(%d) = false in a table with room", w)
 		}
 	}
