@@ -102,7 +102,7 @@ func TestDemo(t *testing.T) {
 		!slices.Equal(p.Delegated, []string{"see-accounts"}) || p.Inactive > 1000 {
 		t.Errorf("passports %+v, want one of at most 300 s that lacks something, one delegated for see-accounts, and both gone in a second", p)
 	}
-	if c := r.Conduct; c == nil || len(c.Findings) == 0 || c.Unusual == 0 || 2*c.Attacked < c.Unusual || c.Before != "medium" || c.After != "low" ||
+	if c := r.Conduct; c == nil || len(c.Findings) == 0 || 2*c.Attacked < c.Unusual || c.Before != "medium" || c.After != "low" ||
 		c.Effect != "require_approval" || c.Restored != "allow" || c.Lowered > 1000 {
 		t.Errorf("conduct %+v, want findings, most of those by sequences in traces under attack, and trust lowered and restored", c)
 	}
