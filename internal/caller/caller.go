@@ -219,8 +219,12 @@ func (r *Registry) newToken(role Role) (string, error) {
 // authz.ErrConflict, with nothing changed: there is such a caller, and the token is another's.
 func (r *Registry) Ensure(ctx context.Context, id, name string, role Role, token string) (made string, err error) {
 	const actor, why = "safeconduct", "first caller of its role"
+	r.mu.Lock() // one look at both: what is replaced below is what was seen when a token was needed
+	have, ok := r.byID[id]
+	called := r.Any(role)
+	r.mu.Unlock()
 	if token == "" {
-		if r.Any(role) {
+		if called {
 			return "", nil
 		}
 		if made, err = r.newToken(role); err != nil {
@@ -230,9 +234,6 @@ func (r *Registry) Ensure(ctx context.Context, id, name string, role Role, token
 	} else if len(token) < 20 || len(token) > 200 {
 		return "", authz.Errorf(authz.ErrInvalid, "the first %s token must have 20 to 200 characters", role)
 	}
-	r.mu.Lock()
-	have, ok := r.byID[id]
-	r.mu.Unlock()
 	if ok && have.RevokedAt.IsZero() && have.Hash == hash(token) {
 		return "", nil
 	}

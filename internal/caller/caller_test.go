@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,6 +250,52 @@ func (l *racing) Commit(ctx context.Context, d audit.Draft) (int64, error) {
 		f()
 	}
 	return l.tape.Commit(ctx, d)
+}
+
+// shelf is a store in memory.
+type shelf struct{}
+
+func (shelf) Callers(context.Context) ([]caller.Caller, error) { return nil, nil }
+func (shelf) PutCaller(context.Context, caller.Caller) error   { return nil }
+
+// locked is a tape on which several may commit.
+type locked struct {
+	mu sync.Mutex
+	tape
+}
+
+func (l *locked) Commit(ctx context.Context, d audit.Draft) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tape.Commit(ctx, d)
+}
+
+// However two replicas' first steps fall between each other, one token is made, and it stays good.
+func TestEnsureInterleaved(t *testing.T) {
+	for range 3000 {
+		l := &locked{}
+		all := []*caller.Registry{caller.NewRegistry(shelf{}, l), caller.NewRegistry(shelf{}, l)}
+		l.all = all
+		made := make([]string, len(all))
+		var wg sync.WaitGroup
+		for i, r := range all {
+			wg.Go(func() {
+				var err error
+				if made[i], err = r.Ensure(t.Context(), "first", "admin", caller.Administrator, ""); err != nil && !errors.Is(err, authz.ErrConflict) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if (made[0] == "") == (made[1] == "") {
+			t.Fatalf("made %q, want one token", made)
+		}
+		for i, r := range all {
+			if _, err := r.Authenticate(made[0] + made[1]); err != nil {
+				t.Fatalf("registry %d refuses the token that was made: %v", i+1, err)
+			}
+		}
+	}
 }
 
 // Replicas that start at once on an empty store do not take each other's first token away.
