@@ -69,6 +69,9 @@ type Request struct {
 	Resource Entity  `json:"resource"`
 	Context  Claimed `json:"context,omitempty"`
 
+	// Approval is the approval that the request refers to; nil if it refers to none.
+	Approval *ApprovalRef `json:"approval,omitempty"`
+
 	// Observed is what our own edge saw; it is never decoded from what an agent wrote.
 	Observed Observed `json:"observed"`
 }
@@ -178,6 +181,10 @@ type Facts struct {
 	Credential Credential     `json:"credential,omitzero"`  // of the acting agent
 	Behalf     []Delegator    `json:"behalf,omitempty"`     // the registered agents among those it acts for, nearest first
 	Missing    []string       `json:"missing,omitempty"`    // required signals that are missing or stale
+	Approval   *Approval      `json:"approval,omitempty"`   // the approval that the request refers to, if it holds for the act
+	Unapproved string         `json:"unapproved,omitempty"` // why the one that it refers to does not: ApprovalExpired, ...
+	Asks       Asks           `json:"asks,omitzero"`        // of the acting agent
+	Assured    []string       `json:"assured,omitempty"`    // levels of assurance of the catalog that were reached, sorted
 }
 
 // Inactive returns the first of the acting agent and of those for which it acts that is not active, nil

@@ -50,6 +50,7 @@ const (
 	CodeApprovalRequired = "approval_required" // a person can lift the refusal
 	CodeStepUpRequired   = "step_up_required"  // stronger authentication can lift it
 	CodeObligation       = "obligation_unsupported"
+	CodeAskBudget        = "ask_budget" // a person could lift the refusal, and too much has been asked already
 	CodeAgentUnknown     = "agent_unknown"
 	CodeAgentInactive    = "agent_inactive"
 	CodePassport         = "passport_insufficient" // the presented token does not carry what the act needs
@@ -113,6 +114,8 @@ type Decision struct {
 	Changes     []Change     `json:"changes,omitempty"`     // the smallest verified set, for the agent
 	Obligations []Obligation `json:"obligations,omitempty"` // all must be met
 	Remedies    []string     `json:"remedies,omitempty"`    // approval, step_up: those that together suffice
+	Routes      []string     `json:"routes,omitempty"`      // approval routes of the catalog that lead to the approval, sorted; none if nobody can be asked
+	Lifted      bool         `json:"lifted,omitempty"`      // whether it is allowed because of Facts.Approval
 	Fired       []Fired      `json:"fired,omitempty"`       // for the operator
 	Detail      string       `json:"detail,omitempty"`      // for the operator
 	PolicySet   int64        `json:"policy_set"`            // version that decided; 0 if none was loaded
@@ -126,5 +129,5 @@ func (d *Decision) Allowed() bool { return d.Effect == Allow }
 func (d *Decision) Refuse(code, message string) {
 	d.Effect, d.Code = Deny, code
 	d.Reasons = []Reason{{Code: code, Message: message}}
-	d.Obligations, d.Remedies, d.Changes = nil, nil, nil
+	d.Obligations, d.Remedies, d.Changes, d.Routes, d.Lifted = nil, nil, nil, nil, false
 }

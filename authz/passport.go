@@ -42,6 +42,8 @@ type Passport struct {
 	Bound   string    `json:"bound"`   // how the token is bound to its bearer: dpop, mtls, none
 	Depth   int       `json:"depth"`   // how often it was delegated
 	Expires time.Time `json:"expires"`
+	// Auth says who authenticated when the token was issued, and how.
+	Auth Authentication `json:"auth,omitzero"`
 }
 
 // A Bearer is who presents a valid token.

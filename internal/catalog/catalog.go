@@ -30,6 +30,11 @@ type Catalog struct {
 	obligations  map[string]authz.Obligation
 	reasons      map[string]Reason
 	approvers    map[string]*Approvers
+	routes       map[string]*Route
+	defaultRoute string
+	asks         AskBudget
+	volatile     []string
+	assurances   map[string]*Assurance
 	entities     map[authz.Ref]*Stored
 	byType       map[string][]*Stored
 	signals      signals
@@ -128,6 +133,7 @@ type Approvers struct {
 type Approver struct {
 	Person authz.Ref         // zero if Claims are given
 	Claims map[string]string // all must hold
+	During string            // id of a schedule that must be open: on call; "" for always
 }
 
 // Type returns what is declared of a subject or resource type.
