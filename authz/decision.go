@@ -117,9 +117,13 @@ type Decision struct {
 	Routes      []string     `json:"routes,omitempty"`      // approval routes of the catalog that lead to the approval, sorted; none if nobody can be asked
 	Lifted      bool         `json:"lifted,omitempty"`      // whether it is allowed because of Facts.Approval
 	Fired       []Fired      `json:"fired,omitempty"`       // for the operator
-	Detail      string       `json:"detail,omitempty"`      // for the operator
-	PolicySet   int64        `json:"policy_set"`            // version that decided; 0 if none was loaded
-	Catalog     int64        `json:"catalog"`               // likewise
+
+	Approval   *Approval `json:"-"` // Facts.Approval, with Use, if it was used
+	Unapproved string    `json:"-"` // if the request refers to an approval and is refused: why, ApprovalExpired, ...
+
+	Detail    string `json:"detail,omitempty"` // for the operator
+	PolicySet int64  `json:"policy_set"`       // version that decided; 0 if none was loaded
+	Catalog   int64  `json:"catalog"`          // likewise
 }
 
 // Allowed reports whether the act is granted, provided every obligation is met.
