@@ -17,7 +17,8 @@ import (
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
-// A PDP is a policy decision point. All exported fields are needed. It is not to be copied once used.
+// A PDP is a policy decision point. All exported fields are needed, but for Approvals. It is not to be
+// copied once used.
 type PDP struct {
 	Agents interface { // *agent.Registry
 		Agent(id authz.AgentID) (*authz.Agent, error)
@@ -37,7 +38,9 @@ type PDP struct {
 		// Confidence returns what an agent's reported confidence, 0..1, has been worth, and whether that is known.
 		Confidence(id authz.AgentID, reported float64) (float64, bool)
 	}
-	Log interface { // *audit.Log
+	// Approvals knows what persons have approved. If it is nil no approval holds, and nobody has asked.
+	Approvals Approvals
+	Log       interface { // *audit.Log
 		Record(ctx context.Context, drafts ...audit.Draft) (int64, error)
 	}
 	// Fresh returns authz.ErrUnavailable if what this process knows is too old to decide by.
@@ -45,6 +48,20 @@ type PDP struct {
 	Now   func() time.Time
 
 	texts agentTexts
+}
+
+// Approvals is what persons have approved, and how much they are asked. *approval.Desk is one. Holds and
+// Asks touch memory only.
+type Approvals interface {
+	// Holds returns the approval that req refers to, if it holds for the act as of a moment; else nil and
+	// why not: authz.ApprovalExpired, ApprovalOutOfScope or ApprovalUnverifiable. data and labels are those
+	// of the resource.
+	Holds(req *authz.Request, data authz.DataClass, labels []string, at time.Time) (*authz.Approval, string)
+	// Use draws one use of an approval for the act, and returns the number of the entry that says so.
+	// authz.ErrConflict: none is left. No decision may stand on an approval that Use did not draw.
+	Use(ctx context.Context, a *authz.Approval, req *authz.Request) (int64, error)
+	// Asks returns how much an agent has asked of late.
+	Asks(agent authz.AgentID, session string, at time.Time) authz.Asks
 }
 
 // DecisionID returns the identifier of the decision that the log entry of that number records.
