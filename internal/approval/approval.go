@@ -133,6 +133,11 @@ type Ask struct {
 	Person    string        `json:"person,omitempty"`  // CIBA: who alone may answer
 	Message   string        `json:"message,omitempty"` // CIBA: binding_message
 
+	// Key is what the requester calls the submission by (Idempotency-Key), as a hash that holds the
+	// requester too, and Print a hash of all that was submitted. "" if the requester gave no key.
+	Key   string `json:"key,omitempty"`
+	Print string `json:"print,omitempty"`
+
 	Justification  string          `json:"justification,omitempty"`
 	RequestedUntil time.Time       `json:"requested_until,omitzero"`
 	Emergency      bool            `json:"emergency,omitempty"`

@@ -26,6 +26,11 @@ func (d *Desk) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 
 // Ask records an ask, or joins it to a pending one for the very same by the same requester. It sets ID,
 // AskedAt, ExpiresAt, Status and the numbers. authz.ErrInvalid, authz.ErrForbidden: a bound was passed.
+//
+// Asks that are still retained count, whatever became of them: one of the same Key and Print is returned as
+// it is, as one that was joined; one of the same Key and another Print is ErrKeyTaken; and one that names
+// the decision of one of a's items already, and that a cannot be joined to, is ErrDecisionUsed, so that
+// nobody is asked twice about one refusal. Apply judges so too, for replicas that are asked at once.
 func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) { return nil, false, errMissing }
 
 // Get returns the ask of that id, also an ended one, or authz.ErrNotFound.
@@ -177,5 +182,11 @@ type PersonStats struct {
 
 // Stats returns the numbers of the last while (at most Retention).
 func (d *Desk) Stats(window time.Duration) Stats { return Stats{} }
+
+// Why an ask that is well formed is not taken. Both are authz.ErrConflict.
+var (
+	ErrKeyTaken     = authz.Errorf(authz.ErrConflict, "this Idempotency-Key was used for another submission")
+	ErrDecisionUsed = authz.Errorf(authz.ErrConflict, "somebody has been asked about this refusal already: evaluate again, and ask about the new one")
+)
 
 var errMissing = authz.Errorf(authz.ErrUnavailable, "approvals are not there yet")
