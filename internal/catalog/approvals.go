@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -38,11 +40,14 @@ type Route struct {
 
 // AskBudget bounds how much is asked of persons. 0 is no bound.
 type AskBudget struct {
-	Session  int64 // asks of one session
-	Hour     int64 // asks of one agent in an hour
-	Pending  int64 // asks of one agent that wait for an answer
-	Approver int64 // asks that one person is told of in an hour; beyond, others of the group are told, and the rest waits in the inbox
+	Session  int64 // asks of one session; 20 by default
+	Hour     int64 // asks of one agent in an hour; 60 by default
+	Pending  int64 // asks of one agent that wait for an answer; 30 by default
+	Approver int64 // asks that one person is told of in an hour; beyond, others of the group are told, and the rest waits in the inbox; 30 by default
 }
+
+// DefaultAskBudget is that of a catalog that says nothing of asking.
+func DefaultAskBudget() AskBudget { return AskBudget{Session: 20, Hour: 60, Pending: 30, Approver: 30} }
 
 // An Assurance is a level of authentication that policies can demand by @remedy("step_up") and
 // @assurance. It is reached by an authentication that meets all that is declared.
@@ -89,11 +94,65 @@ func (c *Catalog) Assurances() []*Assurance {
 	return sorted(c.assurances, func(a *Assurance) string { return a.ID })
 }
 
-// Assured returns the ids of the levels that an authentication reaches at a moment, sorted.
-func (c *Catalog) Assured(a *authz.Authentication, at time.Time) []string { return nil }
+// Assured returns the ids of the levels that an authentication reaches at a moment, sorted. What it says
+// of its own acr counts for nothing: levels decide what acr a token has, not the reverse.
+func (c *Catalog) Assured(a *authz.Authentication, at time.Time) []string {
+	if a == nil {
+		return nil
+	}
+	var ids []string
+	for id, l := range c.assurances {
+		if l.reached(a, at) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// skew is by how much the clock of who authenticated may be ahead of ours.
+const skew = time.Minute
+
+// reached reports whether the authentication meets all that the level declares. What is not known of it
+// is not met.
+func (l *Assurance) reached(a *authz.Authentication, at time.Time) bool {
+	one := func(of []string, s string) bool { return len(of) == 0 || slices.Contains(of, s) }
+	if !l.demands() || l.Person && a.Person == "" || !one(l.Methods, a.Method) || !one(l.Bound, a.Bound) {
+		return false
+	}
+	for _, m := range l.AMR {
+		if !slices.Contains(a.AMR, m) {
+			return false
+		}
+	}
+	return l.MaxAge == 0 || !a.At.IsZero() && at.Sub(a.At) <= l.MaxAge && a.At.Sub(at) <= skew
+}
+
+// demands reports whether there is anything that an authentication must meet.
+func (l *Assurance) demands() bool {
+	return len(l.AMR) > 0 || len(l.Methods) > 0 || len(l.Bound) > 0 || l.Person || l.MaxAge > 0
+}
+
+// personType is the type of those who sign in, as the catalog's members name it.
+const personType = "user"
 
 // Has reports whether a person is in the group at a moment: named, or by claims, and on call if the
-// member is bound to a schedule. Open are the names of the schedules that are open then.
+// member is bound to a schedule. Open are the names of the schedules that are open then. A claim holds if
+// one of its values is the one that the member names. Types of persons are compared without regard to case.
 func (g *Approvers) Has(person authz.Ref, claims map[string][]string, open []string) bool {
-	return false
+	return slices.ContainsFunc(g.Members, func(m Approver) bool {
+		return m.is(person, claims) && (m.During == "" || slices.Contains(open, m.During))
+	})
+}
+
+func (m *Approver) is(person authz.Ref, claims map[string][]string) bool {
+	if len(m.Claims) == 0 {
+		return person.ID != "" && m.Person.ID == person.ID && strings.EqualFold(m.Person.Type, person.Type)
+	}
+	for claim, value := range m.Claims {
+		if value == "" || !slices.Contains(claims[claim], value) {
+			return false
+		}
+	}
+	return true
 }

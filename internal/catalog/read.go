@@ -30,6 +30,10 @@ func read(d *document) *Catalog {
 		obligations:  map[string]authz.Obligation{},
 		reasons:      map[string]Reason{},
 		approvers:    map[string]*Approvers{},
+		routes:       map[string]*Route{},
+		asks:         DefaultAskBudget(),
+		volatile:     []string{"confidence", "time"},
+		assurances:   map[string]*Assurance{},
 		entities:     map[authz.Ref]*Stored{},
 		byType:       map[string][]*Stored{},
 		weights:      DefaultWeights(),
@@ -50,6 +54,8 @@ func read(d *document) *Catalog {
 		"obligations":   r.obligations,
 		"reasons":       r.reasons,
 		"approvers":     r.approvers,
+		"approvals":     r.approvals,
+		"assurance":     r.assurance,
 		"entities":      r.entities,
 		"signals":       r.signals,
 		"risk":          func(n ast.Node) { weighed = r.risk(n) },
@@ -119,7 +125,7 @@ func (r *reader) obligations(n ast.Node) {
 // builtin are the codes of decisions, which an operator's reason must not be taken for.
 var builtin = []string{
 	authz.CodeAllowed, authz.CodeNoPermit, authz.CodeForbidden, authz.CodePolicyError, authz.CodeSignalMissing,
-	authz.CodeApprovalRequired, authz.CodeStepUpRequired, authz.CodeObligation, authz.CodeAgentUnknown,
+	authz.CodeApprovalRequired, authz.CodeStepUpRequired, authz.CodeObligation, authz.CodeAskBudget, authz.CodeAgentUnknown,
 	authz.CodeAgentInactive, authz.CodePassport, authz.CodePassportInvalid, authz.CodeTypeUnknown, authz.CodeInvalid, authz.CodeUnavailable,
 }
 
@@ -141,43 +147,6 @@ func (r *reader) reasons(n ast.Node) {
 		}
 		r.c.reasons[id] = reason
 	})
-}
-
-func (r *reader) approvers(n ast.Node) {
-	r.each(n, "approvers", func(id string, at, v ast.Node) {
-		if !r.keyName(id, at, "approver group") {
-			return
-		}
-		g := &Approvers{ID: id}
-		r.object(v, "approver group "+id, fields{
-			"title": func(n ast.Node) { g.Title = r.text(n, "title") },
-			"members": func(n ast.Node) {
-				r.list(n, "members", func(v ast.Node) { g.Members = append(g.Members, r.approver(v)) })
-			},
-		})
-		if len(g.Members) == 0 {
-			r.at(at, "approver group %s has no members", id)
-		}
-		r.c.approvers[id] = g
-	})
-}
-
-func (r *reader) approver(n ast.Node) (a Approver) {
-	r.object(n, "a member", fields{
-		"type": func(n ast.Node) { a.Person.Type = r.ident(n, "type") },
-		"id":   func(n ast.Node) { a.Person.ID = r.text(n, "id") },
-		"claims": func(n ast.Node) {
-			a.Claims = map[string]string{}
-			r.each(n, "claims", func(claim string, _, v ast.Node) { a.Claims[claim] = r.text(v, "claim "+claim) })
-		},
-	})
-	switch person := a.Person.Type != "" && a.Person.ID != ""; {
-	case person == (len(a.Claims) > 0), !person && !a.Person.IsZero():
-		r.at(n, "a member is a person (type and id) or everybody with the same claims")
-	case person:
-		r.mention(MentionsType, a.Person.Type, "approvers", n)
-	}
-	return a
 }
 
 func enumerate(words []string) string { return strings.Join(words, ", ") }
