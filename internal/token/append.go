@@ -50,6 +50,7 @@ func (p *Passport) Append(b []byte) []byte {
 		b = append(b, ']')
 	}
 	b = appendText(b, `,"acr":`, p.ACR)
+	b = appendList(b, `,"amr":`, p.AMR)
 	b = appendText(b, `,"txn":`, p.Txn)
 	if p.Confirmation != (Confirmation{}) {
 		b = append(b, `,"cnf":`...)

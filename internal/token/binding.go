@@ -64,7 +64,7 @@ func BulkBindingHash(subject authz.Entity, items []BoundItem, context authz.Clai
 
 // Members returns the names of the members of a context that count for what a person approves: all that
 // are neither machinery of the protocol nor volatile. Sorted; never nil. It returns authz.ErrInvalid if
-// there are more than MaxMembers, or context is no JSON object.
+// there are more than MaxMembers or one without a name, or context is no JSON object.
 func Members(context authz.Claimed, volatile []string) ([]string, error) {
 	list := []string{}
 	err := eachMember("the context", context, func(name string, _ []byte) {
@@ -72,8 +72,8 @@ func Members(context authz.Claimed, volatile []string) ([]string, error) {
 			list = append(list, name)
 		}
 	})
-	if err == nil && len(list) > MaxMembers {
-		err = authz.Errorf(authz.ErrInvalid, "the context has more than %d members", MaxMembers)
+	if err == nil && (len(list) > MaxMembers || slices.Contains(list, "")) {
+		err = authz.Errorf(authz.ErrInvalid, "the context has more than %d members, or one without a name", MaxMembers)
 	}
 	if err != nil {
 		return nil, err

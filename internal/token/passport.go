@@ -34,7 +34,8 @@ type Passport struct {
 	Scope     []string       // ids of the capabilities
 	Details   []authz.Detail // authorization_details (RFC 9396), by identifier
 	ACR       string
-	Txn       string // correlates what one transaction issues
+	AMR       []string // how the subject authenticated (RFC 8176)
+	Txn       string   // correlates what one transaction issues
 
 	Actor        *Actor // who acts (RFC 8693, section 4.1), nil if the subject itself does
 	MayAct       *Actor // who may act for the subject (RFC 8693, section 4.4)
@@ -43,7 +44,8 @@ type Passport struct {
 	Conduct      *Conduct
 }
 
-// An Actor is who acts for a subject, by a token of its own, and before it whoever acted for that one.
+// An Actor is who acts for a subject, by a token of its own, and before it whoever acted for that one. The
+// first of them has no ID if the subject is a person: nothing was exchanged, the person was asked.
 type Actor struct {
 	Subject  string `json:"sub"`
 	ClientID string `json:"client_id,omitempty"`
@@ -147,6 +149,8 @@ func (p *Passport) read(r *reader, name string) {
 		p.Details = r.details()
 	case "acr":
 		p.ACR = r.text()
+	case "amr":
+		p.AMR = r.texts()
 	case "txn":
 		p.Txn = r.text()
 	case "act":

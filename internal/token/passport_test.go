@@ -34,7 +34,7 @@ func full() *token.Passport {
 	p := typical()
 	p.Audience = []string{"https://a.example.com", "https://b.example.com"}
 	p.NotBefore, p.AuthTime = noon, noon.Add(-time.Hour)
-	p.ACR, p.Txn = "urn:example:gold", `a "quoted" text`
+	p.ACR, p.AMR, p.Txn = "urn:example:gold", []string{"mfa", "pop"}, `a "quoted" text`
 	p.Details[1].Actions = []string{"http.get", "http.put"}
 	p.Details[2].Locations = []string{"https://a.example.com"}
 	p.Details[3].Limits = &authz.Limits{
