@@ -10,7 +10,11 @@
 // is decided by the log: the entry that issues a token carries the assertion's hash, and every
 // replica refuses the second entry that carries the same.
 //
-// The package keeps no tokens and no secrets of clients, knows no users, and has no authorization
+// For a person behind the agent there is OpenID Connect's Client-Initiated Backchannel Authentication:
+// the agent says whom to ask, the person answers at the desk, and the token names the person as its
+// subject and the agent as who acts.
+//
+// The package keeps no tokens and no secrets of clients, signs nobody in, and has no authorization
 // endpoint: nobody is redirected here.
 package oauth
 
@@ -144,6 +148,15 @@ type Config struct {
 	// Fresh returns authz.ErrUnavailable if what this process knows is too old to go by.
 	Fresh func() error
 
+	// Desk and People let agents ask persons for authorization (CIBA). Without them nobody is asked.
+	Desk   Desk
+	People People
+	// Pings are the addresses of clients that want to be told when a person has answered (CIBA's ping
+	// mode). The others poll, as these may too.
+	Pings map[authz.AgentID]string
+	// Post tells them. It must be set if Pings is; who is told needs Run.
+	Post Poster
+
 	// Clients says how agents may authenticate.
 	Clients ClientConfig
 
@@ -211,6 +224,17 @@ func (cfg Config) withDefaults() (Config, error) {
 	for _, a := range cfg.Audiences {
 		if err := checkResource(a); err != nil {
 			return bad("audience %q: %v", a, err)
+		}
+	}
+	if (cfg.Desk == nil) != (cfg.People == nil) {
+		return bad("asking persons needs a desk and people")
+	}
+	if len(cfg.Pings) > 0 && (cfg.Desk == nil || cfg.Post == nil) {
+		return bad("telling clients that a person has answered needs a desk, and something to tell them by")
+	}
+	for id, address := range cfg.Pings {
+		if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+			return bad("notification endpoint of agent %q: want an https URL without user and fragment", id)
 		}
 	}
 	if cfg.Conduct == nil {
