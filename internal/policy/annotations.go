@@ -10,7 +10,7 @@ import (
 
 // annotationKeys is the whole vocabulary. An unknown key is an error: what a policy says of itself
 // is never silently ignored.
-var annotationKeys = []string{"id", "title", "mode", "not_before", "expires", "remedy", "obligations", "reason"}
+var annotationKeys = []string{"id", "title", "mode", "not_before", "expires", "remedy", "approvers", "assurance", "obligations", "reason"}
 
 // annotate reads r's annotations into r.
 func annotate(r *rule, file string, cat *catalog.Catalog, ps *Problems) {
@@ -65,11 +65,11 @@ func annotate(r *rule, file string, cat *catalog.Catalog, ps *Problems) {
 			default:
 				problem(key, "one of approval, step_up", "unknown remedy %q", value)
 			}
+		case "approvers":
+			r.approvers(value, cat, problem)
+		case "assurance":
+			r.assurance(value, cat, problem)
 		case "obligations":
-			if r.forbid {
-				problem(key, "obligations belong to permits", "@obligations on a forbid")
-				continue
-			}
 			for _, id := range strings.Fields(value) {
 				if cat == nil {
 					problem(key, "declare it in the catalog", "unknown obligation %q", id)
@@ -101,6 +101,7 @@ func annotate(r *rule, file string, cat *catalog.Catalog, ps *Problems) {
 			problem(key, hint, "unknown annotation @%s", key)
 		}
 	}
+	r.allot(cat, problem)
 	if !r.notBefore.IsZero() && !r.expires.IsZero() && !r.notBefore.Before(r.expires) {
 		problem("expires", "", "@expires is not after @not_before")
 	}

@@ -15,6 +15,17 @@ func (c *checker) lint(r *rule) {
 		c.at(r, r.statement.head(), SeverityWarning, `add @reason("...") with a reason of the catalog, so that the refused learn why`,
 			"forbid without @reason")
 	}
+	if r.mode == disabled {
+		return
+	}
+	switch {
+	case r.remedy == approval && len(r.routes) == 0:
+		c.at(r, r.annotation("remedy"), SeverityWarning, `add @approvers("...") with a route of the catalog, or give the catalog a default route (approvals.default)`,
+			"nobody can be asked to lift this: the policy names no approvers, and the catalog no default route")
+	case r.remedy == stepUp && r.level == "":
+		c.at(r, r.annotation("remedy"), SeverityWarning, `add @assurance("...") with a level of the catalog`,
+			"nothing lifts this: the policy names no level of assurance to step up to")
+	}
 }
 
 // review warns of what only a check looks for, and whoever compiles need not wait for.

@@ -63,7 +63,7 @@ func TestCheck(t *testing.T) {
 		{"an unknown annotation", `@ide("x") permit (principal is Agent, action, resource);`,
 			"p.cedar:2:2: unknown annotation @ide\n\thint: did you mean \"id\"?\n"},
 		{"an annotation beyond recognition", "\n  @severity(\"x\") permit (principal is Agent, action, resource);",
-			"p.cedar:3:4: unknown annotation @severity\n\thint: one of @id, @title, @mode, @not_before, @expires, @remedy, @obligations, @reason\n"},
+			"p.cedar:3:4: unknown annotation @severity\n\thint: one of @id, @title, @mode, @not_before, @expires, @remedy, @approvers, @assurance, @obligations, @reason\n"},
 		{"bad values", "@id(\"x\") @mode(\"off\") @not_before(\"tomorrow\")\n@obligations(\"tel\") @reason(\"clsed\")\npermit (principal is Agent, action, resource);",
 			"p.cedar:2:11: unknown mode \"off\"\n\thint: one of enforce, shadow, disabled\n" +
 				"p.cedar:2:24: @not_before is not an RFC 3339 time: \"tomorrow\"\n\thint: write a date with time and zone, as in \"2026-01-31T18:00:00+01:00\"\n" +

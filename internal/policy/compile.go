@@ -44,6 +44,9 @@ func compile(src Source, cat *catalog.Catalog) *draft {
 		parts:  newMemo(),
 		agents: newAgents(),
 	}
+	if cat != nil {
+		s.asks = cat.AskBudget()
+	}
 	s.schema = newSchema(src.Schema, ps)
 	rules := parsePolicies(src.Files, ps)
 	for _, r := range rules {

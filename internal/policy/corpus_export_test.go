@@ -74,7 +74,7 @@ func (b *Bench) Judge(req cedar.Request) (allowed bool, forbidding, permitting, 
 		entities: entities{stored: s.stored, principal: entity(req.Principal), resource: entity(req.Resource)},
 	}
 	var d authz.Decision
-	s.judge(&d, q, &authz.Request{}, &authz.Facts{}, noRemedy)
+	s.judge(&d, q, &authz.Request{}, &authz.Facts{}, noRemedy, new(needs))
 
 	w := walk{
 		principal: s.marks(nil, &q.entities.principal),

@@ -8,14 +8,34 @@ import (
 
 // EvaluateAll judges req for its subject and for everybody the subject acts for, and joins the
 // answers: all must be permitted, so that delegation only narrows. The strictest answer counts, what
-// fired names the party for whom it fired, and the reasons say who was refused.
+// fired names the party for whom it fired, and the reasons say who was refused. An approval and levels of
+// assurance lift the forbids of all parties.
 func (s *Set) EvaluateAll(req *authz.Request, f *authz.Facts) authz.Decision {
-	d := s.Evaluate(req, f)
-	for _, person := range req.OnBehalf {
+	return s.evaluateFor(req, req.OnBehalf, f)
+}
+
+// evaluateFor is EvaluateAll for the subject and the given others.
+func (s *Set) evaluateFor(req *authz.Request, others []authz.Ref, f *authz.Facts) authz.Decision {
+	d := s.joined(req, others, f)
+	if f.Approval != nil && d.Effect == authz.Allow {
+		without := *f
+		without.Approval = nil
+		bare := s.joined(req, others, &without)
+		d.Lifted = bare.Effect != authz.Allow
+	}
+	return d
+}
+
+// joined is evaluateFor but for Lifted.
+func (s *Set) joined(req *authz.Request, others []authz.Ref, f *authz.Facts) authz.Decision {
+	var n needs
+	d := s.evaluate(req, f, noRemedy, &n)
+	for _, person := range others {
 		q := forPerson(req, person)
-		pd := s.Evaluate(&q, f)
+		pd := s.evaluate(&q, f, noRemedy, &n)
 		join(&d, &pd)
 	}
+	s.settle(&d, f, &n)
 	return d
 }
 
@@ -44,7 +64,14 @@ func join(d, other *authz.Decision) {
 	slices.Sort(d.Remedies)
 	d.Remedies = slices.Compact(d.Remedies)
 
+	// A refusal carries the obligations of those who are refused.
+	if d.Effect == authz.Allow && other.Effect != authz.Allow {
+		d.Obligations = nil
+	}
 	for _, o := range other.Obligations {
+		if other.Effect == authz.Allow && d.Effect != authz.Allow {
+			break
+		}
 		if !slices.ContainsFunc(d.Obligations, func(have authz.Obligation) bool { return have.ID == o.ID }) {
 			d.Obligations = append(slices.Clone(d.Obligations), o)
 		}
@@ -62,10 +89,6 @@ func join(d, other *authz.Decision) {
 	d.Detail += other.Detail
 	if other.Effect < d.Effect {
 		d.Effect, d.Code = other.Effect, other.Code
-	}
-
-	if d.Effect != authz.Allow {
-		d.Obligations = nil
 	}
 	if d.Effect == authz.Deny || d.Effect == authz.Allow {
 		d.Remedies = nil

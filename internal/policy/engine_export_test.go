@@ -18,7 +18,10 @@ func (s *Set) EvaluateApplied(req *authz.Request, f *authz.Facts, remedies ...st
 			applied |= r
 		}
 	}
-	return s.evaluate(req, f, applied)
+	var n needs
+	d := s.evaluate(req, f, applied, &n)
+	s.settle(&d, f, &n)
+	return d
 }
 
 // Scan is Cedar itself: all policies that decide, with their scopes, over the whole context. It

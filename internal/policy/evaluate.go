@@ -27,20 +27,28 @@ import (
 //     evaluated permits nothing.
 //  5. If an obligation of a satisfied permit is one that the enforcement point says it cannot meet,
 //     the request is denied (CodeObligation).
-//  6. If forbids fire that carry a @remedy, the answer is RequireApproval or StepUp, the stricter
-//     if both are needed. By then it is certain that with all remedies the request would be allowed.
-//  7. Else it is allowed, with the union of the obligations of all satisfied permits.
+//  6. Of the forbids that fire and carry a @remedy, f.Approval lifts those all of whose routes it has
+//     gone, and f.Assured those whose level is among them. If others are left, the answer is
+//     RequireApproval or StepUp, the stricter if both are needed, with the Routes that lead to the
+//     approval, none if one of the forbids has none; and an obligation to step up for each level. By
+//     then it is certain that with all remedies the request would be allowed. If the catalog's budget
+//     of asking is used up, RequireApproval is Deny (CodeAskBudget).
+//  7. Else it is allowed, with the union of the obligations of all satisfied permits. It is Lifted if it
+//     would not be allowed without f.Approval.
+//
+// A denial of 3 or 6 carries the obligations of the forbids that cause it.
 //
 // What is not denied is denied nevertheless if the agent presented a passport that carries none of its
 // capabilities for the act, or carries them less far (CodePassport); or if a capability shall be put
 // into a passport that the agent was not granted or may not use now (CodeNoPermit).
 func (s *Set) Evaluate(req *authz.Request, f *authz.Facts) authz.Decision {
-	return s.evaluate(req, f, noRemedy)
+	return s.evaluateFor(req, nil, f)
 }
 
-// evaluate is Evaluate when some remedies have been applied: a forbid that a remedy lifts no longer
-// counts, although it is recorded.
-func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy) authz.Decision {
+// evaluate is Evaluate for the subject, without what all parties together lead to, when some remedies
+// have been applied besides those of the facts: a forbid that a remedy lifts no longer counts, although
+// it is recorded. It notes in n what the forbids need that are left.
+func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy, n *needs) authz.Decision {
 	d := authz.Decision{At: f.At, PolicySet: s.version, Catalog: s.version}
 	q := queries.Get().(*query)
 	defer q.free()
@@ -48,15 +56,15 @@ func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy) authz
 		s.refuse(&d, flt)
 		return d
 	}
-	s.judge(&d, q, req, f, applied)
+	s.judge(&d, q, req, f, applied, n)
 	if code := q.bar(req); code != "" && d.Effect != authz.Deny {
 		d.Refuse(code, barred(code))
 	}
 	return d
 }
 
-// judge decides a query, which has no fault, into d.
-func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Facts, applied remedy) {
+// judge decides a query, which has no fault, into d and n.
+func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Facts, applied remedy, n *needs) {
 	w := walks.Get().(*walk)
 	defer w.free()
 	w.principal = s.marks(w.principal[:0], &q.entities.principal)
@@ -79,18 +87,18 @@ func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Fa
 		d.Reasons = s.reasons(d.Code, w.failed)
 		return
 	}
-	var needed remedy
-	var lifted []*rule // forbids that fire and that a remedy lifts
+	var left []*rule // forbids that fire and that a remedy could lift, and has not
 	if len(w.satisfied) > 0 && w.satisfied[0].forbid {
 		if bars := only(w.satisfied, noRemedy); bars != nil {
 			d.Effect, d.Code = authz.Deny, authz.CodeForbidden
-			d.Reasons = s.reasons(d.Code, bars...)
+			d.Reasons, d.Obligations = s.reasons(d.Code, bars...), union(bars)
 			return
 		}
 		for _, r := range w.satisfied {
-			needed |= r.remedy &^ applied
+			if r.remedy&applied == 0 && !r.liftedBy(f) {
+				left = append(left, r)
+			}
 		}
-		lifted = slices.Clone(w.satisfied)
 		d.Fired = slices.DeleteFunc(d.Fired, func(f authz.Fired) bool { return f.Effect == "permit" && !f.Shadow })
 		w.run(s, q, w.of(permits), d)
 	}
@@ -106,17 +114,18 @@ func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Fa
 		d.Reasons = s.reasons(d.Code)
 		return
 	}
-	switch {
-	case needed&approval != 0:
-		d.Effect, d.Code = authz.RequireApproval, authz.CodeApprovalRequired
-	case needed&stepUp != 0:
-		d.Effect, d.Code = authz.StepUp, authz.CodeStepUpRequired
-	default:
+	if len(left) == 0 {
 		d.Effect, d.Code, d.Obligations = authz.Allow, authz.CodeAllowed, obligations
 		return
 	}
+	needed := n.add(left)
+	if needed&approval != 0 {
+		d.Effect, d.Code = authz.RequireApproval, authz.CodeApprovalRequired
+	} else {
+		d.Effect, d.Code = authz.StepUp, authz.CodeStepUpRequired
+	}
 	d.Remedies = needed.names()
-	d.Reasons = s.reasons(d.Code, slices.DeleteFunc(lifted, func(r *rule) bool { return r.remedy&needed == 0 })...)
+	d.Reasons, d.Obligations = s.reasons(d.Code, left...), union(left)
 }
 
 // only returns the rules of that remedy.

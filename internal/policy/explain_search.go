@@ -104,6 +104,7 @@ func (x *explainer) try(moves []*move) []authz.Change {
 // moved returns the request and the facts as they would be.
 func (x *explainer) moved(moves []*move) (*authz.Request, *authz.Facts, bool) {
 	req, f := *x.req, *x.f
+	f.Approval = nil // it is bound to the act as it was asked for
 	for _, m := range moves {
 		ok := true
 		switch {

@@ -90,6 +90,12 @@ func (b *moment) appendKey() (lasting bool) {
 		k = appendText(k, b.req.Observed.Session)
 		lasting = lasting && b.req.Observed.Session == ""
 	}
+	if b.want.has("approvals") {
+		k = appendTexts(k, approvedRoutes(b.f))
+	}
+	if b.want.has("assurance") {
+		k = appendTexts(k, b.f.Assured)
+	}
 	if b.want.has("pep") {
 		k = appendText(k, b.req.Observed.PEP)
 	}
@@ -139,7 +145,10 @@ func (b *moment) build(known *memo) types.Record {
 		m["session"] = types.String(b.req.Observed.Session)
 	}
 	if b.want.has("approvals") {
-		m["approvals"] = types.Set{} // nobody can give one yet
+		m["approvals"] = setOf(approvedRoutes(b.f))
+	}
+	if b.want.has("assurance") {
+		m["assurance"] = setOf(b.f.Assured)
 	}
 	if b.want.has("pep") {
 		m["pep"] = types.String(b.req.Observed.PEP)
@@ -309,11 +318,28 @@ var observedParts = [parts]struct {
 		}
 		put("keys", types.Long(c.keys))
 	}},
+	{"asks", func(b *moment, k []byte, _ *shape) []byte {
+		k = binary.AppendVarint(k, b.f.Asks.Session)
+		k = binary.AppendVarint(k, b.f.Asks.Hour)
+		return binary.AppendVarint(k, b.f.Asks.Pending)
+	}, func(b *moment, put func(types.String, types.Value)) {
+		put("session", types.Long(b.f.Asks.Session))
+		put("hour", types.Long(b.f.Asks.Hour))
+		put("pending", types.Long(b.f.Asks.Pending))
+	}},
+}
+
+// approvedRoutes returns the routes by which persons have approved the act.
+func approvedRoutes(f *authz.Facts) []string {
+	if f.Approval == nil {
+		return nil
+	}
+	return f.Approval.Routes
 }
 
 const (
-	parts    = 9 // of context.observed
-	timePart = 0 // the one that changes by itself
+	parts    = 10 // of context.observed
+	timePart = 0  // the one that changes by itself
 )
 
 var weekdays = [...]types.String{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}

@@ -18,10 +18,17 @@ import (
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
-// A pack needs nothing but the base schema and its own reasons, has no problems, and decides what it says.
+// someRoute is a default route, which an operator has whose packs let persons decide.
+const someRoute = `
+approvers: {desk: {members: [{type: user, id: ann}]}}
+approvals: {default: desk, routes: {desk: {approvers: [desk]}}}
+`
+
+// A pack needs nothing but the base schema, its own reasons and a default route, has no problems, and
+// decides what it says.
 func TestPacks(t *testing.T) {
 	for _, p := range policy.Packs() {
-		cat, err := catalog.Parse(p.Name+".catalog.yaml", []byte(p.Catalog))
+		cat, err := catalog.Parse(p.Name+".catalog.yaml", []byte(p.Catalog+"\n"+someRoute))
 		if err != nil {
 			t.Fatal(err)
 		}

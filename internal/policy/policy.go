@@ -45,6 +45,7 @@ type Set struct {
 	source  Source
 	version int64
 	cat     *catalog.Catalog // may be nil, which is a catalog that declares nothing
+	asks    catalog.AskBudget
 	schema  *schema
 
 	// rules in the order in which they are judged: forbids, permits, shadow forbids, shadow permits,

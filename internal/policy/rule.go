@@ -23,6 +23,9 @@ type rule struct {
 	statement statement
 
 	remedy      remedy
+	routes      []string          // to the approval that lifts it: all must have been gone, sorted; none if nobody can be asked
+	level       string            // of assurance that lifts it; "" if none does
+	stepUp      *authz.Obligation // how to reach the level; nil if there is none
 	obligations []authz.Obligation
 	mode        mode
 	notBefore   time.Time // zero if it was always in force
