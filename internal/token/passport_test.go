@@ -83,7 +83,7 @@ func TestPassportForm(t *testing.T) {
 				"regions": []any{"CH", "DE"}, "schedules": []any{"business-hours"},
 			}},
 		},
-		"acr": "urn:example:gold", "txn": `a "quoted" text`,
+		"acr": "urn:example:gold", "amr": []any{"mfa", "pop"}, "txn": `a "quoted" text`,
 		"cnf":     map[string]any{"jkt": rfc9449ID, "x5t#S256": rfc8037ID},
 		"act":     map[string]any{"sub": "c", "client_id": "c", "jti": "2", "act": map[string]any{"sub": "b", "jti": "1"}},
 		"may_act": map[string]any{"sub": "d"},
