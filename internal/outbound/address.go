@@ -14,13 +14,8 @@ func (c *Client) control(_ context.Context, network, address string, _ syscall.R
 	if err != nil || network != "tcp4" && network != "tcp6" {
 		return authz.Errorf(authz.ErrForbidden, "no address that may be reached")
 	}
-	if c.cfg.AllowPrivate || Public(ap.Addr()) {
+	if c.permits(ap.Addr()) {
 		return nil
-	}
-	for _, p := range c.cfg.Allow {
-		if p.Contains(ap.Addr().Unmap()) {
-			return nil
-		}
 	}
 	// The address itself is not named: it would tell whoever reads the error how our names resolve.
 	return authz.Errorf(authz.ErrForbidden, "the address is not a public one")

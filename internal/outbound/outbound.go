@@ -1,12 +1,12 @@
 // Package outbound fetches documents whose addresses others name: client ID metadata documents, key
-// sets, discovery documents, trust bundles.
+// sets, discovery documents, trust bundles. It sends what is to be told to addresses that others name, too.
 //
 // Whoever names an address must not be able to make us speak to what only we can reach (server-side
 // request forgery). So an address is refused where the connection is made, after the name was
 // resolved: a name that resolves to something else the second time gains nothing. Only https is
 // spoken, no redirect is followed, no proxy is asked, and time and size are bounded.
 //
-// The package does not know what the documents mean, and it sends nothing but the request.
+// The package does not know what the documents mean, nor what is sent.
 package outbound
 
 import (
