@@ -12,7 +12,7 @@ import (
 // Policies name it by @approvers; one that a policy does not name goes by the default route.
 type Route struct {
 	ID    string
-	Title string
+	Title string // the ID by default
 
 	Approvers []string // groups; each person in one of them may answer
 	Quorum    int      // how many different persons must say yes; 1 by default
@@ -53,7 +53,7 @@ func DefaultAskBudget() AskBudget { return AskBudget{Session: 20, Hour: 60, Pend
 // @assurance. It is reached by an authentication that meets all that is declared.
 type Assurance struct {
 	ID      string
-	Title   string
+	Title   string        // the ID by default
 	ACR     string        // acr_value of the step-up obligation, and of tokens that reach it
 	AMR     []string      // amr_values: methods that must all have been used
 	Methods []string      // one of them must be how the agent authenticated as a client; none: any

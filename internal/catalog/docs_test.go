@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,41 @@ func TestManualNamesEveryMemberOfConduct(t *testing.T) {
 				t.Errorf("the manual has no line of %q of %q", member, object)
 			}
 		}
+	}
+}
+
+// Every member of a section of asking people has a line in the manual.
+func TestManualNamesEveryMemberOfApprovals(t *testing.T) {
+	text, err := os.ReadFile("../../docs/catalog.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`it may have ([a-z_, ]+)`)
+	members := func(section, prefix, doc string, except ...string) {
+		t.Helper()
+		_, page, _ := strings.Cut(string(text), "\n## "+section+"\n")
+		page, _, _ = strings.Cut(page, "\n## ")
+		_, err := catalog.Parse("c", []byte(doc))
+		if err == nil {
+			t.Fatalf("%s is accepted", doc)
+		}
+		found := named.FindStringSubmatch(err.Error())
+		if found == nil {
+			t.Fatalf("%s is refused with %v, want its members named", doc, err)
+		}
+		for _, m := range strings.Split(found[1], ", ") {
+			if !strings.Contains(page, "`"+prefix+m+"`") && !slices.Contains(except, m) {
+				t.Errorf("the section %s has no line of %q", section, prefix+m)
+			}
+		}
+	}
+	members("approvals", "", "approvals: {nothing: 1}", "routes", "asks") // these are in its headings
+	members("approvals", "asks.", "approvals: {asks: {nothing: 1}}")
+	members("approvals", "", "approvals: {routes: {a: {nothing: 1}}}")
+	members("assurance", "", "assurance: {a: {nothing: 1}}")
+	budget := catalog.DefaultAskBudget()
+	if line := fmt.Sprintf("| %d, %d, %d; to", budget.Session, budget.Hour, budget.Pending); !strings.Contains(string(text), line) {
+		t.Errorf("the manual does not have the default budget %q", line)
 	}
 }
 

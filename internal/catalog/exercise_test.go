@@ -52,6 +52,7 @@ func exercise(t *testing.T, c *catalog.Catalog) {
 		}
 	}
 	exerciseConduct(t, c)
+	exerciseApprovals(t, c)
 	for _, o := range c.Obligations() {
 		if o.Properties != nil && !json.Valid(o.Properties) {
 			t.Errorf("properties of obligation %s are %s, which is not JSON", o.ID, o.Properties)

@@ -99,7 +99,15 @@ func (r *reader) groups(n ast.Node, by, what string) []string {
 		})
 	})
 	r.few(n, what, len(all))
-	return r.some(n, what, all)
+	return r.any(n, what, all)
+}
+
+// any complains of a list in which nothing stands.
+func (r *reader) any(n ast.Node, what string, list []string) []string {
+	if s, ok := r.value(n).(*ast.SequenceNode); ok && len(s.Values) == 0 {
+		r.at(n, "%s is empty: name some, or leave it out", what)
+	}
+	return list
 }
 
 // few complains of a list of a route that is too long.
@@ -189,6 +197,9 @@ func (r *reader) route(id string, at, v ast.Node) *Route {
 	if len(r.problems) == before {
 		r.sound(q, given, at)
 	}
+	if q.Title == "" {
+		q.Title = id
+	}
 	if q.ClassFor == 0 {
 		q.ClassFor = q.Lasts
 	}
@@ -236,7 +247,7 @@ func (r *reader) attainable(q *Route, at ast.Node) {
 		}
 	}
 	if len(q.Approvers) > 0 && len(persons) < q.Quorum {
-		r.at(at, "route %s needs %d persons to agree, and its groups have %d of the type %s", q.ID, q.Quorum, len(persons), personType)
+		r.at(at, "route %s has a quorum of %d, and its groups have %d persons (of the type %s)", q.ID, q.Quorum, len(persons), personType)
 	}
 }
 

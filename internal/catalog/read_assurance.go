@@ -43,9 +43,9 @@ func (r *reader) assurance(n ast.Node) {
 		r.object(v, "assurance level "+id, fields{
 			"title":   func(n ast.Node) { a.Title = r.text(n, "title") },
 			"acr":     func(n ast.Node) { a.ACR, where = r.acr(n), n },
-			"amr":     func(n ast.Node) { a.AMR = r.some(n, "amr", r.methods(n, "amr", nil)) },
-			"methods": func(n ast.Node) { a.Methods = r.some(n, "methods", r.methods(n, "methods", clientMethods)) },
-			"bound":   func(n ast.Node) { a.Bound = r.some(n, "bound", r.methods(n, "bound", bindings)) },
+			"amr":     func(n ast.Node) { a.AMR = r.any(n, "amr", r.methods(n, "amr", nil)) },
+			"methods": func(n ast.Node) { a.Methods = r.any(n, "methods", r.methods(n, "methods", clientMethods)) },
+			"bound":   func(n ast.Node) { a.Bound = r.any(n, "bound", r.methods(n, "bound", bindings)) },
 			"person":  func(n ast.Node) { a.Person = r.truth(n, "person") },
 			"max_age": func(n ast.Node) { a.MaxAge = r.duration(n, "max_age", time.Second, 365*day) },
 		})
@@ -57,6 +57,9 @@ func (r *reader) assurance(n ast.Node) {
 			r.at(where, "assurance level %s has the acr of level %s", id, other)
 		default:
 			acrs[a.ACR] = id
+		}
+		if a.Title == "" {
+			a.Title = id
 		}
 		r.c.assurances[id] = a
 	})
