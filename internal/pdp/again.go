@@ -13,7 +13,9 @@ import (
 // registry nor risk nor the clock, and nothing is recorded.
 func (rec *Record) Again(set *policy.Set) authz.Decision {
 	rec.restore(set)
-	return rec.judge(set)
+	again := Record{Request: rec.Request, Facts: rec.Facts}
+	again.decide(set)
+	return again.Decision
 }
 
 // Trace tells what became of every policy of the set that could have applied. See policy.Set.Trace.
@@ -26,9 +28,10 @@ func (rec *Record) Trace(set *policy.Set) []policy.Traced {
 func (rec *Record) restore(set *policy.Set) { rec.Facts.Zone = set.Catalog().Zone() }
 
 // Agrees reports whether two decisions say the same to the enforcement point, for the same reasons:
-// effect, code, remedies, obligations, and the policies that took part.
+// effect, code, remedies and the routes to them, obligations, and the policies that took part.
 func Agrees(a, b *authz.Decision) bool {
 	return a.Effect == b.Effect && a.Code == b.Code && slices.Equal(a.Remedies, b.Remedies) &&
+		slices.Equal(a.Routes, b.Routes) && a.Lifted == b.Lifted &&
 		slices.EqualFunc(a.Obligations, b.Obligations, func(a, b authz.Obligation) bool { return a.ID == b.ID && a.Type == b.Type }) &&
 		slices.EqualFunc(a.Fired, b.Fired, func(a, b authz.Fired) bool {
 			return a.Policy == b.Policy && a.Effect == b.Effect && a.Shadow == b.Shadow && a.Party == b.Party && (a.Error == "") == (b.Error == "")

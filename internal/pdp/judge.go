@@ -13,7 +13,8 @@ import (
 // records nothing. The drafts record what was decided, one for each request; one that does not fit the
 // schema is refused. It returns authz.ErrUnavailable, and no decisions, if nothing can be decided.
 //
-// Nobody may act upon a decision before its draft is recorded.
+// Nobody may act upon a decision before its draft is recorded. No approval lifts anything here: its use
+// would have to be drawn.
 func (p *PDP) Judge(reqs []authz.Request, at time.Time) ([]authz.Decision, []audit.Draft, error) {
 	set, err := p.ready()
 	if err != nil {
@@ -22,6 +23,7 @@ func (p *PDP) Judge(reqs []authz.Request, at time.Time) ([]authz.Decision, []aud
 	decisions := make([]authz.Decision, 0, len(reqs))
 	drafts := make([]audit.Draft, 0, len(reqs))
 	for _, req := range reqs {
+		req.Approval = nil
 		rec := Record{Request: req, Decision: authz.Decision{At: at.UTC().Truncate(time.Microsecond)}}
 		if err := p.answerBy(set, &rec); err != nil && !errors.Is(err, authz.ErrInvalid) {
 			return nil, nil, fmt.Errorf("judging %s: %w", req.Action.Name, err)

@@ -2,7 +2,8 @@
 // what the policies say, must a person be asked, and its answer is recorded before it leaves.
 //
 // An answer that cannot be recorded is a refusal. The decision path touches memory only, but for
-// the one shared write of the record.
+// the one shared write of the record, and for that of the use of an approval where a decision stands on
+// one.
 package pdp
 
 import (
@@ -78,11 +79,12 @@ func ParseDecisionID(id string) (int64, error) {
 }
 
 // Decide answers req and records the answer. The Decision can always be used: if Decide also
-// returns an error, the Decision refuses and is not recorded. authz.ErrInvalid: the request does not
+// returns an error, the Decision refuses and is not recorded. A decision that stands on an approval draws
+// a use of it first; that is lost if the decision cannot be recorded. authz.ErrInvalid: the request does not
 // fit the schema. authz.ErrUnavailable: no answer can be made or recorded.
 func (p *PDP) Decide(ctx context.Context, req authz.Request) (authz.Decision, error) {
 	rec := Record{Request: req}
-	if err := p.answer(&rec); err != nil {
+	if err := p.answer(ctx, &rec); err != nil {
 		return rec.Decision, err
 	}
 	seq, err := p.Log.Record(ctx, rec.draft(&p.texts))
@@ -128,7 +130,7 @@ func (p *PDP) DecideAll(ctx context.Context, items []Item, sem Semantics) ([]aut
 		if it.Err != nil {
 			rec.Decision = authz.Decision{At: p.Now()}
 			rec.Decision.Refuse(authz.CodeInvalid, it.Err.Error())
-		} else if err := p.answer(&rec); errors.Is(err, authz.ErrInvalid) {
+		} else if err := p.answer(ctx, &rec); errors.Is(err, authz.ErrInvalid) {
 			// The item refuses, the others are judged.
 		} else if err != nil {
 			decisions = append(decisions, rec.Decision)
@@ -155,9 +157,9 @@ func (p *PDP) DecideAll(ctx context.Context, items []Item, sem Semantics) ([]aut
 	return decisions, nil
 }
 
-// answer fills in rec's facts and decision. An error means that nothing could be decided at all;
-// the decision then refuses.
-func (p *PDP) answer(rec *Record) error {
+// answer fills in rec's facts and decision, and draws the use of the approval on which it stands. An
+// error means that nothing could be decided at all; the decision then refuses.
+func (p *PDP) answer(ctx context.Context, rec *Record) error {
 	d := &rec.Decision
 	d.At = p.Now().UTC().Truncate(time.Microsecond)
 	set, err := p.ready()
@@ -166,10 +168,16 @@ func (p *PDP) answer(rec *Record) error {
 		d.Detail = err.Error()
 		return err
 	}
-	return p.answerBy(set, rec)
+	if err := p.answerBy(set, rec); err != nil {
+		return err
+	}
+	if rec.Decision.Lifted {
+		p.draw(ctx, set, rec)
+	}
+	return nil
 }
 
-// answerBy is answer by a set of policies, at the moment that the decision bears already.
+// answerBy is answer by a set of policies, at the moment that the decision bears already. It draws nothing.
 func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 	d := &rec.Decision
 
@@ -187,10 +195,16 @@ func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 	rec.Facts = p.facts(set, &rec.Request, who, d.At)
 
 	// 3. What follows?
-	if *d = rec.judge(set); d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown {
+	if rec.decide(set); d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown {
 		return authz.Errorf(authz.ErrInvalid, "%s", d.Detail)
 	}
 	return nil
+}
+
+// decide judges the request, and says what became of the approval that it refers to.
+func (rec *Record) decide(set *policy.Set) {
+	rec.Decision = rec.judge(set)
+	rec.tell()
 }
 
 // judge answers the request by the facts: may the agent act at all, what do the policies say of it and
@@ -245,6 +259,10 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		f.Zones, f.Country = cat.Zones(req.Observed.Address)
 	}
 	f.Class, f.Labels, f.Region = cat.Classify(&req.Resource)
+	p.consult(req, &f)
+	if auth, known := authentication(&req.Observed, at); known {
+		f.Assured = cat.Assured(&auth, at)
+	}
 	if who != nil {
 		f.Grant = set.Grant(req, who, &f)
 		f.Credential = p.Agents.KeyFacts(who.ID, at)

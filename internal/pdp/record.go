@@ -28,6 +28,7 @@ func ParseRecord(body []byte) (*Record, error) {
 	if err := json.Unmarshal(body, rec); err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "reading a recorded decision: %w", err)
 	}
+	rec.tell()
 	return rec, nil
 }
 
@@ -49,7 +50,7 @@ func actor(r *authz.Request) string {
 func (rec *Record) size() int {
 	r, d := &rec.Request, &rec.Decision
 	n := 960 + len(r.Subject.Properties) + len(r.Action.Properties) + len(r.Resource.Properties) + len(r.Context)
-	n += 96*len(d.Fired) + 128*len(d.Reasons) + 192*len(d.Changes)
+	n += 96*len(d.Fired) + 128*len(d.Reasons) + 192*len(d.Changes) + 32*len(d.Routes)
 	if rec.Facts.Agent != nil {
 		n += 384 + 704*len(rec.Facts.Behalf)
 	}
@@ -57,13 +58,16 @@ func (rec *Record) size() int {
 		n += 192 + 32*len(rec.Facts.Conduct.Findings)
 	}
 	if r.Observed.Passport != nil {
-		n += 128 + 160*len(r.Observed.Passport.Details)
+		n += 192 + 160*len(r.Observed.Passport.Details)
+	}
+	if r.Approval != nil {
+		n += 384
 	}
 	return n
 }
 
 // append appends rec's JSON form to b. It writes what encoding/json would, save for members that
-// hold nothing, at a fifth of the cost; TestRecordForm holds the two together.
+// hold nothing and the state of an approval, at a fifth of the cost; TestRecordForm holds the two together.
 func (rec *Record) append(b []byte, texts *agentTexts) []byte {
 	b = append(b, `{"request":`...)
 	b = appendRequest(b, &rec.Request)
@@ -92,6 +96,10 @@ func appendRequest(b []byte, r *authz.Request) []byte {
 	b = append(b, `},"resource":`...)
 	b = appendEntity(b, &r.Resource)
 	b = appendClaimed(b, `,"context":`, r.Context)
+	if r.Approval != nil { // its state is a token, which does not belong into a log
+		b = append(b, `,"approval":{"id":`...)
+		b = append(appendString(b, r.Approval.ID), '}')
+	}
 
 	o := &r.Observed
 	b = append(b, `,"observed":{`...)
@@ -200,6 +208,22 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 	if len(f.Missing) > 0 {
 		b = append(b, `,"missing":`...)
 		b = appendStrings(b, f.Missing)
+	}
+	if f.Approval != nil {
+		b = append(b, `,"approval":`...)
+		b = appendApproval(b, f.Approval)
+	}
+	if f.Unapproved != "" {
+		b = append(b, `,"unapproved":`...)
+		b = appendString(b, f.Unapproved)
+	}
+	if f.Asks != (authz.Asks{}) {
+		b = append(b, `,"asks":`...)
+		b = appendAsks(b, &f.Asks)
+	}
+	if len(f.Assured) > 0 {
+		b = append(b, `,"assured":`...)
+		b = appendStrings(b, f.Assured)
 	}
 	return append(b, '}')
 }
@@ -312,6 +336,13 @@ func appendDecision(b []byte, d *authz.Decision) []byte {
 	if len(d.Remedies) > 0 {
 		b = append(b, `,"remedies":`...)
 		b = appendStrings(b, d.Remedies)
+	}
+	if len(d.Routes) > 0 {
+		b = append(b, `,"routes":`...)
+		b = appendStrings(b, d.Routes)
+	}
+	if d.Lifted {
+		b = append(b, `,"lifted":true`...)
 	}
 	if len(d.Fired) > 0 {
 		b = append(b, `,"fired":[`...)

@@ -21,7 +21,22 @@ func appendPassport(b []byte, p *authz.Passport) []byte {
 	b = strconv.AppendInt(b, int64(p.Depth), 10)
 	b = append(b, `,"expires":`...)
 	b = appendTime(b, p.Expires)
-	return append(b, '}')
+	a := &p.Auth
+	if a.ACR == "" && len(a.AMR) == 0 && a.Method == "" && a.Bound == "" && a.At.IsZero() && a.Person == "" {
+		return append(b, '}')
+	}
+	b = append(b, `,"auth":{`...)
+	n := len(b)
+	b = appendMember(b, "acr", a.ACR)
+	b = appendNames(b, "amr", a.AMR)
+	b = appendMember(b, "method", a.Method)
+	b = appendMember(b, "bound", a.Bound)
+	if !a.At.IsZero() {
+		b = append(b, `"auth_time":`...)
+		b = append(appendTime(b, a.At), ',')
+	}
+	b = appendMember(b, "person", a.Person)
+	return append(trim(b, n), `}}`...)
 }
 
 func appendDetail(b []byte, d *authz.Detail) []byte {

@@ -23,8 +23,9 @@ type Page struct {
 
 // A Found is one page of a search's results.
 type Found[T any] struct {
-	Results []T
-	Next    string // the next Page's After; "" if there is no more
+	Results     []T
+	Obligations [][]authz.Obligation // of each result: what has to be met with it; nil if nothing of any
+	Next        string               // the next Page's After; "" if there is no more
 }
 
 // SearchSubjects returns subjects of req.Subject's type that may do req's action on req's resource
@@ -38,10 +39,10 @@ func (p *PDP) SearchSubjects(ctx context.Context, req authz.Request, page Page) 
 	if req.Subject.Type == authz.AgentType {
 		next = s.agents(page.After)
 	}
-	found, err := scan(ctx, page, next, func(r authz.Ref) (authz.Ref, string, bool) {
+	found, err := scan(ctx, page, next, func(r authz.Ref) (authz.Ref, string, authz.Decision) {
 		q := req
 		q.Subject.Ref = r
-		return r, r.ID, s.allows(&q)
+		return r, r.ID, s.decide(&q)
 	})
 	if err != nil {
 		return found, err
@@ -56,10 +57,10 @@ func (p *PDP) SearchResources(ctx context.Context, req authz.Request, page Page)
 	if err != nil {
 		return Found[authz.Ref]{}, err
 	}
-	found, err := scan(ctx, page, s.stored(req.Resource.Type, page.After), func(r authz.Ref) (authz.Ref, string, bool) {
+	found, err := scan(ctx, page, s.stored(req.Resource.Type, page.After), func(r authz.Ref) (authz.Ref, string, authz.Decision) {
 		q := req
 		q.Resource.Ref = r
-		return r, r.ID, s.allows(&q)
+		return r, r.ID, s.decide(&q)
 	})
 	if err != nil {
 		return found, err
@@ -86,10 +87,10 @@ func (p *PDP) SearchActions(ctx context.Context, req authz.Request, page Page) (
 		i++
 		return names[i-1], true
 	}
-	found, err := scan(ctx, page, next, func(name string) (string, string, bool) {
+	found, err := scan(ctx, page, next, func(name string) (string, string, authz.Decision) {
 		q := req
 		q.Action = authz.Action{Name: name}
-		return name, name, s.allows(&q)
+		return name, name, s.decide(&q)
 	})
 	if err != nil {
 		return found, err
@@ -112,22 +113,22 @@ func (p *PDP) search(req authz.Request) (*search, error) {
 	return &search{p: p, set: set, at: p.Now().UTC().Truncate(time.Microsecond)}, nil
 }
 
-// allows judges req as Decide would, without recording it.
-func (s *search) allows(req *authz.Request) bool {
+// decide judges req as Decide would, without recording it, and draws no use of the approval that it may
+// refer to: who finds something by it asks again.
+func (s *search) decide(req *authz.Request) authz.Decision {
 	var who *authz.Agent
 	if id := req.Agent(); id != "" {
 		a, err := s.p.Agents.Agent(id)
 		if err != nil || a.State != authz.AgentActive {
-			return false
+			return authz.Decision{}
 		}
 		who = a
 	}
 	f := s.p.facts(s.set, req, who, s.at)
 	if f.Inactive() != nil || f.Quarantined() != nil {
-		return false
+		return authz.Decision{}
 	}
-	d := s.set.EvaluateAll(req, &f)
-	return d.Allowed()
+	return s.set.EvaluateAll(req, &f)
 }
 
 // stored walks the catalog's entities of a type, in the order of their ids, after one of them.
@@ -161,8 +162,8 @@ func (s *search) agents(after string) func() (authz.Ref, bool) {
 	}
 }
 
-// scan collects a page of what next yields and test accepts. test returns the result and its name.
-func scan[C, T any](ctx context.Context, page Page, next func() (C, bool), test func(C) (T, string, bool)) (Found[T], error) {
+// scan collects a page of what next yields and test allows. test returns the result and its name.
+func scan[C, T any](ctx context.Context, page Page, next func() (C, bool), test func(C) (T, string, authz.Decision)) (Found[T], error) {
 	found := Found[T]{Results: []T{}}
 	last := ""
 	for n := 0; ; n++ {
@@ -177,9 +178,17 @@ func scan[C, T any](ctx context.Context, page Page, next func() (C, bool), test 
 			found.Next = last
 			return found, nil
 		}
-		r, name, ok := test(c)
-		if last = name; ok {
-			found.Results = append(found.Results, r)
+		r, name, d := test(c)
+		last = name
+		if !d.Allowed() {
+			continue
+		}
+		if len(d.Obligations) > 0 && found.Obligations == nil {
+			found.Obligations = make([][]authz.Obligation, len(found.Results))
+		}
+		found.Results = append(found.Results, r)
+		if found.Obligations != nil {
+			found.Obligations = append(found.Obligations, d.Obligations)
 		}
 	}
 }
