@@ -59,9 +59,23 @@ type Config struct {
 	Conduct  ConductAdmin
 	Signals  Signals
 
+	// Approvals is the desk where persons are asked. If it is nil, nobody can be.
+	Approvals interface {
+		AskReader
+		AskAnswerer
+		AskKeeper
+	}
+	// Door knows the persons who are signed in. If it is nil, they call by tokens only, and without passkeys.
+	Door Door
+	// Persons knows who the tokens of the role approver are for. If it is nil, none of them counts.
+	Persons Persons
+
 	// Stopping is closed when the service stops, so that streams end: http.Server.Shutdown waits for
 	// them. If it is nil, they go on until their callers end them.
 	Stopping <-chan struct{}
+
+	// Requests takes access requests. If it is nil, no refusal can be asked about.
+	Requests *Requests
 
 	// Outcomes takes in what came of decisions. If it is nil, nobody does.
 	Outcomes Outcomes

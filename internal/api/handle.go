@@ -41,6 +41,12 @@ func change[In reasoned, Out any](method, path, summary string, f func(*http.Req
 // operation makes a route of f: it decodes and checks the input, calls f, and writes the output.
 func operation[In, Out any](method, path string, roles []caller.Role, summary string, limit int64,
 	f func(*http.Request, *caller.Caller, In) (Out, error), check func(In) error) route {
+	return serving(method, path, roles, summary, limit, func(r *http.Request, c *call, in In) (Out, error) { return f(r, c.who, in) }, check)
+}
+
+// serving is operation, for an f that wants to know all of the call.
+func serving[In, Out any](method, path string, roles []caller.Role, summary string, limit int64,
+	f func(*http.Request, *call, In) (Out, error), check func(In) error) route {
 	params := parameters(reflect.TypeFor[In]())
 	rt := route{method: method, path: path, roles: roles, summary: summary, limit: limit}
 	rt.doc = operationDoc{params: params, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), hasBody: limit > 0}
@@ -54,7 +60,7 @@ func operation[In, Out any](method, path string, roles []caller.Role, summary st
 				return err
 			}
 		}
-		out, err := f(r, c.who, in)
+		out, err := f(r, c, in)
 		if err != nil {
 			return err
 		}

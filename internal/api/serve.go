@@ -18,6 +18,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
+	"github.com/safeconduct/safeconduct/internal/people"
 )
 
 // A call is one request as every handler gets it. Who is nil on public routes only.
@@ -25,6 +26,8 @@ type call struct {
 	who  *caller.Caller
 	id   string // the request's id: the caller's own, or ours
 	body []byte
+
+	session *people.Session // the person who calls, on the routes of persons only; nil if it is none
 
 	answered time.Time // when the answer began, of one that goes on; what follows is not the route's time
 
@@ -42,6 +45,7 @@ type route struct {
 	limit        int64        // bytes of a body; 0: the route takes none
 	decides      bool         // an error says decision:false
 	agents       bool         // agents may call, by their own tokens, for themselves
+	persons      bool         // persons may call, by the session of their browser
 	doc          operationDoc // for the OpenAPI document
 
 	serve func(w http.ResponseWriter, r *http.Request, c *call) error
@@ -94,18 +98,28 @@ func (s *Server) handler(rt *route) http.HandlerFunc {
 
 // admit authenticates the caller, checks the role, and reads the body.
 func (s *Server) admit(r *http.Request, rt *route, c *call) (err error) {
-	agent := false
+	known := false
 	if rt.agents {
-		if agent, err = s.admitAgent(r, c); err != nil {
+		if known, err = s.admitAgent(r, c); err != nil {
 			return err
 		}
 	}
-	if rt.roles != nil && !agent {
+	if rt.persons {
+		if known, err = s.admitPerson(r, c); err != nil {
+			return err
+		}
+	}
+	if rt.roles != nil && !known {
 		if c.who, err = s.authenticate(r); err != nil {
 			return err
 		}
 		if !slices.Contains(rt.roles, c.who.Role) {
 			return authz.Errorf(authz.ErrForbidden, "the role %s may not do this", c.who.Role)
+		}
+		if rt.persons {
+			if err = s.personOf(c); err != nil {
+				return err
+			}
 		}
 	}
 	if rt.limit > 0 {

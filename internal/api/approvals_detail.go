@@ -1,0 +1,310 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/approval"
+	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/monitor"
+	"github.com/safeconduct/safeconduct/internal/pdp"
+)
+
+// An AskDetail is all that a person needs to judge an ask.
+type AskDetail struct {
+	AskView
+	Sentence string             `json:"sentence" doc:"who asks for what, in one sentence; names in it are quoted and clipped"`
+	Acts     []ActDetail        `json:"acts" doc:"one for each of items"`
+	Routes   []RouteDetail      `json:"routes" doc:"the ways to the approval, and how far each has been gone"`
+	Asking   *AskingAgent       `json:"asking,omitempty" doc:"the agent, as it stands now"`
+	Similar  []SimilarAsk       `json:"similar" doc:"ended asks of the agent for the same action on the same type of resource, newest first"`
+	Standing *approval.Standing `json:"standing,omitempty" doc:"what the person who calls may do"`
+	Warnings []string           `json:"warnings" doc:"what to look at twice: sentences"`
+}
+
+// An ActDetail is what is known of one act.
+type ActDetail struct {
+	Sentence  string       `json:"sentence"`
+	Arguments []Argument   `json:"arguments"`
+	Policy    []PolicySaid `json:"policy" doc:"the policies that refused it, in the operator's words"`
+	Class     string       `json:"class,omitempty" doc:"class of capability: read, write, egress, money, admin"`
+	Trust     authz.Trust  `json:"trust,omitzero" doc:"in the agent, in that class, when it was refused"`
+	Risk      string       `json:"risk,omitempty" doc:"level of risk, when it was refused"`
+	Allows    string       `json:"allows" doc:"what a plain yes permits"`
+	Most      string       `json:"most,omitempty" doc:"what the widest yes permits that the person may give, if it is wider"`
+}
+
+// An Argument is one of an act's, and where its value came from.
+type Argument struct {
+	Name  string         `json:"name"`
+	Value jsontext.Value `json:"value"`
+	From  string         `json:"from" doc:"prompt: a person's own words; operator: configuration; untrusted: what others can write to; unknown: nobody kept track"`
+}
+
+// PolicySaid is what one policy said of an act.
+type PolicySaid struct {
+	Policy  string `json:"policy"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty" doc:"what the agent was told"`
+	Detail  string `json:"detail,omitempty" doc:"what operators wrote for people"`
+	Error   string `json:"error,omitempty"`
+}
+
+// A RouteDetail is a way to an approval.
+type RouteDetail struct {
+	ID        string   `json:"id"`
+	Title     string   `json:"title,omitempty"`
+	Approvers []string `json:"approvers" doc:"titles of the groups whose members may answer"`
+	Quorum    int      `json:"quorum" doc:"how many people must say yes"`
+	Yes       []string `json:"yes" doc:"who has"`
+	Passkey   bool     `json:"passkey" doc:"whether a yes needs a passkey"`
+	Lasts     int64    `json:"lasts_seconds" doc:"how long a plain approval holds at most"`
+	Reading   int64    `json:"reading_ms" doc:"an answer sooner than this after looking is suspicious"`
+}
+
+// An AskingAgent is the agent that asks, as it stands now.
+type AskingAgent struct {
+	ID       authz.AgentID     `json:"id"`
+	Owner    string            `json:"owner"`
+	Purpose  string            `json:"purpose"`
+	Version  string            `json:"version"`
+	Creator  string            `json:"creator"`
+	State    authz.AgentState  `json:"state"`
+	Since    time.Time         `json:"since" doc:"when it was registered"`
+	Trust    []ClassTrust      `json:"trust,omitempty"`
+	Findings []conduct.Finding `json:"findings" doc:"the newest open findings about it"`
+}
+
+// ClassTrust is trust in a class of capability.
+type ClassTrust struct {
+	Class string  `json:"class"`
+	Level string  `json:"level"`
+	Score float64 `json:"score"`
+}
+
+// A SimilarAsk is an ask of the past.
+type SimilarAsk struct {
+	ID       string          `json:"id"`
+	AskedAt  time.Time       `json:"asked_at"`
+	Status   approval.Status `json:"status"`
+	Acts     []string        `json:"acts"`
+	Answered []string        `json:"answered" doc:"who said what: sentences"`
+}
+
+const (
+	maxSimilar  = 5
+	maxOpenSeen = 5 // findings that an approver is shown
+)
+
+func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) {
+	a, st, err := s.askOf(r.Context(), c, in.ID)
+	if err != nil {
+		return AskDetail{}, err
+	}
+	return s.detail(r.Context(), a, st)
+}
+
+// detail gathers what is known of an ask. What cannot be found out is left out, and said so in a warning; an
+// error is that of a store that is away.
+func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Standing) (AskDetail, error) {
+	d := AskDetail{AskView: viewOf(a), Standing: st, Sentence: askSentence(a), Acts: make([]ActDetail, len(a.Items)), Routes: []RouteDetail{}, Similar: []SimilarAsk{}, Warnings: []string{}}
+	d.Status = statusAt(a, s.Now())
+	cat, err := s.catalogOf(ctx, a.Catalog)
+	if err != nil {
+		return d, err
+	}
+	if cat == nil {
+		d.Warnings = append(d.Warnings, "The version of the catalog by which this is judged cannot be read any more.")
+	}
+	for i := range a.Items {
+		if d.Acts[i], err = s.actDetail(ctx, a, i, cat, st); err != nil {
+			return d, err
+		}
+		d.Warnings = append(d.Warnings, actWarnings(&a.Items[i], &d.Acts[i])...)
+	}
+	d.Routes = routesOf(a, cat)
+	if d.Asking, err = s.asking(ctx, a); err != nil {
+		return d, err
+	}
+	d.Warnings = append(d.Warnings, askWarnings(a, d.Asking)...)
+	similar, err := s.Approvals.Similar(ctx, a, maxSimilar)
+	if err != nil {
+		return d, err
+	}
+	for _, o := range similar {
+		d.Similar = append(d.Similar, similarAsk(o))
+	}
+	return d, nil
+}
+
+// catalogOf returns the catalog of a version, nil if this program cannot read it.
+func (s *Server) catalogOf(ctx context.Context, version int64) (*catalog.Catalog, error) {
+	set, err := s.decidedBy(ctx, version)
+	if err != nil || set == nil {
+		return nil, err
+	}
+	return set.Catalog(), nil
+}
+
+// actDetail tells of one act by the record of the decision that refused it.
+func (s *Server) actDetail(ctx context.Context, a *approval.Ask, i int, cat *catalog.Catalog, st *approval.Standing) (ActDetail, error) {
+	it := &a.Items[i]
+	d := ActDetail{Sentence: actSentence(it), Arguments: []Argument{}, Policy: []PolicySaid{}}
+	var from *authz.Provenance
+	if it.Decision > 0 {
+		rec, err := s.recordOf(ctx, it.Decision)
+		if err != nil {
+			return d, err
+		}
+		if rec != nil {
+			from = rec.Request.Observed.Provenance
+			d.Class, d.Trust, d.Risk = rec.Facts.Grant.Class, rec.Facts.Trust, rec.Facts.Risk.Level
+			for _, f := range rec.Decision.Fired {
+				if f.Effect == "forbid" && !f.Shadow {
+					d.Policy = append(d.Policy, policySaid(&f, cat))
+				}
+			}
+		}
+	}
+	d.Arguments = arguments(it.Action.Properties, from)
+	if a.Kind == approval.Access {
+		d.Allows = allows(a, it, approval.Scope{}, lasts(it, cat, false))
+		if st != nil && len(st.Routes) > 0 && !scopeless(&st.Most) {
+			d.Most = allows(a, it, st.Most, lasts(it, cat, true))
+		}
+	}
+	return d, nil
+}
+
+// recordOf returns the decision that an entry records, nil if it records none.
+func (s *Server) recordOf(ctx context.Context, seq int64) (*pdp.Record, error) {
+	e, err := s.Log.Entry(ctx, seq)
+	if errors.Is(err, authz.ErrNotFound) || err == nil && e.Kind != audit.DecisionMade {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return pdp.ParseRecord(e.Body)
+}
+
+func policySaid(f *authz.Fired, cat *catalog.Catalog) PolicySaid {
+	p := PolicySaid{Policy: f.Policy, Reason: f.Reason, Error: f.Error}
+	if cat != nil && f.Reason != "" {
+		if r, ok := cat.Reason(f.Reason); ok {
+			p.Message, p.Detail = r.Message, r.Detail
+		}
+	}
+	return p
+}
+
+// arguments returns an act's arguments in the order they were given in.
+func arguments(c authz.Claimed, from *authz.Provenance) []Argument {
+	out := []Argument{}
+	eachMember(c, func(name string, value jsontext.Value) {
+		out = append(out, Argument{Name: name, Value: value, From: originOf(name, from)})
+	})
+	return out
+}
+
+// eachMember calls f with the members of an object that was checked when it came in; anything else has none.
+func eachMember(c authz.Claimed, f func(name string, value jsontext.Value)) {
+	if len(c) == 0 {
+		return
+	}
+	var order []string
+	members := map[string]jsontext.Value{}
+	if json.Unmarshal(c, &members) != nil {
+		return
+	}
+	for name := range members {
+		order = append(order, name)
+	}
+	slices.Sort(order)
+	for _, name := range order {
+		f(name, members[name])
+	}
+}
+
+// originOf says where the enforcement point saw an argument's value come from. If it says two things, the
+// worse one counts.
+func originOf(name string, from *authz.Provenance) string {
+	switch {
+	case from == nil:
+	case slices.Contains(from.Untrusted, name):
+		return "untrusted"
+	case slices.Contains(from.Unknown, name):
+	case slices.Contains(from.Prompt, name):
+		return "prompt"
+	case slices.Contains(from.Operator, name):
+		return "operator"
+	}
+	return "unknown"
+}
+
+// routesOf returns the routes of all acts that still wait, or did, each once.
+func routesOf(a *approval.Ask, cat *catalog.Catalog) []RouteDetail {
+	out := []RouteDetail{}
+	for i := range a.Items {
+		for _, id := range a.Items[i].Routes {
+			if slices.ContainsFunc(out, func(d RouteDetail) bool { return d.ID == id }) {
+				continue
+			}
+			d := RouteDetail{ID: id, Approvers: []string{}, Yes: []string{}}
+			if cat != nil {
+				if r, ok := cat.Route(id); ok {
+					d.Title, d.Quorum, d.Passkey = r.Title, r.Quorum, r.Passkey
+					d.Lasts, d.Reading = int64(r.Lasts/time.Second), r.Reading.Milliseconds()
+					d.Approvers = append(d.Approvers, r.Approvers...)
+				}
+			}
+			for _, n := range a.Answers {
+				if n.Yes && slices.Contains(n.Routes, id) {
+					d.Yes = append(d.Yes, n.By)
+				}
+			}
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// asking returns the agent as it stands now, nil if none asks.
+func (s *Server) asking(ctx context.Context, a *approval.Ask) (*AskingAgent, error) {
+	if a.Agent == "" {
+		return nil, nil
+	}
+	out := &AskingAgent{ID: a.Agent, Owner: a.Owner, Findings: []conduct.Finding{}}
+	ag, err := s.Agents.Agent(a.Agent)
+	if err != nil && !errors.Is(err, authz.ErrNotFound) {
+		return nil, err
+	}
+	if err == nil {
+		out.Owner, out.Purpose, out.Version, out.Creator, out.State, out.Since = ag.Owner, ag.Purpose, ag.Version, ag.Creator, ag.State, ag.CreatedAt
+	}
+	report, err := s.Conduct.Report(a.Agent, s.Now())
+	if errors.Is(err, authz.ErrNotFound) {
+		return out, nil
+	} else if err != nil {
+		return nil, err
+	}
+	for i := range report.Classes {
+		t := &report.Classes[i]
+		out.Trust = append(out.Trust, ClassTrust{t.Class, t.Level, t.Score})
+	}
+	found, err := s.Conduct.Findings(ctx, monitor.Filter{Agent: a.Agent, State: conduct.Open}, "", maxOpenSeen)
+	if err != nil {
+		return nil, err
+	}
+	out.Findings = append(out.Findings, found...)
+	return out, nil
+}
