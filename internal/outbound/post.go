@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -38,7 +39,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return nil, unavailable(u, errors.New("too many requests at once"))
+		return nil, unsent(u, errors.New("too many requests at once"))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
@@ -49,17 +50,22 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	req.Header.Set("User-Agent", "safeconduct")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, unavailable(u, reason(err))
+		return nil, unsent(u, reason(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBytes+1))
 	if err != nil {
-		return nil, unavailable(u, reason(err))
+		return nil, unsent(u, reason(err))
 	}
 	if int64(len(answer)) > c.cfg.MaxBytes {
-		return nil, unavailable(u, errors.New("the answer is too large"))
+		return nil, unsent(u, errors.New("the answer is too large"))
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, nil
+}
+
+// unsent is unavailable for what was to be sent.
+func unsent(u *url.URL, err error) error {
+	return authz.Errorf(authz.ErrUnavailable, "sending to %.100q: %w", u.Host, err)
 }
 
 // resolving is how long a name may take to resolve.
