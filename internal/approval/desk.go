@@ -36,6 +36,10 @@ func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) { return nil,
 // Get returns the ask of that id, also an ended one, or authz.ErrNotFound.
 func (d *Desk) Get(ctx context.Context, id string) (*Ask, error) { return nil, errMissing }
 
+// Keyed returns the retained ask of that Key, whatever became of it, or authz.ErrNotFound. It touches memory
+// only, and serves clients that repeat a submission whose answer they lost.
+func (d *Desk) Keyed(key string) (*Ask, error) { return nil, errMissing }
+
 // A Filter selects asks.
 type Filter struct {
 	Person  *Person // only those that the person may answer, or has answered
