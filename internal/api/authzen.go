@@ -90,6 +90,7 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 	if err != nil {
 		return err
 	}
+	said := s.approvals(r.Context(), c, q.items, decisions)
 	answer(w, func(b []byte) []byte {
 		b = append(b, `{"evaluations":[`...)
 		for i := range decisions {
@@ -102,7 +103,7 @@ func (s *Server) evaluations(w http.ResponseWriter, r *http.Request, c *call) er
 			case d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown: // alone it would be 400
 				b = appendItemError(b, d.Code, http.StatusBadRequest, d.Detail)
 			default:
-				b = appendDecision(b, d)
+				b = appendDecision(b, d, said[i])
 			}
 		}
 		return append(b, `]}`...)
@@ -130,6 +131,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, c *call, q *ques
 	if err != nil {
 		return err
 	}
-	answer(w, func(b []byte) []byte { return appendDecision(b, &d) })
+	said := s.approval(r.Context(), c, &req, &d)
+	answer(w, func(b []byte) []byte { return appendDecision(b, &d, said) })
 	return nil
 }

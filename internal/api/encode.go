@@ -11,7 +11,8 @@ import (
 
 // appendDecision appends d as AuthZEN writes it: a boolean, and beside it the agent's view of why.
 // The operator's view, which policies fired and on what facts, is in the record and never here.
-func appendDecision(b []byte, d *authz.Decision) []byte {
+// What of approvals it tells is in a, nil if there is nothing.
+func appendDecision(b []byte, d *authz.Decision, a *approvals) []byte {
 	b = append(b, `{"decision":`...)
 	b = strconv.AppendBool(b, d.Allowed())
 	b = append(b, `,"context":{`...)
@@ -53,11 +54,10 @@ func appendDecision(b []byte, d *authz.Decision) []byte {
 		b = append(b, ']')
 	}
 	if len(d.Obligations) > 0 {
-		b = append(b, `,"obligations":[`...)
-		for i := range d.Obligations {
-			b = appendObligation(comma(b, i), &d.Obligations[i])
-		}
-		b = append(b, ']')
+		b = appendObligations(append(b, `,"obligations":`...), d.Obligations)
+	}
+	if a != nil {
+		b = a.append(b, d)
 	}
 	return append(b, `}}`...)
 }

@@ -15,7 +15,8 @@ type question struct {
 	action                  authz.Action
 	context                 authz.Claimed
 	seen                    *sight
-	bearer                  *authz.Bearer // whose passport was presented; nil if none was
+	approval                *authz.ApprovalRef // that it refers to; nil if it refers to none
+	bearer                  *authz.Bearer      // whose passport was presented; nil if none was
 	hasSubject, hasResource bool
 	hasAction, hasContext   bool
 	items                   []pdp.Item // of "evaluations", before they inherit
@@ -51,7 +52,7 @@ func (p *parser) question(f form) (q question, err error) {
 			q.action, err = p.action()
 		case "context":
 			q.hasContext = true
-			q.context, q.seen, err = p.context()
+			q.context, q.seen, q.approval, err = p.context()
 		case "evaluations":
 			if f != batch {
 				return p.skip()
@@ -126,7 +127,7 @@ func (q *question) inherit(d *question) {
 		q.resource, q.hasResource = d.resource, d.hasResource
 	}
 	if !q.hasContext {
-		q.context, q.seen = d.context, d.seen
+		q.context, q.seen, q.approval = d.context, d.seen, d.approval
 	}
 }
 
@@ -139,7 +140,11 @@ func (s *Server) request(r *http.Request, c *call, q *question) (authz.Request, 
 		return authz.Request{}, err
 	}
 	req := authz.Request{Subject: q.subject, Action: q.action, Resource: q.resource, Context: q.context}
-	err := q.look(&req, c)
+	if err := q.look(&req, c); err != nil || q.approval == nil {
+		return req, err
+	}
+	var err error
+	req.Approval, err = s.refer(r.Context(), q.approval)
 	return req, err
 }
 

@@ -1,6 +1,10 @@
 package api
 
-import "github.com/safeconduct/safeconduct/authz"
+import (
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
 
 // The forms of the AuthZEN requests and answers, for the OpenAPI document. The hot path does not go
 // through them: see parse.go and encode.go; a test holds the two together.
@@ -39,7 +43,13 @@ type DecisionContext struct {
 	Reasons      []authz.Reason     `json:"reasons,omitempty"`
 	Changes      []authz.Change     `json:"changes,omitempty" doc:"the smallest set of changes that would turn the refusal into permission"`
 	Remedies     []string           `json:"remedies,omitempty" doc:"approval, step_up: those that together lift the refusal"`
-	Obligations  []authz.Obligation `json:"obligations,omitempty" doc:"all must be met, else the act must not happen"`
+	Obligations  []authz.Obligation `json:"obligations,omitempty" doc:"all must be met, also those of a refusal; else the act must not happen"`
+	EvaluatedAt  time.Time          `json:"evaluated_at,omitzero" doc:"of a refusal that can be asked about, or of an answer about an approval"`
+	Reason       string             `json:"reason,omitempty" doc:"likewise: approval_required, or why the approval in the request does not lift the refusal"`
+	NextAction   string             `json:"next_action,omitempty" doc:"of a refusal of a request that refers to an approval: request, retry or none"`
+	RetryAfter   int                `json:"retry_after,omitempty" doc:"seconds to wait, of next_action retry"`
+	Access       *AccessOffer       `json:"access_request,omitempty" doc:"the refusal can be asked about"`
+	Approval     *ApprovalForm      `json:"approval,omitempty" doc:"the approval by which the act is allowed: not beyond its end"`
 	Error        *ItemError         `json:"error,omitempty" doc:"of an item of a batch that could not be understood, or does not fit the schema, and of a passport that does not count"`
 }
 

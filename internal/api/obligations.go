@@ -14,6 +14,14 @@ var obligationTypes = []string{"step-up", "notification", "session_termination",
 // obligationMember is the property of a custom obligation that holds its type in the catalog.
 const obligationMember = "obligation"
 
+func appendObligations(b []byte, list []authz.Obligation) []byte {
+	b = append(b, '[')
+	for i := range list {
+		b = appendObligation(comma(b, i), &list[i])
+	}
+	return append(b, ']')
+}
+
 // appendObligation appends o as the profile has it: id, type and properties are always there, and the
 // type is a registered one or "custom". A custom one tells its type in the catalog by a property,
 // unless its properties say that already.

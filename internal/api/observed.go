@@ -28,57 +28,62 @@ type sight struct {
 }
 
 // context reads the AuthZEN context. What the caller says of the moment stays Claimed; what an
-// enforcement point saw is taken out of it and comes back as a sight, nil if there is none.
-func (p *parser) context() (claimed authz.Claimed, seen *sight, err error) {
+// enforcement point saw is taken out of it and comes back as a sight, nil if there is none, and so is
+// the approval that the request refers to.
+func (p *parser) context() (claimed authz.Claimed, seen *sight, ref *authz.ApprovalRef, err error) {
 	switch p.dec.PeekKind() {
 	case 'n':
-		return nil, nil, p.skip()
+		return nil, nil, nil, p.skip()
 	case '{', 0:
 	default:
-		return nil, nil, invalid("context must be a JSON object")
+		return nil, nil, nil, invalid("context must be a JSON object")
 	}
 	if _, err := p.dec.ReadToken(); err != nil {
-		return nil, nil, p.syntax(err)
+		return nil, nil, nil, p.syntax(err)
 	}
 	start := int(p.dec.InputOffset()) - 1
 
 	type span struct{ begin, end int }
 	var few [16]span
 	kept := few[:0] // the members that stay
+	taken := false  // whether others do not
 	for p.dec.PeekKind() != '}' {
 		quoted, err := p.raw()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		begin := int(p.dec.InputOffset()) - len(quoted)
 		name, err := unquote(quoted)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		switch string(name) {
 		case "observed", "supported_obligations", "on_behalf_of":
 			if seen == nil {
 				seen = new(sight)
 			}
-			err = p.sight(string(name), seen)
+			taken, err = true, p.sight(string(name), seen)
+		case "approval":
+			taken = true
+			ref, err = p.approval()
 		default:
 			if err = p.skip(); err == nil {
 				kept = append(kept, span{begin, int(p.dec.InputOffset())})
 			}
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	if _, err := p.dec.ReadToken(); err != nil {
-		return nil, nil, p.syntax(err)
+		return nil, nil, nil, p.syntax(err)
 	}
 	end := int(p.dec.InputOffset())
 
 	switch {
 	case len(kept) == 0:
-		return nil, seen, nil
-	case seen == nil:
+		return nil, seen, ref, nil
+	case !taken:
 		claimed = authz.Claimed(p.text[start:end:end])
 	default:
 		claimed = append(make(authz.Claimed, 0, end-start), '{')
@@ -91,9 +96,39 @@ func (p *parser) context() (claimed authz.Claimed, seen *sight, err error) {
 		claimed = append(claimed, '}')
 	}
 	if len(claimed) > p.lim.Object {
-		return nil, nil, invalid("context has more than %d bytes", p.lim.Object)
+		return nil, nil, nil, invalid("context has more than %d bytes", p.lim.Object)
 	}
-	return claimed, seen, nil
+	return claimed, seen, ref, nil
+}
+
+// approval reads the reference to an approval that was given before, in the form in which it was given
+// out (ARAP, Completion Semantics). What else it says, such as its times, is for the enforcement point.
+func (p *parser) approval() (*authz.ApprovalRef, error) {
+	const what = "context.approval"
+	if p.dec.PeekKind() == 'n' {
+		return nil, p.skip()
+	}
+	ref := new(authz.ApprovalRef)
+	err := p.object(what, func(name []byte) (err error) {
+		switch string(name) {
+		case "id":
+			ref.ID, err = p.str(what, ".id", maxApproval)
+		case "state":
+			if p.dec.PeekKind() == 'n' {
+				return p.skip()
+			}
+			if ref.State, err = p.raw(); err == nil && len(ref.State) > maxApprovalState {
+				err = invalid("%s.state has more than %d bytes", what, maxApprovalState)
+			}
+		default:
+			err = p.skip()
+		}
+		return err
+	})
+	if err == nil && ref.ID == "" {
+		err = invalid("%s.id is missing", what)
+	}
+	return ref, err
 }
 
 // sight reads one of the members that say what an enforcement point saw.

@@ -48,6 +48,9 @@ const (
 	maxTask    = 128 // bytes of what kind of task it is
 	maxPersons = 8   // in on_behalf_of
 	maxNames   = 256 // in a list of argument names or obligations
+
+	maxApproval      = 128     // bytes of an approval's id
+	maxApprovalState = 9 << 10 // bytes of its state, quoted
 )
 
 // invalid returns an authz.ErrInvalid with the message.

@@ -36,6 +36,8 @@ type Requests struct {
 type AskTaker interface {
 	// Ask records an ask, or joins it to one for the very same; see approval.Desk.
 	Ask(ctx context.Context, a approval.Ask) (*approval.Ask, bool, error)
+	// Keyed returns the retained ask that was submitted by that key, or authz.ErrNotFound.
+	Keyed(key string) (*approval.Ask, error)
 	// Get returns the ask of that id, also an ended one, or authz.ErrNotFound.
 	Get(ctx context.Context, id string) (*approval.Ask, error)
 	// Cancel ends a pending ask. authz.ErrConflict: it has ended.
