@@ -1,5 +1,6 @@
 // Package caller knows who may call the service: people, programs and enforcement points that hold
-// a bearer token, each with one role.
+// a bearer token, each with one role. An approver's token speaks for a person of internal/people, whom its
+// name is the id of; whether there is such a person, and whether they may answer, is not for this package.
 //
 // A token is 256 bits of chance. Only its SHA-256 is stored, recorded and kept in memory, so neither
 // the database nor the log can be used to call. Callers are made and revoked through the log, like
@@ -36,6 +37,7 @@ const (
 	Administrator Role = "administrator" // everything
 	Auditor       Role = "auditor"       // reads everything, changes nothing, decides nothing
 	PEP           Role = "pep"           // asks for decisions, and says what it observed
+	Approver      Role = "approver"      // answers asks as the person whose id its name is
 )
 
 // prefixes begin the tokens of each role, so that a token found in the wrong place can be told.
@@ -43,12 +45,13 @@ var prefixes = map[Role]string{
 	Administrator: "sc_admin_",
 	Auditor:       "sc_audit_",
 	PEP:           "sc_pep_",
+	Approver:      "sc_appr_",
 }
 
 // ParseRole returns the role of that name, or authz.ErrInvalid.
 func ParseRole(s string) (Role, error) {
 	if _, ok := prefixes[Role(s)]; !ok {
-		return "", authz.Errorf(authz.ErrInvalid, "unknown role %q: one of administrator, auditor, pep", s)
+		return "", authz.Errorf(authz.ErrInvalid, "unknown role %q: one of administrator, auditor, pep, approver", s)
 	}
 	return Role(s), nil
 }
@@ -66,8 +69,11 @@ type Caller struct {
 
 // Actor is the caller's name in the audit log.
 func (c *Caller) Actor() string {
-	if c.Role == Administrator {
+	switch c.Role {
+	case Administrator:
 		return "admin:" + c.Name
+	case Approver:
+		return "person:" + c.Name
 	}
 	return string(c.Role) + ":" + c.Name
 }

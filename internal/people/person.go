@@ -197,3 +197,14 @@ func printable(s string) bool {
 	}
 	return true
 }
+
+// PlainClaim reports whether s can be the value of a claim: 1 to 256 bytes of printable text.
+func PlainClaim(s string) bool { return s != "" && len(s) <= maxValue && printable(s) }
+
+// PlainEmail returns s if it is an e-mail address that a person can have, else "".
+func PlainEmail(s string) string {
+	if !validEmail(s) {
+		return ""
+	}
+	return s
+}

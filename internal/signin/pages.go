@@ -1,0 +1,145 @@
+package signin
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+//go:embed web
+var web embed.FS
+
+// policy is what our pages may do: run our own scripts, use our own styles, and talk to us. A page cannot
+// be framed, so nobody can lay another one over its buttons.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// secure sets what every answer to a browser has.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	h.Set("Cache-Control", "no-store")
+}
+
+// A page is what a template knows. It is the same for everybody but for the failure.
+type page struct {
+	Base     string // path of the service
+	Provider string // name of the identity provider; "" if there is none
+	Passkeys bool
+	Failure  string
+	To       string // where the page leads at once
+}
+
+// pages are those that the Door serves.
+type pages struct {
+	d      *Door
+	all    *template.Template
+	static map[string][]byte // those that do not change
+	files  fs.FS
+}
+
+func newPages(d *Door) (*pages, error) {
+	ps := &pages{d: d, static: map[string][]byte{}}
+	var err error
+	if ps.files, err = fs.Sub(web, "web"); err != nil {
+		return nil, err
+	}
+	if ps.all, err = template.ParseFS(ps.files, "*.html"); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"sign-in.html", "enrol.html", "asks.html", "ask.html"} {
+		if ps.static[name], err = ps.render(name, page{}); err != nil {
+			return nil, err
+		}
+	}
+	return ps, nil
+}
+
+func (ps *pages) render(name string, p page) ([]byte, error) {
+	p.Base, p.Passkeys = ps.d.base, ps.d.wa != nil
+	if ps.d.idp != nil {
+		p.Provider = ps.d.idp.Name
+	}
+	var b bytes.Buffer
+	if err := ps.all.ExecuteTemplate(&b, name, p); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// serve makes a handler of a page that is the same for everybody.
+func (ps *pages) serve(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, ps.static[name]) }
+}
+
+// failed shows the page of signing in with what went wrong.
+func (ps *pages) failed(w http.ResponseWriter, r *http.Request, err error) {
+	status, _, msg := ps.d.describe(r, err)
+	if errors.Is(err, authz.ErrForbidden) || errors.Is(err, authz.ErrInvalid) || errors.Is(err, authz.ErrConflict) {
+		status = http.StatusForbidden
+	}
+	ps.dynamic(w, status, "sign-in.html", page{Failure: firstLine(msg)})
+}
+
+// onward leads to one of our own pages.
+func (ps *pages) onward(w http.ResponseWriter, to string) {
+	ps.dynamic(w, http.StatusOK, "onward.html", page{To: to})
+}
+
+func (ps *pages) dynamic(w http.ResponseWriter, status int, name string, p page) {
+	body, err := ps.render(name, p)
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	write(w, status, body)
+}
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	secure(h)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body) // whoever does not read it is gone
+}
+
+// types are those of the files that pages use.
+var types = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+
+// file serves a script or a style.
+func (ps *pages) file(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	body, err := fs.ReadFile(ps.files, name)
+	if typ, ok := types[path.Ext(name)]; ok && err == nil {
+		h := w.Header()
+		secure(h)
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Content-Type", typ)
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(http.StatusOK)
+		w.Write(body) // whoever does not read it is gone
+		return
+	}
+	http.NotFound(w, r)
+}
+
+// firstLine returns s up to its first line's end: what follows is for our log.
+func firstLine(s string) string {
+	if i := bytes.IndexByte([]byte(s), '\n'); i >= 0 {
+		return s[:i]
+	}
+	return s
+}

@@ -1,0 +1,150 @@
+// What all pages share. Whatever comes from the service is shown as text, never as HTML.
+
+export const base = document.body.dataset.base;
+
+// call asks the service. A request that changes something carries a header that other sites cannot send.
+export async function call(method, path, body) {
+  const options = { method, credentials: "same-origin", headers: {}, cache: "no-store" };
+  if (method !== "GET") {
+    options.headers["X-Safeconduct-Request"] = "1";
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body ?? {});
+  }
+  let answer, said = {};
+  try {
+    answer = await fetch(base + path, options);
+    said = await answer.json();
+  } catch {
+    throw Object.assign(new Error("The service cannot be reached."), { status: answer?.status ?? 0 });
+  }
+  if (!answer.ok) {
+    throw Object.assign(new Error(said.error?.message ?? "The service refused."), { status: answer.status });
+  }
+  return said;
+}
+
+export const find = (id) => document.getElementById(id);
+
+export function fail(error) {
+  const p = find("failure");
+  p.textContent = error ? plain(error.message) : "";
+  p.hidden = !error;
+}
+
+// element makes an element with text, or with elements.
+export function element(name, content, className) {
+  const e = document.createElement(name);
+  if (className) e.className = className;
+  for (const c of [content].flat()) {
+    if (c !== undefined && c !== null) e.append(c instanceof Node ? c : plain(String(c)));
+  }
+  return e;
+}
+
+// plain makes characters visible that do not show or that turn the direction of a text.
+export function plain(text) {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\u2028\u2029\u115f\u1160\u3164\uffa0]/gu, (c) =>
+    c === "\n" || c === "\t" ? c : "\\u{" + c.codePointAt(0).toString(16) + "}");
+}
+
+export const when = (text) => (text ? new Date(text).toLocaleString() : "");
+
+// signedIn returns who is signed in, or leads to the page of signing in.
+export async function signedIn() {
+  let me;
+  try {
+    me = await call("GET", "/sign-in/me");
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    location.replace(base + "/sign-in?return=" + encodeURIComponent(location.pathname.slice(base.length)));
+    return new Promise(() => {});
+  }
+  find("name").textContent = plain(me.name);
+  find("who").hidden = false;
+  find("sign-out").addEventListener("click", async () => {
+    try {
+      await call("POST", "/sign-out");
+      location.replace(base + "/sign-in");
+    } catch (error) {
+      fail(error);
+    }
+  });
+  return me;
+}
+
+// Bytes travel as base64url (WebAuthn, 5.1.8).
+export function toBytes(text) {
+  const raw = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
+  return Uint8Array.from(raw, (c) => c.charCodeAt(0));
+}
+
+export function toText(buffer) {
+  let raw = "";
+  for (const b of new Uint8Array(buffer)) raw += String.fromCharCode(b);
+  return btoa(raw).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+
+const descriptors = (list) => (list ?? []).map((d) => ({ ...d, id: toBytes(d.id) }));
+
+// make makes a passkey, and returns it in the form in which it travels.
+export async function make(options) {
+  const o = options.publicKey;
+  const made = await navigator.credentials.create({
+    publicKey: {
+      ...o,
+      challenge: toBytes(o.challenge),
+      user: { ...o.user, id: toBytes(o.user.id) },
+      excludeCredentials: descriptors(o.excludeCredentials),
+    },
+  });
+  return {
+    id: made.id,
+    rawId: toText(made.rawId),
+    type: made.type,
+    authenticatorAttachment: made.authenticatorAttachment ?? undefined,
+    clientExtensionResults: {},
+    response: {
+      clientDataJSON: toText(made.response.clientDataJSON),
+      attestationObject: toText(made.response.attestationObject),
+      transports: made.response.getTransports?.() ?? [],
+    },
+  };
+}
+
+// assert signs a challenge with a passkey that verifies its user.
+export async function assert(o) {
+  const got = await navigator.credentials.get({
+    publicKey: {
+      ...o,
+      challenge: toBytes(o.challenge),
+      allowCredentials: descriptors(o.allowCredentials),
+      userVerification: "required",
+    },
+  });
+  return {
+    id: got.id,
+    rawId: toText(got.rawId),
+    type: got.type,
+    authenticatorAttachment: got.authenticatorAttachment ?? undefined,
+    clientExtensionResults: {},
+    response: {
+      clientDataJSON: toText(got.response.clientDataJSON),
+      authenticatorData: toText(got.response.authenticatorData),
+      signature: toText(got.response.signature),
+      userHandle: got.response.userHandle ? toText(got.response.userHandle) : undefined,
+    },
+  };
+}
+
+// during disables buttons while something is under way.
+export async function during(buttons, f) {
+  fail();
+  for (const b of buttons) b.disabled = true;
+  try {
+    await f();
+  } catch (error) {
+    fail(error.name === "NotAllowedError" ? new Error("The passkey was not used.") : error);
+  } finally {
+    for (const b of buttons) b.disabled = false;
+  }
+}

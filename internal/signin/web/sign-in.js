@@ -1,0 +1,15 @@
+import { assert, base, call, during, find } from "./safeconduct.js";
+
+// Where to go afterwards: one of our own pages, whatever the address says.
+const wanted = new URLSearchParams(location.search).get("return") ?? "";
+const to = /^\/asks(\/[A-Za-z0-9_-]{1,64})?$/.test(wanted) ? wanted : "/asks";
+
+find("provider")?.setAttribute("href", base + "/sign-in/provider?return=" + encodeURIComponent(to));
+
+const button = find("passkey");
+button?.addEventListener("click", () => during([button], async () => {
+  const { options } = await call("POST", "/sign-in/begin");
+  const credential = await assert(options.publicKey);
+  await call("POST", "/sign-in/finish", { credential });
+  location.replace(base + to);
+}));
