@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -14,6 +15,8 @@ type expectation struct {
 	reasons     []string // codes that must be among the reasons
 	obligations []string // ids, exactly; nil if not mentioned
 	remedies    []string // exactly; nil if not mentioned
+	routes      []string // to the approval, exactly; nil if not mentioned
+	lifted      *bool    // whether an approval was needed, and was there
 	fired       []string // policies that must fire
 	quiet       []string // policies that must not fire
 	only        []string // all that fire, exactly; nil if not mentioned
@@ -30,6 +33,8 @@ func (r *reader) expectation(b *branch) expectation {
 		"reason":      func(v *branch) { e.reasons = r.texts(v, "reason") },
 		"obligations": func(v *branch) { e.obligations = r.set(v, "obligations") },
 		"remedies":    func(v *branch) { e.remedies = r.set(v, "remedies") },
+		"routes":      func(v *branch) { e.routes = r.set(v, "routes") },
+		"lifted":      func(v *branch) { b := r.truth(v, "lifted"); e.lifted = &b },
 		"fired":       func(v *branch) { e.fired = r.set(v, "fired") },
 		"not_fired":   func(v *branch) { e.quiet = r.set(v, "not_fired") },
 		"only_fired":  func(v *branch) { e.only = r.set(v, "only_fired") },
@@ -80,6 +85,10 @@ func (e *expectation) compare(d *authz.Decision) []Difference {
 	}
 	list("obligations", obligations, e.obligations)
 	list("remedies", slices.Clone(d.Remedies), e.remedies)
+	list("routes", slices.Clone(d.Routes), e.routes)
+	if e.lifted != nil && d.Lifted != *e.lifted {
+		differ("lifted", strconv.FormatBool(d.Lifted), strconv.FormatBool(*e.lifted))
+	}
 	list("fired", slices.Clone(fired), e.only)
 	for _, want := range e.fired {
 		if !slices.Contains(fired, want) {

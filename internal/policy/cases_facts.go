@@ -51,8 +51,11 @@ func (r *reader) facts(b *branch, req *authz.Request, agent *authz.Agent, c *cas
 			x := r.share(v, "confidence")
 			f.Confidence = &x
 		},
-		"risk":    func(v *branch) { f.Risk = r.risk(v) },
-		"missing": state("missing", func(v *branch) { f.Missing = r.set(v, "missing") }),
+		"risk":     func(v *branch) { f.Risk = r.risk(v) },
+		"approval": func(v *branch) { f.Approval = r.approval(v, set) },
+		"asks":     func(v *branch) { f.Asks = r.asks(v) },
+		"assured":  func(v *branch) { f.Assured = r.assured(v, set) },
+		"missing":  state("missing", func(v *branch) { f.Missing = r.set(v, "missing") }),
 	})
 
 	if f.Conduct.Lowest == (authz.Trust{}) && f.Trust.Below(authz.NeutralTrust) {

@@ -31,6 +31,21 @@ func (r *rule) approvers(value string, cat *catalog.Catalog, problem func(key, h
 	slices.Sort(r.routes)
 }
 
+// assurance reads @assurance: the id of a level.
+func (r *rule) assurance(value string, cat *catalog.Catalog, problem func(key, hint, format string, args ...any)) {
+	if known := levelsOf(cat); !slices.Contains(known, value) {
+		hint := suggest(value, known)
+		if hint == "" {
+			hint = "declare it in the catalog, under assurance"
+		}
+		problem("assurance", hint, "unknown level of assurance %q", value)
+		return
+	}
+	level, _ := cat.Assurance(value)
+	r.level, r.stepUp = level.ID, stepUpTo(level)
+}
+
+// routesOf returns the ids of the routes that a catalog, which may be nil, declares.
 func routesOf(cat *catalog.Catalog) []string {
 	var ids []string
 	if cat != nil {
@@ -41,23 +56,15 @@ func routesOf(cat *catalog.Catalog) []string {
 	return ids
 }
 
-// assurance reads @assurance: the id of a level.
-func (r *rule) assurance(value string, cat *catalog.Catalog, problem func(key, hint, format string, args ...any)) {
-	var known []string
+// levelsOf returns the ids of the levels of assurance that a catalog, which may be nil, declares.
+func levelsOf(cat *catalog.Catalog) []string {
+	var ids []string
 	if cat != nil {
 		for _, level := range cat.Assurances() {
-			if level.ID == value {
-				r.level, r.stepUp = level.ID, stepUpTo(level)
-				return
-			}
-			known = append(known, level.ID)
+			ids = append(ids, level.ID)
 		}
 	}
-	hint := suggest(value, known)
-	if hint == "" {
-		hint = "declare it in the catalog, under assurance"
-	}
-	problem("assurance", hint, "unknown level of assurance %q", value)
+	return ids
 }
 
 // stepUpTo returns the obligation of the AuthZEN obligations profile to reach a level. Its id holds a
