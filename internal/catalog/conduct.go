@@ -14,6 +14,7 @@ type Conduct struct {
 	Escalation  EscalationRules
 	Performance PerformanceRules
 	Compliance  ComplianceRules
+	Asking      AskingRules
 	// Cooldown is how long a finding of one kind, agent and class takes up its repetitions; 1 h.
 	Cooldown time.Duration
 	// Keep is how long a finding that nobody judged stays open; 7 days.
@@ -144,6 +145,21 @@ type ComplianceRules struct {
 	Retention []RetentionRule
 }
 
+// AskingRules say how much asking of persons is too much, and how fast an answer is no answer.
+type AskingRules struct {
+	Off bool
+	// Many is how many asks of an agent within an hour are never too many; 10. Usual is how many times as many as
+	// in its usual hours are too many beyond that; 4.
+	Many  int
+	Usual float64
+	// Refused is the share of an agent's asks that, refused by persons, is too large; 0.6.
+	Refused float64
+	// Fast is the share of a person's answers that, being yes and given faster than the route's Reading, is too large; 0.5.
+	Fast float64
+	// Least is how many answers must be known before a share is judged; 5. At most 16 are.
+	Least int
+}
+
 // A RegionRule bounds from where data may be used.
 type RegionRule struct {
 	Labels        []string
@@ -181,6 +197,7 @@ func DefaultConduct() Conduct {
 			Accuracy: 0.8, Errors: 0.3, Brier: 0.3, Least: 10, Loop: 5, Schema: 3, Drift: 8, HalfLife: 30 * day,
 			Person: 1, PEP: 0.5, Operator: 0.25, Reporter: 5, Session: 3,
 		},
+		Asking:   AskingRules{Many: 10, Usual: 4, Refused: 0.6, Fast: 0.5, Least: 5},
 		Cooldown: time.Hour,
 		Keep:     7 * day,
 	}

@@ -31,8 +31,11 @@ func TestConduct(t *testing.T) {
 	conduct(`conduct: {mode: shadow, cooldown: 0s, keep: 30d}`, func(c *catalog.Conduct) {
 		c.Shadow, c.Cooldown, c.Keep = true, 0, 30*day
 	})
-	conduct(`conduct: {deviation: off, escalation: off, performance: off, compliance: "off"}`, func(c *catalog.Conduct) {
-		c.Deviation.Off, c.Escalation.Off, c.Performance.Off, c.Compliance.Off = true, true, true, true
+	conduct(`conduct: {deviation: off, escalation: off, performance: off, compliance: "off", asking: off}`, func(c *catalog.Conduct) {
+		c.Deviation.Off, c.Escalation.Off, c.Performance.Off, c.Compliance.Off, c.Asking.Off = true, true, true, true, true
+	})
+	conduct(`conduct: {asking: {many: 20, fast: 1, least: 8}}`, func(c *catalog.Conduct) {
+		c.Asking.Many, c.Asking.Fast, c.Asking.Least = 20, 1, 8
 	})
 	conduct(`conduct: {trust: {levels: {enter: {high: 0.95}, leave: {high: 0.9}}, half_life: {bad: 1h30m}, severity: {critical: 50}}}`, func(c *catalog.Conduct) {
 		c.Trust.Enter[2], c.Trust.Leave[2], c.Trust.BadHalfLife, c.Trust.Severity[3] = 0.95, 0.9, 90*time.Minute, 50

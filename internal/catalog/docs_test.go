@@ -83,7 +83,7 @@ func TestManualNamesEveryMemberOfConduct(t *testing.T) {
 	if !ok {
 		t.Fatal("the manual has no section conduct")
 	}
-	place := map[string]string{"trust": "", "deviation": "deviation.", "escalation": "escalation.", "performance": "performance.", "compliance": "", "": ""}
+	place := map[string]string{"trust": "", "deviation": "deviation.", "escalation": "escalation.", "performance": "performance.", "compliance": "", "asking": "asking.", "": ""}
 	named := regexp.MustCompile(`it may have ([a-z_, ]+)`)
 	for object, prefix := range place {
 		doc := "conduct: {" + object + ": {nothing: 1}}"

@@ -38,6 +38,7 @@ func (r *reader) conduct(n ast.Node) {
 		"escalation":  r.unlessOff("escalation", &c.Escalation.Off, r.escalation),
 		"performance": r.unlessOff("performance", &c.Performance.Off, r.performance),
 		"compliance":  r.unlessOff("compliance", &c.Compliance.Off, r.compliance),
+		"asking":      r.unlessOff("asking", &c.Asking.Off, r.asking),
 	})
 }
 

@@ -74,6 +74,17 @@ func (r *reader) performance(n ast.Node) {
 	})
 }
 
+func (r *reader) asking(n ast.Node) {
+	a := &r.c.conduct.Asking
+	r.object(n, "asking", fields{
+		"many":    func(n ast.Node) { a.Many = int(r.number(n, "many", 1, 10_000)) },
+		"usual":   func(n ast.Node) { r.decimal(n, "usual", 1, 1000, &a.Usual) },
+		"refused": func(n ast.Node) { r.decimal(n, "refused", 0.01, 1, &a.Refused) },
+		"fast":    func(n ast.Node) { r.decimal(n, "fast", 0.01, 1, &a.Fast) },
+		"least":   func(n ast.Node) { a.Least = int(r.number(n, "least", 1, 16)) },
+	})
+}
+
 func (r *reader) compliance(n ast.Node) {
 	c := &r.c.conduct.Compliance
 	r.object(n, "compliance", fields{
