@@ -24,7 +24,8 @@ func newCaller() *cobra.Command {
 		Short: "Say who may call the service",
 		Long: `Make and revoke the bearer tokens of those who call the service: people, programs and enforcement
 points. Each has one role: an administrator may do everything; an auditor reads everything and
-changes nothing; a pep, an enforcement point, asks for decisions and says what it saw.
+changes nothing; a pep, an enforcement point, asks for decisions and says what it saw; an approver
+answers asks as the person whose id is its name (see ` + "`safeconduct person`" + `).
 
 The service keeps only a hash of a token. It is shown once, when it is made.`,
 		Example: `  $ safeconduct caller create gateway-1 --role pep --why "new gateway" > gateway-1.token`,
@@ -80,9 +81,9 @@ A name is unique in its role while it is not revoked.`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON, why := connectFlags(c), jsonFlag(c), whyFlag(c)
-	role := c.Flags().String("role", "", "`ROLE`: administrator, auditor or pep (required)")
+	role := c.Flags().String("role", "", "`ROLE`: administrator, auditor, pep or approver (required)")
 	_ = c.MarkFlagRequired("role")
-	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"administrator", "auditor", "pep"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"administrator", "auditor", "pep", "approver"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, args []string) error {
 		api, err := conn.open()
 		if err != nil {

@@ -106,7 +106,7 @@ with --json, of JSON.`,
 	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
 	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor())
 	add("agent", newToken())
-	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller())
+	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller(), newPerson())
 	add("prove", newAudit())
 	root.InitDefaultCompletionCmd()
 	each(root, func(c *cobra.Command) {

@@ -69,6 +69,8 @@ type Config struct {
 	Door Door
 	// Persons knows who the tokens of the role approver are for. If it is nil, none of them counts.
 	Persons Persons
+	// People looks after the persons who answer. If it is nil, there are none.
+	People PeopleAdmin
 
 	// Stopping is closed when the service stops, so that streams end: http.Server.Shutdown waits for
 	// them. If it is nil, they go on until their callers end them.

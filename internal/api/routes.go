@@ -8,7 +8,7 @@ import (
 
 // routes is the one list of everything the door answers.
 func (s *Server) routes() []route {
-	return slices.Concat(s.authzenRoutes(), s.publicRoutes(), s.approvalRoutes(), []route{
+	return slices.Concat(s.authzenRoutes(), s.publicRoutes(), s.approvalRoutes(), s.peopleRoutes(), []route{
 		// Agents.
 		read("/v1/agents", readers, "List agents", s.listAgents),
 		read("/v1/agents/{id}", readers, "Read one agent", s.readAgent),
