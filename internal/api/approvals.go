@@ -59,14 +59,11 @@ type Persons interface {
 	Person(id string) (*people.Person, error)
 }
 
-// approver is the role of the tokens of persons.
-const approver = caller.Role("approver")
-
 // Who may call the routes of asks, by role of a bearer token; persons may call by a session as well.
 var (
-	approvers = []caller.Role{approver}
-	lookers   = []caller.Role{caller.Administrator, caller.Auditor, approver}
-	minders   = []caller.Role{caller.Administrator, approver}
+	approvers = []caller.Role{caller.Approver}
+	lookers   = []caller.Role{caller.Administrator, caller.Auditor, caller.Approver}
+	minders   = []caller.Role{caller.Administrator, caller.Approver}
 )
 
 // asking makes a route of f that persons may call, by their session or by a token of the role approver.
@@ -81,7 +78,7 @@ func asking[In, Out any](s *Server, method, path string, roles []caller.Role, su
 		}
 		return f(r, c, in)
 	}, nil)
-	rt.persons = slices.Contains(roles, approver)
+	rt.persons = slices.Contains(roles, caller.Approver)
 	return rt
 }
 
@@ -132,7 +129,7 @@ func (s *Server) admitPerson(r *http.Request, c *call) (bool, error) {
 
 // personOf makes the holder of a token of the role approver the person who the token is for.
 func (s *Server) personOf(c *call) error {
-	if c.who == nil || c.who.Role != approver {
+	if c.who == nil || c.who.Role != caller.Approver {
 		return nil
 	}
 	if s.Persons == nil {
