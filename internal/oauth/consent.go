@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -29,13 +28,6 @@ type People interface {
 	// Epoch returns the number of the newest entry that changed a person, and whether the person may
 	// sign in. Nobody may who is not known.
 	Epoch(id string) (asOf int64, active bool)
-}
-
-// A Poster tells clients that a person has answered. *outbound.Client is one: it reaches public
-// addresses only, unless others are allowed, and follows no redirection.
-type Poster interface {
-	// Post sends a body, and returns the status of the answer.
-	Post(ctx context.Context, address string, header http.Header, body []byte) (status int, err error)
 }
 
 // A Consent is what a person is asked to authorize, and what became of it.

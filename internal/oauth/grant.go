@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -18,6 +19,7 @@ const (
 	grantClient    = "client_credentials"                              // RFC 6749, section 4.4
 	grantAssertion = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523, section 2.1
 	grantExchange  = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693
+	grantCIBA      = "urn:openid:params:grant-type:ciba"               // CIBA Core 1.0, section 10.1
 )
 
 // A request is what a client sent to the token endpoint, and what is known of it.
@@ -50,7 +52,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 		serve = s.jwtBearer
 	case grantExchange:
 		serve = s.exchange
-	default:
+	case grantCIBA:
+		serve = s.ciba
+	}
+	if serve == nil || grant == grantCIBA && s.cfg.Desk == nil {
 		return &Error{Status: http.StatusBadRequest, Code: unsupportedGrantType, Description: "this grant_type is not supported"}
 	}
 	req := &request{form: form, now: s.cfg.Now(), catalog: s.cfg.Catalog()}
@@ -109,14 +114,17 @@ func (s *Server) identify(r *http.Request, req *request, grant string) (err erro
 
 // fresh refuses assertions that this process knows to be used. The log has the last word.
 func (s *Server) fresh(req *request, grant string) error {
-	if s.state.check(req.order.uses...) != nil {
+	if s.used(req.order.uses...) {
+		if grant == grantCIBA { // the auth_req_id comes later
+			return clientReplayed
+		}
 		return usedError(grant)
 	}
 	return nil
 }
 
 // prepare fills in what the orders of all grants have in common.
-func (s *Server) prepare(r *http.Request, req *request, grant string, proof *token.Proof) error {
+func (s *Server) prepare(r *http.Request, req *request, grant string, proof *token.Proof) (err error) {
 	o := &req.order
 	o.grant, o.client, o.address = grant, req.client, s.cfg.Address(r)
 	switch {
@@ -138,6 +146,9 @@ func (s *Server) prepare(r *http.Request, req *request, grant string, proof *tok
 		if o.mayAct == string(req.client.Agent.ID) || !isName(o.mayAct) {
 			return badRequest("may_act must be the id of another agent", nil)
 		}
+	}
+	if o.acr, err = parseACR(req.form.Get("acr_values")); err != nil {
+		return err
 	}
 	if o.txn = req.form.Get("txn"); o.txn != "" && !isName(o.txn) {
 		return badRequest("txn must be at most 128 characters without spaces", nil)
@@ -175,6 +186,9 @@ func (s *Server) jwtBearer(ctx context.Context, req *request) ([]byte, error) {
 
 // want reads which capabilities are asked for, out of those held, and for which audience.
 func (s *Server) want(req *request, held []authz.Detail, possible, otherwise []string) error {
+	if err := recent(req); err != nil {
+		return err
+	}
 	out, err := ask(req.form.Get("scope"), req.form.Get("authorization_details"), held, req.catalog)
 	if err != nil {
 		return err
@@ -188,6 +202,22 @@ func (s *Server) want(req *request, held []authz.Detail, possible, otherwise []s
 		return badTarget("a token that is bound to no key can be for one resource only")
 	}
 	return located(o.details, o.audience, out.named)
+}
+
+// recent refuses who authenticated longer ago than max_age says, which is in seconds (RFC 9470, section 4).
+func recent(req *request) error {
+	text := req.form.Get("max_age")
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return badRequest("max_age must be a number of seconds", err)
+	}
+	if at := req.order.authTime; at.IsZero() || req.now.Sub(at) > time.Duration(n)*time.Second {
+		return unmet("the authentication is older than max_age")
+	}
+	return nil
 }
 
 // located refuses capabilities that are bound to other resource servers than the token is for: whoever

@@ -46,7 +46,7 @@ func (s *Server) exchange(ctx context.Context, req *request) ([]byte, error) {
 		return nil, badRequest("the subject_token does not say that this client may act (may_act)", nil)
 	case slices.Contains(subject.chain, me):
 		return nil, badRequest("the client is in the chain of the subject_token already", nil)
-	case len(subject.chain) > s.cfg.Depth:
+	case len(subject.chain)+subject.persons() > s.cfg.Depth:
 		return nil, badRequest("the subject_token has been delegated as often as it can be", nil)
 	case slices.Contains(subject.chain, authz.AgentID(o.mayAct)):
 		return nil, badRequest("may_act names an agent that is in the chain already", nil)
@@ -54,9 +54,10 @@ func (s *Server) exchange(ctx context.Context, req *request) ([]byte, error) {
 
 	o.subject = p.Subject
 	o.actor = &token.Actor{Subject: string(me), ID: p.ID, Actor: p.Actor}
-	o.chain = append([]authz.AgentID{me}, subject.chain...)
+	o.chain, o.person = append([]authz.AgentID{me}, subject.chain...), subject.person
 	o.ancestors = append([]tokenID{subject.id}, subject.ancestors...)
 	o.parent, o.ceiling, o.authTime, o.trust = digest(form.Get("subject_token")), p.Expires, p.AuthTime, view.trust
+	o.amr, o.most = p.AMR, view.acr
 	switch {
 	case o.txn == "":
 		o.txn = p.Txn

@@ -130,7 +130,7 @@ func (s *Server) introspected(p *passport, v *view, conduct *token.Conduct) []by
 			c.Details = append(c.Details, v.details[i])
 		}
 	}
-	c.ACR, c.Conduct, c.Status = acr(v.trust), conduct, nil
+	c.ACR, c.Conduct, c.Status = v.acr, conduct, nil
 	b := make([]byte, 0, 1024)
 	b = append(b, `{"active":true,"token_type":"`...)
 	b = append(b, tokenType(c.Confirmation)...)

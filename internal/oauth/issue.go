@@ -26,7 +26,8 @@ type order struct {
 
 	subject string
 	actor   *token.Actor
-	chain   []authz.AgentID // who acts, then everybody it acts for, nearest first; the subject last
+	chain   []authz.AgentID // who acts, then every agent it acts for, nearest first; the subject last, if it is one
+	person  string          // id of the person who is the subject, "" if an agent is
 	mayAct  string
 
 	audience []string
@@ -36,10 +37,15 @@ type order struct {
 	txn      string
 
 	authTime  time.Time
-	ceiling   time.Time   // when the token that is exchanged expires; zero if none is
+	amr       []string    // how the subject authenticated
+	acr       []string    // one of which the token must reach, the preferred first; none: any
+	most      string      // the acr of the token that is exchanged: no other level is reached; "" if none is
+	ceiling   time.Time   // when what it was granted by ends; zero if that does not matter
 	trust     authz.Trust // at most
 	ancestors []tokenID
 	parent    string // digest of the token that is exchanged
+	ask       string // auth_req_id by which a person was asked
+	openID    bool   // whether an ID token goes along
 }
 
 // shortest is the shortest life that a token is worth issuing for.
@@ -67,7 +73,7 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 	p := &token.Passport{
 		Issuer: s.cfg.Issuer, Subject: o.subject, ClientID: o.client.ID, Audience: o.audience, ID: id.String(),
 		IssuedAt: now.Truncate(time.Second), Expires: now.Add(s.cfg.Lifetime).Truncate(time.Second), AuthTime: o.authTime.Truncate(time.Second),
-		Txn: o.txn, Actor: o.actor, Confirmation: o.confirm,
+		AMR: o.amr, Txn: o.txn, Actor: o.actor, Confirmation: o.confirm,
 	}
 	p.NotBefore = p.IssuedAt
 	if o.mayAct != "" {
@@ -77,7 +83,18 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 		p.Expires = o.ceiling
 	}
 
-	q := question{o.chain, origin{address: o.address, method: o.client.Method, grant: o.grant}, o.audience, passportOf(p, o.details, len(o.chain)-1)}
+	trust, conduct := s.trust(o.chain, o.trust)
+	auth := authenticationOf(p, o.client.Method, o.person)
+	if p.ACR, err = s.reached(o, &auth, now); err != nil {
+		return nil, err
+	}
+	if p.ACR == "" {
+		p.ACR = acr(trust)
+	} else {
+		conduct = leveled(conduct, trust)
+	}
+	p.Conduct, auth.ACR = conduct, p.ACR
+	q := question{o.chain, o.person, origin{address: o.address, method: o.client.Method, grant: o.grant}, o.audience, passportOf(p, auth, o.details, len(o.chain)-1)}
 	verdict, err := s.judge(&q, o.details, now)
 	if err != nil {
 		return nil, err
@@ -101,8 +118,6 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 			p.Details = append(p.Details, granted[i])
 		}
 	}
-	trust, conduct := s.trust(o.chain, o.trust)
-	p.ACR, p.Conduct = acr(trust), conduct
 	p.Status = &token.StatusRef{Index: int64(id.index()), URI: s.listURL(id.block())}
 
 	signer, err := s.cfg.Keys.TokenSigner(o.alg)
@@ -125,7 +140,13 @@ func (s *Server) issue(ctx context.Context, o *order) ([]byte, error) {
 	if s.lost(o.client) {
 		return nil, clientRevoked
 	}
-	return answer(o, p, text, now, refused), nil
+	idToken := ""
+	if o.openID {
+		if idToken, err = s.idToken(signer, o, p); err != nil {
+			return nil, err
+		}
+	}
+	return answer(o, p, text, idToken, now, refused), nil
 }
 
 // lost reports whether the credential that a client authenticated with has been revoked since.
@@ -163,6 +184,8 @@ func notIssued(o *order, err error) error {
 	switch {
 	case errors.Is(err, errUsed):
 		return usedError(o.grant)
+	case errors.Is(err, errRevoked) && o.ask != "":
+		return badGrant("the person has taken the authorization back", err)
 	case errors.Is(err, errRevoked):
 		return &Error{Status: http.StatusBadRequest, Code: invalidRequest, Description: "the subject_token is not accepted", Cause: err}
 	}
@@ -171,6 +194,9 @@ func notIssued(o *order, err error) error {
 
 // usedError answers an assertion that was used before.
 func usedError(grant string) error {
+	if grant == grantCIBA {
+		return badGrant("the auth_req_id is not accepted", errUsed)
+	}
 	if grant == grantAssertion {
 		return &Error{Status: http.StatusBadRequest, Code: invalidGrant, Description: "the assertion is not accepted", Cause: errUsed}
 	}
@@ -181,9 +207,12 @@ func usedError(grant string) error {
 func (s *Server) issued(o *order, p *token.Passport, id tokenID, kid, text string, refused []Refusal, decisions int) audit.Draft {
 	rec := Issued{
 		ID: p.ID, IssuedAt: p.IssuedAt.Unix(), Expires: p.Expires.Unix(), Ancestors: make([]string, len(o.ancestors)), Method: o.client.Method,
-		Grant: o.grant, ClientID: p.ClientID, Key: o.client.Key, Subject: p.Subject, MayAct: o.mayAct, Audience: p.Audience,
-		Scope: p.Scope, Details: p.Details, ACR: p.ACR, AuthTime: p.AuthTime.Unix(), Txn: p.Txn, Bound: p.Confirmation,
+		AuthReqID: o.ask, Grant: o.grant, ClientID: p.ClientID, Key: o.client.Key, Subject: p.Subject, MayAct: o.mayAct, Audience: p.Audience,
+		Scope: p.Scope, Details: p.Details, ACR: p.ACR, AMR: p.AMR, Txn: p.Txn, Bound: p.Confirmation,
 		Refused: refused, Signer: kid, Digest: digest(text), Parent: o.parent, Decisions: decisions,
+	}
+	if !p.AuthTime.IsZero() {
+		rec.AuthTime = p.AuthTime.Unix()
 	}
 	if o.address.IsValid() {
 		rec.Address = o.address.String()
@@ -206,7 +235,7 @@ func digest(text string) string {
 
 // answer returns the answer to a client that gets a token (RFC 6749 5.1, RFC 8693 2.2.1, RFC 9396 7).
 // Beside the registered members it names what was asked for and refused.
-func answer(o *order, p *token.Passport, text string, now time.Time, refused []Refusal) []byte {
+func answer(o *order, p *token.Passport, text, idToken string, now time.Time, refused []Refusal) []byte {
 	b := make([]byte, 0, len(text)+512)
 	b = append(b, `{"access_token":"`...)
 	b = append(b, text...)
@@ -223,6 +252,7 @@ func answer(o *order, p *token.Passport, text string, now time.Time, refused []R
 	if o.grant == grantExchange {
 		b = append(b, `,"issued_token_type":"`+accessTokenType+`"`...)
 	}
+	b = appendText(b, `,"id_token":`, idToken)
 	if len(refused) > 0 {
 		b = append(b, `,"refused":`...)
 		b = appendRefusals(b, refused)
@@ -262,11 +292,11 @@ func boundBy(c token.Confirmation) string {
 }
 
 // passportOf returns what decisions read of a token.
-func passportOf(p *token.Passport, details []authz.Detail, depth int) *authz.Passport {
-	return &authz.Passport{ID: p.ID, Details: details, Bound: boundBy(p.Confirmation), Depth: depth, Expires: p.Expires}
+func passportOf(p *token.Passport, auth authz.Authentication, details []authz.Detail, depth int) *authz.Passport {
+	return &authz.Passport{ID: p.ID, Details: details, Bound: auth.Bound, Depth: depth, Expires: p.Expires, Auth: auth}
 }
 
-// acrPrefix begins the acr of tokens: it is followed by the level of trust.
+// acrPrefix begins the acr of tokens that reach no level of assurance: it is followed by the level of trust.
 const acrPrefix = "urn:safeconduct:trust:"
 
 func acr(t authz.Trust) string { return acrPrefix + t.Level }
@@ -292,6 +322,7 @@ func (s *Server) trust(chain []authz.AgentID, most authz.Trust) (authz.Trust, *t
 // for. Whether it still may is the same question asked again.
 type question struct {
 	chain    []authz.AgentID
+	person   string // for whom the last of the chain acts, "" if for nobody
 	origin   origin
 	audience []string
 	passport *authz.Passport // the token itself
@@ -300,10 +331,7 @@ type question struct {
 // requests returns the question as requests: for each capability one for each audience.
 func (q *question) requests(details []authz.Detail) []authz.Request {
 	agent := string(q.chain[0])
-	var behalf []authz.Ref
-	for _, id := range q.chain[1:] {
-		behalf = append(behalf, authz.Ref{Type: authz.AgentType, ID: string(id)})
-	}
+	behalf := behalfOf(q.chain, q.person)
 	observed := authz.Observed{
 		Address: q.origin.address, PEP: "agent:" + agent, RequestID: q.passport.ID, Passport: q.passport, Method: q.origin.method,
 		// Nobody meets obligations here: where one comes along, the answer is no.
@@ -331,11 +359,23 @@ func (q *question) requests(details []authz.Detail) []authz.Request {
 	return reqs
 }
 
+// behalfOf returns for whom the first of a chain acts, nearest first.
+func behalfOf(chain []authz.AgentID, person string) (out []authz.Ref) {
+	for _, id := range chain[1:] {
+		out = append(out, authz.Ref{Type: authz.AgentType, ID: string(id)})
+	}
+	if person != "" {
+		out = append(out, authz.Ref{Type: personType, ID: person})
+	}
+	return out
+}
+
 // A verdict is what the judge said of a question.
 type verdict struct {
-	granted []authz.Detail
-	refused []Refusal
-	drafts  []audit.Draft
+	granted  []authz.Detail
+	refused  []Refusal
+	liftable []authz.Detail // of those refused: what stronger authentication would grant
+	drafts   []audit.Draft
 }
 
 // judge answers a question of some capabilities as of a moment. A capability is granted if it is for
@@ -357,6 +397,11 @@ func (s *Server) judge(q *question, details []authz.Detail, at time.Time) (verdi
 			v.granted = append(v.granted, details[i])
 		} else {
 			v.refused = append(v.refused, refusal(details[i].Identifier, &of[no]))
+			if !slices.ContainsFunc(of, func(d authz.Decision) bool {
+				return !d.Allowed() && d.Effect != authz.StepUp || d.Allowed() && len(d.Obligations) > 0
+			}) {
+				v.liftable = append(v.liftable, details[i])
+			}
 		}
 	}
 	return v, nil

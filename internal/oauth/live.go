@@ -17,7 +17,9 @@ type view struct {
 	active  bool
 	details []authz.Detail // what it may still carry, by identifier
 	trust   authz.Trust    // the least of its chain
-	answer  []byte         // of introspection
+	auth    authz.Authentication
+	acr     string // what it reaches now: that of a level of assurance, or of trust
+	answer  []byte // of introspection
 }
 
 // A mark is when a view was made, and everything it was made from: if all is the same, so is the view.
@@ -26,7 +28,7 @@ type mark struct {
 	second          int64
 	policies, risks int64
 	revocations     int64
-	epochs          [maxDepth + 1]int64 // of the agents of the chain
+	epochs          [maxDepth + 1]int64 // of the agents of the chain, and of the person behind them
 }
 
 func (s *Server) mark(p *passport, now time.Time) (m mark) {
@@ -35,6 +37,9 @@ func (s *Server) mark(p *passport, now time.Time) (m mark) {
 	m.revocations = s.state.changes.Load()
 	for i, id := range p.chain {
 		m.epochs[i] = s.cfg.Agents.Epoch(id)
+	}
+	if p.person != "" && s.cfg.People != nil {
+		m.epochs[len(p.chain)], _ = s.cfg.People.Epoch(p.person)
 	}
 	return m
 }
@@ -55,8 +60,10 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 	}
 	v := &view{mark: m, answer: inactive}
 	revoked, from, began := s.state.standing(p.id, p.ancestors)
+	v.auth = authenticationOf(p.claims, from.method, p.person)
+	v.auth.ACR = p.claims.ACR
 	if !revoked && s.standing(p, began) {
-		q := question{p.chain, from, p.claims.Audience, passportOf(p.claims, p.details, len(p.chain)-1)}
+		q := question{p.chain, p.person, from, p.claims.Audience, passportOf(p.claims, v.auth, p.details, len(p.chain)-1)}
 		verdict, err := s.judge(&q, p.details, now)
 		if err != nil {
 			return nil, err
@@ -64,8 +71,11 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 		v.active, v.details = len(verdict.granted) > 0, verdict.granted
 	}
 	if v.active {
-		trust, conduct := s.trust(p.chain, trustOf(p.claims.ACR))
+		trust, conduct := s.trust(p.chain, ceilingOf(p.claims))
 		v.trust = trust
+		if v.acr = acr(trust); s.reaches(p.claims.ACR, &v.auth, now) {
+			v.acr, conduct = p.claims.ACR, leveled(conduct, trust)
+		}
 		v.answer = s.introspected(p, v, conduct)
 	}
 	// A process that has not read of the token yet says what it can, and looks again at the next call.
@@ -75,13 +85,24 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 	return v, nil
 }
 
-// standing reports whether every agent of the chain is active, and none has had a credential revoked
+// standing reports whether every agent of the chain is active and the person behind them may sign in, and none has had a credential revoked
 // since the first token of the chain was recorded. Whoever stole a key may have got tokens by it; when
 // the key goes, so do they, and the agent gets new ones by its other key. What came first is what the
 // log says it is; if it has not been read yet, auth_time counts, which is in seconds, and so too early.
 func (s *Server) standing(p *passport, began time.Time) bool {
 	if began.IsZero() {
 		began = p.claims.AuthTime
+	}
+	if began.IsZero() { // a person was asked, and it is not known when the person authenticated
+		began = p.claims.IssuedAt.Add(-maxLifetime)
+	}
+	if p.person != "" {
+		if s.cfg.People == nil {
+			return false
+		}
+		if _, active := s.cfg.People.Epoch(p.person); !active {
+			return false
+		}
 	}
 	for _, id := range p.chain {
 		a, err := s.cfg.Agents.Agent(id)
@@ -95,14 +116,6 @@ func (s *Server) standing(p *passport, began time.Time) bool {
 		}
 	}
 	return true
-}
-
-// trustOf returns the trust that an acr of ours speaks of; what cannot be read is none.
-func trustOf(acr string) authz.Trust {
-	if len(acr) > len(acrPrefix) && acr[:len(acrPrefix)] == acrPrefix {
-		return authz.Trust{Level: acr[len(acrPrefix):], Score: 1} // the score is compared within a level only
-	}
-	return authz.Trust{Level: "none"}
 }
 
 // A Challenge says what is wrong with how a token was presented, and what the WWW-Authenticate header
@@ -162,11 +175,7 @@ func (s *Server) Passport(_ context.Context, pr authz.Presented) (authz.Bearer, 
 	if slices.ContainsFunc(details, func(d authz.Detail) bool { return elsewhere(d, pr.Audience) }) {
 		details = slices.DeleteFunc(slices.Clone(details), func(d authz.Detail) bool { return elsewhere(d, pr.Audience) })
 	}
-	b := authz.Bearer{Agent: p.chain[0], Passport: *passportOf(p.claims, details, len(p.chain)-1)}
-	for _, id := range p.chain[1:] {
-		b.OnBehalf = append(b.OnBehalf, authz.Ref{Type: authz.AgentType, ID: string(id)})
-	}
-	return b, nil
+	return authz.Bearer{Agent: p.chain[0], OnBehalf: behalfOf(p.chain, p.person), Passport: *passportOf(p.claims, v.auth, details, len(p.chain)-1)}, nil
 }
 
 // elsewhere reports whether a capability is for other resource servers only.

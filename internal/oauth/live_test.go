@@ -33,7 +33,8 @@ func TestPassport(t *testing.T) {
 
 	got, err := r.server.Passport(t.Context(), bob.present(second))
 	want := authz.Bearer{Agent: "bob", OnBehalf: []authz.Ref{{Type: "agent", ID: "alice"}}, Passport: authz.Passport{
-		ID: p.ID, Bound: "dpop", Depth: 1, Expires: p.Expires, Details: []authz.Detail{{Type: "capability", Identifier: "read-mail"}}}}
+		ID: p.ID, Bound: "dpop", Depth: 1, Expires: p.Expires, Details: []authz.Detail{{Type: "capability", Identifier: "read-mail"}},
+		Auth: authz.Authentication{ACR: "urn:safeconduct:trust:medium", Method: "private_key_jwt", Bound: "dpop", At: p.AuthTime}}}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("Passport = %v (-want +got):\n%s", err, d)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
 )
 
 // Paths below the issuer.
@@ -33,6 +34,10 @@ type metadata struct {
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	RegistrationEndpoint  string   `json:"registration_endpoint,omitempty"`
+	Backchannel           string   `json:"backchannel_authentication_endpoint,omitempty"`
+	DeliveryModes         []string `json:"backchannel_token_delivery_modes_supported,omitempty"`
+	BackchannelAlgorithms []string `json:"backchannel_authentication_request_signing_alg_values_supported,omitempty"`
+	UserCodes             *bool    `json:"backchannel_user_code_parameter_supported,omitempty"`
 	KeySet                string   `json:"jwks_uri"`
 	Enrolment             string   `json:"safeconduct_enrollment_endpoint"`
 	KeyRotation           string   `json:"safeconduct_key_rotation_endpoint"`
@@ -49,6 +54,7 @@ type metadata struct {
 	RevocationAuthAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	ProofAlgorithms       []string `json:"dpop_signing_alg_values_supported"`
 	DetailsTypes          []string `json:"authorization_details_types_supported"`
+	ACRValues             []string `json:"acr_values_supported,omitempty"` // RFC 9470, section 7
 	CertificateBound      bool     `json:"tls_client_certificate_bound_access_tokens"`
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 	ProtectedResources    []string `json:"protected_resources"`
@@ -70,19 +76,31 @@ type resource struct {
 	CertificateBound bool     `json:"tls_client_certificate_bound_access_tokens"`
 }
 
-func (s *Server) metadata() ([]byte, error) {
+// metadata returns the document as it is with a catalog, whose levels of assurance it names; nil is none.
+func (s *Server) metadata(cat *catalog.Catalog) ([]byte, error) {
 	at := func(path string) string { return s.cfg.Issuer + path }
 	methods := s.clients.methods()
 	m := metadata{
 		Issuer: s.cfg.Issuer, TokenEndpoint: at(tokenPath), IntrospectionEndpoint: at(introspectPath), RevocationEndpoint: at(revokePath),
 		KeySet: at(keySetPath), Enrolment: at("/oauth2/enroll"), KeyRotation: at("/oauth2/keys"), HistoricalKeys: at(historicalPath),
-		ResponseTypes: []string{}, CodeChallenges: []string{"S256"}, GrantTypes: []string{grantClient, grantAssertion, grantExchange},
+		ResponseTypes: []string{}, CodeChallenges: []string{"S256"}, GrantTypes: s.grantTypes(),
 		AuthMethods: methods, AuthAlgorithms: algorithms,
 		IntrospectionMethods: append(slices.Clip(methods), "Bearer"), IntrospectionAuthAlgs: algorithms, IntrospectionAlgs: ourAlgorithms,
 		RevocationMethods: append(slices.Clip(methods), "Bearer"), RevocationAuthAlgs: algorithms,
 		ProofAlgorithms: algorithms, DetailsTypes: []string{authz.DetailType}, CertificateBound: s.cfg.Clients.Certificates,
 		ClientDocuments: s.cfg.Clients.Documents, ProtectedResources: s.audience,
 		SubjectTypes: []string{"public"}, IDTokenAlgorithms: ourAlgorithms, AccessTokenAlgorithms: ourAlgorithms,
+	}
+	if cat != nil {
+		for _, l := range cat.Assurances() {
+			m.ACRValues = append(m.ACRValues, l.ACR)
+		}
+	}
+	if s.cfg.Desk != nil { // CIBA Core 1.0, section 4
+		m.Backchannel, m.DeliveryModes, m.BackchannelAlgorithms, m.UserCodes = at(backchannelPath), []string{"poll"}, algorithms, new(bool)
+		if len(s.cfg.Pings) > 0 {
+			m.DeliveryModes = append(m.DeliveryModes, "ping")
+		}
 	}
 	if s.cfg.Clients.Registration {
 		m.RegistrationEndpoint = at("/oauth2/register")
@@ -109,8 +127,7 @@ func (s *Server) metadataRoutes() ([]route, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := s.metadata()
-	if err != nil {
+	if _, err := s.metadata(nil); err != nil {
 		return nil, err
 	}
 	own, err := s.resource()
@@ -118,12 +135,17 @@ func (s *Server) metadataRoutes() ([]route, error) {
 		return nil, err
 	}
 	var out []route
+	fixed := func() ([]byte, error) { return own, nil }
 	for _, d := range []struct {
 		path string
-		body []byte
-	}{{serverMetadata, server}, {openIDMetadata, server}, {resourceMetadata, own}} {
+		body func() ([]byte, error)
+	}{{serverMetadata, s.document}, {openIDMetadata, s.document}, {resourceMetadata, fixed}} {
 		serve := func(w http.ResponseWriter, r *http.Request) error {
-			writePublic(w, r, jsonType, "public, max-age=300", "", d.body)
+			body, err := d.body()
+			if err != nil {
+				return err
+			}
+			writePublic(w, r, jsonType, "public, max-age=300", "", body)
 			return nil
 		}
 		out = append(out, route{"GET", d.path, serve})
@@ -132,6 +154,26 @@ func (s *Server) metadataRoutes() ([]route, error) {
 		}
 	}
 	return out, nil
+}
+
+// A described is a document, and the catalog that it was made with.
+type described struct {
+	catalog *catalog.Catalog
+	body    []byte
+}
+
+// document returns the server's metadata with the catalog of now.
+func (s *Server) document() ([]byte, error) {
+	cat := s.cfg.Catalog()
+	if d := s.described.Load(); d != nil && d.catalog == cat {
+		return d.body, nil
+	}
+	body, err := s.metadata(cat)
+	if err != nil {
+		return nil, err
+	}
+	s.described.Store(&described{cat, body})
+	return body, nil
 }
 
 // keySet answers with the keys whose signatures count (RFC 7517, section 5). A key is published a day

@@ -28,11 +28,13 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/outbound"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
@@ -154,8 +156,8 @@ type Config struct {
 	// Pings are the addresses of clients that want to be told when a person has answered (CIBA's ping
 	// mode). The others poll, as these may too.
 	Pings map[authz.AgentID]string
-	// Post tells them. It must be set if Pings is; who is told needs Run.
-	Post Poster
+	// Post tells them. It must be set if Pings is, and nobody is told unless Run runs.
+	Post *outbound.Client
 
 	// Clients says how agents may authenticate.
 	Clients ClientConfig
@@ -233,8 +235,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		return bad("telling clients that a person has answered needs a desk, and something to tell them by")
 	}
 	for id, address := range cfg.Pings {
-		if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
-			return bad("notification endpoint of agent %q: want an https URL without user and fragment", id)
+		if err := cfg.Post.Check(address); err != nil {
+			return bad("notification endpoint of agent %q: %v", id, err)
 		}
 	}
 	if cfg.Conduct == nil {
@@ -279,10 +281,14 @@ type Server struct {
 	ids      ids
 	verified verified
 	lists    lists
+	polls    polls
+	pings    pings
 	audience []string // for which tokens can be
 	path     string   // of the issuer, mostly none
 	tokenURL string   // of the token endpoint
 	handler  http.Handler
+
+	described atomic.Pointer[described] // metadata
 }
 
 // New returns a server. It starts nothing.
@@ -300,6 +306,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.state.init(cfg.Now)
 	s.verified.init()
+	s.pings.init()
 	if s.handler, err = s.newHandler(); err != nil {
 		return nil, err
 	}

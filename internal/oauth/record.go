@@ -20,14 +20,15 @@ import (
 // Its first members, up to Grant, come in this order and without spaces: every process reads them
 // of every token, and nothing else.
 type Issued struct {
-	Uses      []RecordedUse `json:"uses"`             // assertions that are used up by this
-	ID        string        `json:"jti"`              // says which status it has, too
-	IssuedAt  int64         `json:"iat"`              // seconds since 1970
-	Expires   int64         `json:"exp"`              // likewise
-	Ancestors []string      `json:"ancestors"`        // ids of the tokens it was exchanged from, nearest first
-	Address   string        `json:"ip,omitempty"`     // of the client
-	Method    string        `json:"method,omitempty"` // by which it authenticated
-	Grant     string        `json:"grant"`            // its type
+	Uses      []RecordedUse `json:"uses"`                  // assertions that are used up by this
+	ID        string        `json:"jti"`                   // says which status it has, too
+	IssuedAt  int64         `json:"iat"`                   // seconds since 1970
+	Expires   int64         `json:"exp"`                   // likewise
+	Ancestors []string      `json:"ancestors"`             // ids of the tokens it was exchanged from, nearest first
+	Address   string        `json:"ip,omitempty"`          // of the client
+	Method    string        `json:"method,omitempty"`      // by which it authenticated
+	AuthReqID string        `json:"auth_req_id,omitempty"` // of the ask by which a person authorized it
+	Grant     string        `json:"grant"`                 // its type
 
 	ClientID  string             `json:"client_id"`
 	Key       string             `json:"key,omitempty"` // that the client authenticated with
@@ -38,7 +39,8 @@ type Issued struct {
 	Scope     []string           `json:"scope"`
 	Details   []authz.Detail     `json:"authorization_details,omitempty"`
 	ACR       string             `json:"acr"`
-	AuthTime  int64              `json:"auth_time"`
+	AMR       []string           `json:"amr,omitempty"`
+	AuthTime  int64              `json:"auth_time"` // 0: not known
 	Txn       string             `json:"txn,omitempty"`
 	Bound     token.Confirmation `json:"cnf,omitzero"`
 	Refused   []Refusal          `json:"refused,omitempty"` // what was asked for and left out
@@ -83,6 +85,7 @@ func (i *Issued) Append(b []byte) []byte {
 	b = appendStrings(b, i.Ancestors)
 	b = appendText(b, `,"ip":`, i.Address)
 	b = appendText(b, `,"method":`, i.Method)
+	b = appendText(b, `,"auth_req_id":`, i.AuthReqID)
 	b = append(b, `,"grant":`...)
 	b = appendString(b, i.Grant)
 
@@ -106,6 +109,10 @@ func (i *Issued) Append(b []byte) []byte {
 	}
 	b = append(b, `,"acr":`...)
 	b = appendString(b, i.ACR)
+	if len(i.AMR) > 0 {
+		b = append(b, `,"amr":`...)
+		b = appendStrings(b, i.AMR)
+	}
 	b = append(b, `,"auth_time":`...)
 	b = strconv.AppendInt(b, i.AuthTime, 10)
 	b = appendText(b, `,"txn":`, i.Txn)
@@ -181,6 +188,7 @@ type head struct {
 	id        tokenID
 	exp       int64
 	ancestors []tokenID
+	ask       string // by which a person authorized it, "" if nobody was asked
 	origin    origin
 }
 
@@ -212,6 +220,9 @@ func parseHead(body []byte) (h head, ok bool) {
 	}
 	if p.has(`,"method":`) {
 		h.origin.method = known(p.text())
+	}
+	if p.has(`,"auth_req_id":`) {
+		h.ask = p.text()
 	}
 	p.skip(`,"grant":`)
 	h.origin.grant = known(p.text())
@@ -269,7 +280,7 @@ func recordedUses(uses []*Use) (all []RecordedUse) {
 
 // known returns the constant that s is equal to, so that no copy is kept of every token.
 func known(s string) string {
-	for _, c := range [...]string{methodKey, methodTLS, methodSelfSigned, methodSPIFFEJWT, methodSPIFFEX509, methodWorkload, grantClient, grantAssertion, grantExchange} {
+	for _, c := range [...]string{methodKey, methodTLS, methodSelfSigned, methodSPIFFEJWT, methodSPIFFEX509, methodWorkload, grantClient, grantAssertion, grantExchange, grantCIBA} {
 		if c == s {
 			return c
 		}

@@ -58,6 +58,7 @@ type clientMetadata struct {
 	RedirectURIs  []string       `json:"redirect_uris"`
 	Keys          jsontext.Value `json:"jwks"`
 	KeysURL       string         `json:"jwks_uri"`
+	Delivery      string         `json:"backchannel_token_delivery_mode"`
 }
 
 // registered is the answer (RFC 7591, section 3.2.1; RFC 7592, section 3).
@@ -76,7 +77,7 @@ type keySet struct {
 }
 
 // key returns the one key of client metadata.
-func (m *clientMetadata) key() (*token.Key, error) {
+func (m *clientMetadata) key(grants []string) (*token.Key, error) {
 	bad := func(what string) (*token.Key, error) {
 		return nil, &Error{Status: http.StatusBadRequest, Code: invalidMetadata, Description: what}
 	}
@@ -87,11 +88,13 @@ func (m *clientMetadata) key() (*token.Key, error) {
 		return bad("there is no authorization endpoint: leave response_types out")
 	case m.Method != methodKey && m.Method != methodSelfSigned:
 		return bad("token_endpoint_auth_method must be " + methodKey + " or " + methodSelfSigned)
+	case m.Delivery != "" && m.Delivery != "poll":
+		return bad("backchannel_token_delivery_mode must be poll: whom to tell is the administrator's to say")
 	case m.KeysURL != "" || m.Keys == nil:
 		return bad("want jwks, with one key, and no jwks_uri")
 	}
 	for _, g := range m.Grants {
-		if !slices.Contains(grantTypes, g) {
+		if !slices.Contains(grants, g) {
 			return bad("grant_types has one that is not supported")
 		}
 	}
@@ -106,11 +109,13 @@ func (m *clientMetadata) key() (*token.Key, error) {
 	return key, nil
 }
 
-// grantTypes are the grants that there are.
-var grantTypes = []string{
-	"client_credentials",
-	"urn:ietf:params:oauth:grant-type:jwt-bearer",
-	"urn:ietf:params:oauth:grant-type:token-exchange",
+// grantTypes returns the grants that there are.
+func (s *Server) grantTypes() []string {
+	all := []string{grantClient, grantAssertion, grantExchange}
+	if s.cfg.Desk != nil {
+		all = append(all, grantCIBA)
+	}
+	return all
 }
 
 // register registers the key of an agent that holds an enrolment token.
@@ -119,7 +124,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	if err := readMetadata(r, &in); err != nil {
 		return err
 	}
-	key, err := in.key()
+	key, err := in.key(s.grantTypes())
 	if err != nil {
 		return err
 	}
@@ -191,7 +196,7 @@ func (s *Server) updateRegistration(w http.ResponseWriter, r *http.Request) erro
 	if err := readMetadata(r, &in); err != nil {
 		return err
 	}
-	key, err := in.key()
+	key, err := in.key(s.grantTypes())
 	if err != nil {
 		return err
 	}
@@ -256,7 +261,7 @@ func (s *Server) activeKeys(id authz.AgentID) (keys []*Credential) {
 // client has it already: we have not.
 func (s *Server) writeRegistered(w http.ResponseWriter, status int, id authz.AgentID, access string) error {
 	out := registered{
-		ClientID: string(id), Method: methodKey, Grants: grantTypes, Keys: keySet{Keys: []jsontext.Value{}},
+		ClientID: string(id), Method: methodKey, Grants: s.grantTypes(), Keys: keySet{Keys: []jsontext.Value{}},
 		URI: s.cfg.Issuer + registerPath + "/" + string(id), RegistrationKey: access,
 	}
 	for i, cred := range s.activeKeys(id) {

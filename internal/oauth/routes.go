@@ -18,7 +18,11 @@ func (s *Server) routes() ([]route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat([]route{
+	var persons []route
+	if s.cfg.Desk != nil {
+		persons = []route{{"POST", backchannelPath, s.backchannel}}
+	}
+	return slices.Concat(persons, []route{
 		{"POST", tokenPath, s.token},
 		{"POST", introspectPath, s.introspect},
 		{"POST", revokePath, s.revoke},

@@ -327,7 +327,7 @@ func (h *house) Judge(reqs []authz.Request, at time.Time) ([]authz.Decision, []a
 	for _, req := range reqs {
 		d := authz.Decision{At: at, Effect: authz.Allow, Code: authz.CodeAllowed}
 		who := []authz.AgentID{authz.AgentID(req.Subject.ID)}
-		for _, ref := range req.OnBehalf {
+		for _, ref := range agentsOf(req.OnBehalf) {
 			who = append(who, authz.AgentID(ref.ID))
 		}
 		for _, id := range who {

@@ -24,6 +24,8 @@ type state struct {
 	used     map[int64]map[[16]byte]struct{}
 	revoked  map[tokenID]int64   // until when that matters
 	children map[tokenID][]child // of tokens that were exchanged
+	asks     map[string][]child  // of asks by which a person authorized a token
+	taken    map[string]int64    // asks whose authorization was taken back, and until when that matters
 	blocks   map[int64]*block    // of status indexes
 	changes  atomic.Int64        // how often a token was revoked
 }
@@ -62,12 +64,13 @@ func (t *state) init(now func() time.Time) {
 	t.now = now
 	t.used = map[int64]map[[16]byte]struct{}{}
 	t.revoked, t.children, t.blocks = map[tokenID]int64{}, map[tokenID][]child{}, map[int64]*block{}
+	t.asks, t.taken = map[string][]child{}, map[string]int64{}
 }
 
 // Errors that Apply has against a token that was recorded and must not be given out.
 var (
 	errUsed    = authz.Errorf(authz.ErrConflict, "the assertion was used already")
-	errRevoked = authz.Errorf(authz.ErrConflict, "the token that was exchanged is revoked")
+	errRevoked = authz.Errorf(authz.ErrConflict, "what the token was granted by is revoked")
 )
 
 // Apply brings the entries of this package into effect. authz.ErrConflict: the token of the entry is
@@ -102,6 +105,14 @@ func (s *Server) Apply(_ context.Context, e audit.Entry) error {
 			return authz.Errorf(authz.ErrInvalid, "reading status.block entry %d", e.Seq)
 		}
 		return s.state.drawn(&e)
+	case audit.ApprovalAnswer:
+		s.pings.wake()
+	case audit.ApprovalMoved: // the desk's to judge; what was taken back there counts no more here
+		var moved struct{ Ask, To string }
+		if err := json.Unmarshal(e.Body, &moved); err == nil && moved.To == "revoked" {
+			s.state.takes(moved.Ask, &e)
+		}
+		s.pings.wake()
 	}
 	return nil
 }
@@ -139,6 +150,17 @@ func (t *state) prune(before int64) {
 			delete(t.children, id)
 		}
 	}
+	for id, list := range t.asks {
+		list = slices.DeleteFunc(list, func(c child) bool { return c.exp < before })
+		if t.asks[id] = list; len(list) == 0 {
+			delete(t.asks, id)
+		}
+	}
+	for id, until := range t.taken {
+		if until < before {
+			delete(t.taken, id)
+		}
+	}
 	for n, b := range t.blocks {
 		if b.until < before {
 			delete(t.blocks, n)
@@ -159,6 +181,12 @@ func (t *state) issued(h *head, e *audit.Entry) error {
 		if _, ok := t.revoked[id]; ok {
 			return errRevoked
 		}
+	}
+	if _, ok := t.taken[h.ask]; ok {
+		return errRevoked
+	}
+	if h.ask != "" {
+		t.asks[h.ask] = append(t.asks[h.ask], child{h.id, h.exp})
 	}
 	if len(h.ancestors) > 0 {
 		parent := h.ancestors[0]
@@ -233,6 +261,20 @@ func (t *state) kill(id tokenID, exp int64) {
 	b.set = append(b.set, id.index())
 	for _, c := range t.children[id] {
 		t.kill(c.id, c.exp)
+	}
+}
+
+// takes revokes the tokens that a person authorized by an ask, and those that may be recorded later.
+func (t *state) takes(ask string, e *audit.Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.begins(e) {
+		return
+	}
+	t.taken[ask] = e.At.Add(redeemable).Unix()
+	for _, c := range t.asks[ask] {
+		t.kill(c.id, c.exp)
+		t.changes.Add(1)
 	}
 }
 

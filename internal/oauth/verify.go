@@ -17,7 +17,8 @@ type passport struct {
 	kid       string
 	id        tokenID
 	ancestors []tokenID       // of the tokens it was exchanged from, nearest first
-	chain     []authz.AgentID // who acts, then everybody it acts for, nearest first
+	chain     []authz.AgentID // who acts, then every agent it acts for, nearest first
+	person    string          // id of the person for whom the last of them acts, "" if for nobody
 	details   []authz.Detail  // all its capabilities, sorted by identifier
 	view      atomic.Pointer[view]
 }
@@ -78,14 +79,23 @@ func (s *Server) read(text string) (*passport, error) {
 		return nil, errNotOurs
 	}
 	for a := c.Actor; a != nil; a = a.Actor {
+		p.chain = append(p.chain, authz.AgentID(a.Subject))
+		if a.ID == "" && a.Actor == nil { // it exchanged nothing: a person was asked
+			if p.person, ok = cutPerson(c.Subject); !ok {
+				return nil, errNotOurs
+			}
+			break
+		}
 		id, ok := parseTokenID(a.ID)
 		if !ok {
 			return nil, errNotOurs
 		}
-		p.ancestors, p.chain = append(p.ancestors, id), append(p.chain, authz.AgentID(a.Subject))
+		p.ancestors = append(p.ancestors, id)
 	}
-	p.chain = append(p.chain, authz.AgentID(c.Subject))
-	if len(p.chain) > maxDepth+1 {
+	if p.person == "" {
+		p.chain = append(p.chain, authz.AgentID(c.Subject))
+	}
+	if len(p.chain)+p.persons() > maxDepth+1 {
 		return nil, errNotOurs
 	}
 	p.details = make([]authz.Detail, 0, len(c.Scope))
@@ -97,6 +107,14 @@ func (s *Server) read(text string) (*passport, error) {
 		}
 	}
 	return p, nil
+}
+
+// persons returns how many persons there are behind the agents of a token: one or none.
+func (p *passport) persons() int {
+	if p.person != "" {
+		return 1
+	}
+	return 0
 }
 
 // verified keeps the tokens that were verified lately, by the SHA-256 of their texts. It saves the
