@@ -23,6 +23,8 @@ type operationDoc struct {
 	hasBody bool
 	open    bool   // unknown members of the body are ignored, as AuthZEN wants it
 	media   string // of the answer; "" means application/json
+
+	statuses []string // of an answer that is none of an error, if it is not 200
 }
 
 // object is one JSON object of the document.
@@ -43,6 +45,15 @@ func document(routes []route, publicURL string) ([]byte, error) {
 				"200":     g.response(&rt),
 				"default": object{"description": "What went wrong.", "content": object{"application/json": object{"schema": errorRef}}},
 			},
+		}
+		if responses := op["responses"].(object); rt.problems {
+			for _, status := range rt.doc.statuses {
+				responses[status] = responses["200"]
+			}
+			if rt.doc.statuses != nil {
+				delete(responses, "200")
+			}
+			responses["default"] = object{"description": "What went wrong.", "content": object{"application/problem+json": object{"schema": g.schema(reflect.TypeFor[ProblemBody](), false)}}}
 		}
 		if rt.decides {
 			refusal := object{"application/json": object{"schema": g.schema(reflect.TypeFor[RefusalBody](), false)}}

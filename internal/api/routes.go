@@ -8,7 +8,7 @@ import (
 
 // routes is the one list of everything the door answers.
 func (s *Server) routes() []route {
-	return slices.Concat(s.authzenRoutes(), s.publicRoutes(), s.approvalRoutes(), s.peopleRoutes(), []route{
+	return slices.Concat(s.authzenRoutes(), s.publicRoutes(), s.requestRoutes(), s.approvalRoutes(), s.peopleRoutes(), []route{
 		// Agents.
 		read("/v1/agents", readers, "List agents", s.listAgents),
 		read("/v1/agents/{id}", readers, "Read one agent", s.readAgent),
@@ -29,6 +29,11 @@ func (s *Server) routes() []route {
 		read("/v1/findings/{id}", readers, "Read one finding", s.readFinding),
 		change("POST", "/v1/findings/{id}/judge", "Say of a finding that it was seen, is true, or is a false alarm", s.judgeFinding),
 		s.streamRoute(),
+
+		// What people and programs were told of asks.
+		read("/v1/deliveries", readers, "List what was told of asks, or could not be, newest first", s.listDeliveries),
+		read("/v1/deliveries/{id}", readers, "Read one delivery", s.readDelivery),
+		change("POST", "/v1/deliveries/{id}/retry", "Try a delivery again that was given up", s.retryDelivery),
 
 		// Policies and catalog: one version number covers both.
 		large(s.limits.Publish, operation("POST", "/v1/policies/check", admins, "Check policies without publishing them", 1, s.checkPolicies, nil)),

@@ -45,6 +45,7 @@ type route struct {
 	limit        int64        // bytes of a body; 0: the route takes none
 	decides      bool         // an error says decision:false
 	agents       bool         // agents may call, by their own tokens, for themselves
+	problems     bool         // errors are application/problem+json (RFC 9457)
 	persons      bool         // persons may call, by the session of their browser
 	doc          operationDoc // for the OpenAPI document
 
@@ -77,7 +78,7 @@ func (s *Server) handler(rt *route) http.HandlerFunc {
 				s.Logger.ErrorContext(r.Context(), "handler panicked", "path", r.URL.Path, "request_id", c.id,
 					"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 				if rec.status == 0 {
-					s.fail(&rec, r, &c, fmt.Errorf("panic: %v", v), rt.decides)
+					s.failBy(rt, &rec, r, &c, fmt.Errorf("panic: %v", v))
 				}
 			}
 			end := c.answered
@@ -91,9 +92,18 @@ func (s *Server) handler(rt *route) http.HandlerFunc {
 			err = rt.serve(&rec, r, &c)
 		}
 		if err != nil && rec.status == 0 {
-			s.fail(&rec, r, &c, err, rt.decides)
+			s.failBy(rt, &rec, r, &c, err)
 		}
 	}
+}
+
+// failBy writes err in the form of the route's errors.
+func (s *Server) failBy(rt *route, w http.ResponseWriter, r *http.Request, c *call, err error) {
+	if rt.problems {
+		s.failProblem(w, r, c, err)
+		return
+	}
+	s.fail(w, r, c, err, rt.decides)
 }
 
 // admit authenticates the caller, checks the role, and reads the body.
