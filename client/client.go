@@ -56,6 +56,10 @@ type Client struct {
 	// with every question, unless the question says something else; nil says nothing.
 	Obligations []string
 
+	// Trusted lists further origins, such as https://requests.example.com, to which the service may send us
+	// with access requests, tokens included. Its own always counts.
+	Trusted []string
+
 	base  string
 	token string
 	self  bool // an agent asks about itself

@@ -29,6 +29,7 @@ type wireDecision struct {
 		Remedies     []string           `json:"remedies"`
 		Obligations  []authz.Obligation `json:"obligations"`
 		Error        json.RawMessage    `json:"error"`
+		wireRequestable
 	} `json:"context"`
 }
 
@@ -137,6 +138,12 @@ func refused(err error) (d authz.Decision) {
 
 // appendRequest appends req as AuthZEN writes it, what was observed in the context.
 func (c *Client) appendRequest(b []byte, req *authz.Request, p *authz.Presented) []byte {
+	return c.appendQuestion(b, req, p, nil)
+}
+
+// appendQuestion is appendRequest with an approval, as it was given out; nil stands for the one that req
+// refers to.
+func (c *Client) appendQuestion(b []byte, req *authz.Request, p *authz.Presented, approval json.RawMessage) []byte {
 	b = append(b, '{')
 	if s := &req.Subject; p == nil && !c.self || !s.Ref.IsZero() || len(s.Properties) > 0 {
 		b = append(b, `"subject":`...)
@@ -183,7 +190,18 @@ func (c *Client) appendRequest(b []byte, req *authz.Request, p *authz.Presented)
 	if len(req.OnBehalf) > 0 {
 		seen["on_behalf_of"] = req.OnBehalf
 	}
-	claimed := strings.TrimSpace(string(req.Context))
+	switch {
+	case approval != nil:
+		seen["approval"] = approval
+	case req.Approval != nil:
+		seen["approval"] = req.Approval
+	}
+	return appendContext(b, req.Context, seen)
+}
+
+// appendContext appends the context, of what is claimed and what is seen, and ends the object.
+func appendContext(b []byte, context authz.Claimed, seen map[string]any) []byte {
+	claimed := strings.TrimSpace(string(context))
 	if len(seen) == 0 {
 		b = appendClaimed(b, `,"context":`, authz.Claimed(claimed))
 		return append(b, '}')
@@ -246,33 +264,74 @@ type Page struct {
 	Limit int    `json:"limit,omitempty"`
 }
 
+// A Result is one that a search found. It may be shown to whoever asked once its obligations are met, and
+// only then.
+type Result[T any] struct {
+	Value       T
+	Obligations []authz.Obligation
+}
+
 // SearchSubjects returns subjects of req.Subject's type that may do req's action on req's resource,
-// and the token of the next page, "" if there is none.
+// and the token of the next page, "" if there is none. Those that come with obligations are left out;
+// FindSubjects has them.
 func (c *Client) SearchSubjects(ctx context.Context, req authz.Request, page Page) ([]authz.Ref, string, error) {
-	req.Subject.ID = ""
-	return search[authz.Ref](ctx, c, "subject", &req, page)
+	found, next, err := c.FindSubjects(ctx, req, page)
+	return free(found), next, err
 }
 
-// SearchResources returns resources of req.Resource's type on which req's subject may do req's action.
+// SearchResources returns resources of req.Resource's type on which req's subject may do req's action, but
+// for those that come with obligations; FindResources has them.
 func (c *Client) SearchResources(ctx context.Context, req authz.Request, page Page) ([]authz.Ref, string, error) {
-	req.Resource.ID = ""
-	return search[authz.Ref](ctx, c, "resource", &req, page)
+	found, next, err := c.FindResources(ctx, req, page)
+	return free(found), next, err
 }
 
-// SearchActions returns the names of the actions that req's subject may do on req's resource.
+// SearchActions returns the names of the actions that req's subject may do on req's resource, but for
+// those that come with obligations; FindActions has them.
 func (c *Client) SearchActions(ctx context.Context, req authz.Request, page Page) ([]string, string, error) {
-	req.Action = authz.Action{}
-	found, next, err := search[struct {
-		Name string `json:"name"`
-	}](ctx, c, "action", &req, page)
-	names := make([]string, len(found))
-	for i := range found {
-		names[i] = found[i].Name
-	}
-	return names, next, err
+	found, next, err := c.FindActions(ctx, req, page)
+	return free(found), next, err
 }
 
-func search[T any](ctx context.Context, c *Client, target string, req *authz.Request, page Page) ([]T, string, error) {
+// FindSubjects is SearchSubjects, with the obligations of each result. Show meets them.
+func (c *Client) FindSubjects(ctx context.Context, req authz.Request, page Page) ([]Result[authz.Ref], string, error) {
+	req.Subject.ID = ""
+	return search(ctx, c, "subject", &req, page, foundRef)
+}
+
+// FindResources is SearchResources, with the obligations of each result.
+func (c *Client) FindResources(ctx context.Context, req authz.Request, page Page) ([]Result[authz.Ref], string, error) {
+	req.Resource.ID = ""
+	return search(ctx, c, "resource", &req, page, foundRef)
+}
+
+// FindActions is SearchActions, with the obligations of each result.
+func (c *Client) FindActions(ctx context.Context, req authz.Request, page Page) ([]Result[string], string, error) {
+	req.Action = authz.Action{}
+	return search(ctx, c, "action", &req, page, func(f *wireFound) string { return f.Name })
+}
+
+// free returns the results that come without obligations.
+func free[T any](found []Result[T]) []T {
+	out := make([]T, 0, len(found))
+	for _, r := range found {
+		if len(r.Obligations) == 0 {
+			out = append(out, r.Value)
+		}
+	}
+	return out
+}
+
+// wireFound is a result as AuthZEN and the obligations profile write it.
+type wireFound struct {
+	authz.Ref
+	Name        string             `json:"name"`
+	Obligations []authz.Obligation `json:"obligations"`
+}
+
+func foundRef(f *wireFound) authz.Ref { return f.Ref }
+
+func search[T any](ctx context.Context, c *Client, target string, req *authz.Request, page Page, value func(*wireFound) T) ([]Result[T], string, error) {
 	body := c.appendRequest(nil, req, nil)
 	if page != (Page{}) {
 		text, err := json.Marshal(page)
@@ -290,10 +349,14 @@ func search[T any](ctx context.Context, c *Client, target string, req *authz.Req
 		Page struct {
 			NextToken string `json:"next_token"`
 		} `json:"page"`
-		Results []T `json:"results"`
+		Results []wireFound `json:"results"`
 	}
 	if err := json.Unmarshal(answer, &found); err != nil {
 		return nil, "", authz.Errorf(authz.ErrUnavailable, "the service's answer is no search result: %w", err)
 	}
-	return found.Results, found.Page.NextToken, nil
+	out := make([]Result[T], len(found.Results))
+	for i := range found.Results {
+		out[i] = Result[T]{value(&found.Results[i]), found.Results[i].Obligations}
+	}
+	return out, found.Page.NextToken, nil
 }
