@@ -36,7 +36,7 @@ func TestRunCases(t *testing.T) {
 		}
 	}
 	want := []policy.Coverage{
-		{Policy: "new-rule", File: "payments/guardrails.cedar", Line: 33, Mode: "shadow", Evaluated: 14, Fired: 3},
+		{Policy: "new-rule", File: "payments/guardrails.cedar", Line: 34, Mode: "shadow", Evaluated: 14, Fired: 3},
 		{Policy: "read-all", File: "payments/payments.cedar", Line: 17, Mode: "enforce", Evaluated: 3, Fired: 2},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -83,10 +83,9 @@ func join(d, other *authz.Decision) {
 	default:
 		d.Reasons = append(slices.Clone(d.Reasons), other.Reasons...)
 	}
-	if d.Detail != "" && other.Detail != "" {
-		d.Detail += "; "
+	if other.Detail != "" {
+		also(d, other.Detail)
 	}
-	d.Detail += other.Detail
 	if other.Effect < d.Effect {
 		d.Effect, d.Code = other.Effect, other.Code
 	}

@@ -25,7 +25,8 @@ const (
 // judged, with everybody the agent acts for, and d the answer to it.
 //
 // It is nil if the request is allowed, or if nothing was found: because only risk, conduct, trust or
-// the network stand in the way, of which nothing is ever proposed, or because the search is bounded.
+// the network stand in the way, of which nothing is ever proposed, because nobody can give the approval
+// that it takes, or because the search is bounded.
 // The order of the changes is stable.
 func (s *Set) Explain(req *authz.Request, f *authz.Facts, d *authz.Decision) []authz.Change {
 	switch d.Effect {
@@ -34,7 +35,7 @@ func (s *Set) Explain(req *authz.Request, f *authz.Facts, d *authz.Decision) []a
 	case authz.RequireApproval, authz.StepUp:
 		// Nobody is denied, or the answer were Deny; and who is not denied was judged with all
 		// remedies assumed (see Evaluate), so the remedies suffice.
-		return remedyChanges(d.Remedies)
+		return remedyChanges(d)
 	}
 	switch d.Code {
 	case authz.CodeNoPermit, authz.CodeForbidden, authz.CodePolicyError:

@@ -273,15 +273,17 @@ func grantMove(id string) move {
 	}}
 }
 
-// remedyChanges returns what must be asked for, for the remedies of the given names.
-func remedyChanges(names []string) []authz.Change {
+// remedyChanges returns what must be asked for where remedies suffice; nil if nothing leads to one of them.
+func remedyChanges(d *authz.Decision) []authz.Change {
 	var out []authz.Change
-	for _, n := range names {
-		switch n {
-		case approval.String():
+	for _, n := range d.Remedies {
+		switch {
+		case n == approval.String() && len(d.Routes) > 0:
 			out = append(out, authz.Change{Who: "person", Kind: "approve", Hint: "A person can approve this act."})
-		case stepUp.String():
+		case n == stepUp.String() && slices.ContainsFunc(d.Obligations, func(o authz.Obligation) bool { return o.Type == stepUpType }):
 			out = append(out, authz.Change{Who: "person", Kind: "step_up", Hint: "Stronger authentication makes this possible."})
+		default:
+			return nil
 		}
 	}
 	return out

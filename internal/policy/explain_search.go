@@ -96,7 +96,9 @@ func (x *explainer) try(moves []*move) []authz.Change {
 	case authz.Allow:
 		return out
 	case authz.RequireApproval, authz.StepUp:
-		return append(out, remedyChanges(d.Remedies)...)
+		if remedies := remedyChanges(&d); remedies != nil {
+			return append(out, remedies...)
+		}
 	}
 	return nil
 }

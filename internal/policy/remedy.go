@@ -13,7 +13,10 @@ import (
 // approvers reads @approvers: ids of routes, separated by commas.
 func (r *rule) approvers(value string, cat *catalog.Catalog, problem func(key, hint, format string, args ...any)) {
 	for id := range strings.SplitSeq(value, ",") {
-		id = strings.TrimSpace(id)
+		if id = strings.TrimSpace(id); id == "" {
+			problem("approvers", "separate the ids of routes by commas", "@approvers has an empty name")
+			continue
+		}
 		if known := routesOf(cat); !slices.Contains(known, id) {
 			hint := suggest(id, known)
 			if hint == "" {
@@ -67,6 +70,9 @@ func levelsOf(cat *catalog.Catalog) []string {
 	return ids
 }
 
+// stepUpType is the type of obligations to authenticate more strongly.
+const stepUpType = "step-up"
+
 // stepUpTo returns the obligation of the AuthZEN obligations profile to reach a level. Its id holds a
 // colon, which no id of the catalog does.
 func stepUpTo(level *catalog.Assurance) *authz.Obligation {
@@ -77,7 +83,7 @@ func stepUpTo(level *catalog.Assurance) *authz.Obligation {
 	if err != nil {
 		panic(fmt.Sprintf("writing strings: %v", err))
 	}
-	return &authz.Obligation{ID: "step-up:" + level.ID, Type: "step-up", Properties: properties}
+	return &authz.Obligation{ID: stepUpType + ":" + level.ID, Type: stepUpType, Properties: properties}
 }
 
 // allot checks that what leads to a remedy stands with that remedy, and gives a forbid that a person can
@@ -113,8 +119,8 @@ func (r *rule) liftedBy(f *authz.Facts) bool {
 // needs are what the forbids of all parties need that fire and that no remedy has lifted.
 type needs struct {
 	routes []string            // to approvals
-	nobody bool                // whether one needs an approval that nobody can give
 	stepUp []*authz.Obligation // to levels of assurance
+	closed *rule               // the first to whose remedy nothing leads
 }
 
 // add notes what the rules need, and returns which remedies.
@@ -122,29 +128,33 @@ func (n *needs) add(rules []*rule) (needed remedy) {
 	for _, r := range rules {
 		needed |= r.remedy
 		switch {
-		case r.remedy == stepUp && r.stepUp != nil:
-			if !slices.ContainsFunc(n.stepUp, func(have *authz.Obligation) bool { return have.ID == r.stepUp.ID }) {
-				n.stepUp = append(n.stepUp, r.stepUp)
-			}
-		case r.remedy == approval && len(r.routes) == 0:
-			n.nobody = true
-		case r.remedy == approval:
+		case len(r.routes) > 0:
 			n.routes = append(n.routes, r.routes...)
+		case r.stepUp == nil && n.closed == nil:
+			n.closed = r
+		case r.stepUp != nil && !slices.ContainsFunc(n.stepUp, func(have *authz.Obligation) bool { return have.ID == r.stepUp.ID }):
+			n.stepUp = append(n.stepUp, r.stepUp)
 		}
 	}
 	return needed
 }
 
-// settle completes the answer for all parties: the ways to what it needs, if they are open.
+// settle completes the answer for all parties: it says which ways lead to what it needs, unless there is
+// something to which none does.
 func (s *Set) settle(d *authz.Decision, f *authz.Facts, n *needs) {
 	if d.Effect != authz.RequireApproval && d.Effect != authz.StepUp {
 		return
 	}
-	if d.Effect == authz.RequireApproval && !n.nobody {
+	if r := n.closed; r != nil {
+		also(d, fmt.Sprintf("nothing leads to the remedy of policy %s", r.id))
+		return
+	}
+	if d.Effect == authz.RequireApproval {
 		if message, detail := spent(&s.asks, &f.Asks); message != "" {
 			obligations := d.Obligations
 			d.Refuse(authz.CodeAskBudget, message)
-			d.Obligations, d.Detail = obligations, detail
+			d.Obligations = obligations
+			also(d, detail)
 			return
 		}
 		slices.Sort(n.routes)
@@ -153,6 +163,14 @@ func (s *Set) settle(d *authz.Decision, f *authz.Facts, n *needs) {
 	for _, o := range n.stepUp {
 		d.Obligations = append(d.Obligations, *o)
 	}
+}
+
+// also tells the operator one thing more.
+func also(d *authz.Decision, detail string) {
+	if d.Detail != "" {
+		d.Detail += "; "
+	}
+	d.Detail += detail
 }
 
 // spent says, to the agent and to the operator, which bound of asking is reached; nothing if none is.
