@@ -340,6 +340,7 @@ func (s *Server) ciba(ctx context.Context, req *request) ([]byte, error) {
 	case !req.now.Before(c.AnsweredAt.Add(redeemable)), !c.Until.IsZero() && !req.now.Before(c.Until):
 		return wait(expiredToken, "the authorization was not used in time")
 	}
+	// The same for every try, whenever the desk says that the authorization ends.
 	use := &Use{Hash: UseOf(grantCIBA, id), Until: c.AnsweredAt.Add(redeemable)}
 	if s.used(use) {
 		return nil, badGrant("the auth_req_id is not accepted", errUsed)
@@ -347,7 +348,7 @@ func (s *Server) ciba(ctx context.Context, req *request) ([]byte, error) {
 	o.uses = append(o.uses, use)
 	o.subject, o.person, o.chain = personPrefix+c.Person, c.Person, []authz.AgentID{c.Agent}
 	o.actor = &token.Actor{Subject: string(c.Agent)}
-	o.details, o.audience, o.mayAct, o.ceiling = c.Details, c.Terms.Audience, c.Terms.MayAct, c.Until.Truncate(time.Second)
+	o.details, o.audience, o.mayAct = c.Details, c.Terms.Audience, c.Terms.MayAct
 	o.acr, o.amr, o.ask, o.openID = c.Terms.ACR, c.AMR, id, c.Terms.OpenID
 	if len(c.AMR) > 0 {
 		o.authTime = c.AnsweredAt

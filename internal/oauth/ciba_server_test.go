@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
@@ -80,26 +78,13 @@ func newOffice(t *testing.T, n int, edit func(*oauth.Config)) *office {
 	return o
 }
 
-// Ask joins what is the same, as the desk does.
 func (o *office) Ask(_ context.Context, c *oauth.Consent) (string, time.Time, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for id, have := range o.asks {
-		same := *have
-		same.Expires = c.Expires
-		if have.Status == oauth.ConsentPending && cmp.Equal(&same, withStatus(c, oauth.ConsentPending)) {
-			return id, have.Expires, nil
-		}
-	}
-	id := "arq_" + rand.Text()
-	o.asks[id] = withStatus(c, oauth.ConsentPending)
+	id, kept := "arq_"+rand.Text(), *c
+	kept.Status = oauth.ConsentPending
+	o.asks[id] = &kept
 	return id, c.Expires, nil
-}
-
-func withStatus(c *oauth.Consent, s oauth.ConsentStatus) *oauth.Consent {
-	out := *c
-	out.Status = s
-	return &out
 }
 
 func (o *office) Consent(_ context.Context, id string) (*oauth.Consent, error) {

@@ -10,9 +10,8 @@ import (
 // A Desk is where persons are asked to authorize what agents want (OpenID Connect Client-Initiated
 // Backchannel Authentication, CIBA). The adapter of *approval.Desk stands in internal/server.
 type Desk interface {
-	// Ask asks the person, or joins the very same question of the same agent that waits for an answer.
-	// It returns the id of the ask, which nobody can guess, and when it expires at the latest.
-	// authz.ErrForbidden: too much is asked.
+	// Ask asks the person. It returns the id of the ask, which nobody can guess, and when it expires.
+	// authz.ErrForbidden: too much is asked; authz.ErrInvalid: it cannot be asked so.
 	Ask(ctx context.Context, c *Consent) (id string, expires time.Time, err error)
 	// Consent returns the ask of that id as it stands, or authz.ErrNotFound.
 	Consent(ctx context.Context, id string) (*Consent, error)
@@ -42,13 +41,12 @@ type Consent struct {
 
 	// The answer.
 	Status     ConsentStatus
-	AnsweredAt time.Time // zero until there is one
+	AnsweredAt time.Time // when the ask ended by it, which does not change; zero until then
 	AMR        []string  // how the person authenticated for it (RFC 8176): PasskeyAMR, or nothing if only a session is known
-	Until      time.Time // when the authorization ends; zero: as the token does
+	Until      time.Time // by when it must be turned into a token; zero: five minutes after the answer, which it is at the latest
 }
 
-// Terms are what else a person is told of what is asked for. They are part of the question: two that
-// differ in them are two. The desk keeps them as one JSON object.
+// Terms are what else a person is told of what is asked for. The desk keeps them as one JSON object.
 type Terms struct {
 	ClientID string   `json:"client_id"`
 	Audience []string `json:"audience"`

@@ -45,7 +45,7 @@ func (p *pings) add(pg ping) {
 		p.wait[pg.ask] = pg
 	}
 	p.mu.Unlock()
-	p.wake() // joined to an ask that may just have been answered
+	p.wake() // it may have been answered already
 }
 
 func (p *pings) wake() {
@@ -82,7 +82,7 @@ func (p *pings) done(pg ping, again bool, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if have, ok := p.wait[pg.ask]; !ok || have.bearer != pg.bearer {
-		return // the client has asked again meanwhile
+		return
 	}
 	pg.tries++
 	if !again || pg.tries >= pingTries {
