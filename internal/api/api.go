@@ -72,6 +72,9 @@ type Config struct {
 	// People looks after the persons who answer. If it is nil, there are none.
 	People PeopleAdmin
 
+	// Deliveries knows what was told of asks. If it is nil, nobody is told.
+	Deliveries DeliveryAdmin
+
 	// Stopping is closed when the service stops, so that streams end: http.Server.Shutdown waits for
 	// them. If it is nil, they go on until their callers end them.
 	Stopping <-chan struct{}
@@ -124,8 +127,11 @@ func New(c Config) (*Server, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, authz.Errorf(authz.ErrInvalid, "public_url %q must be an absolute https URL without query or fragment", c.PublicURL)
 	}
+	if q := c.Requests; q != nil && (q.Signer == nil) != (q.KeySet == "") {
+		return nil, authz.Errorf(authz.ErrInvalid, "what signs binding tokens, and the address of the keys that verify them, go together")
+	}
 	s := &Server{Config: c, limits: c.Limits.withDefaults(), base: strings.TrimRight(u.Path, "/")}
-	if s.metadata, err = makeMetadata(strings.TrimRight(c.PublicURL, "/")); err != nil {
+	if s.metadata, err = makeMetadata(strings.TrimRight(c.PublicURL, "/"), c.Requests); err != nil {
 		return nil, err
 	}
 	return s, nil

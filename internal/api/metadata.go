@@ -9,8 +9,11 @@ import (
 
 const wellKnownPath = "/.well-known/authzen-configuration"
 
-// Metadata is the policy decision point metadata of AuthZEN 1.0, section 9, with the member that
-// the obligations profile adds.
+// accessRequestCapability says that refusals can be asked about (ARAP, Discovery).
+const accessRequestCapability = "urn:openid:authzen:capability:access-request"
+
+// Metadata is the policy decision point metadata of AuthZEN 1.0, section 9, with the members that
+// the obligations profile and the access request profile add.
 type Metadata struct {
 	PolicyDecisionPoint       string   `json:"policy_decision_point"`
 	AccessEvaluationEndpoint  string   `json:"access_evaluation_endpoint"`
@@ -18,14 +21,16 @@ type Metadata struct {
 	SearchSubjectEndpoint     string   `json:"search_subject_endpoint"`
 	SearchResourceEndpoint    string   `json:"search_resource_endpoint"`
 	SearchActionEndpoint      string   `json:"search_action_endpoint"`
+	AccessRequestEndpoint     string   `json:"access_request_endpoint,omitempty" doc:"if persons can be asked"`
+	KeySet                    string   `json:"jwks_uri,omitempty" doc:"keys that verify binding_token and approval.state"`
 	Capabilities              []string `json:"capabilities"`
 	SupportedObligations      []string `json:"supported_obligations"`
 }
 
 // makeMetadata returns the metadata document of the service known under that URL. No capability is
-// registered yet for what AuthZEN's own sections require, so the list is empty.
-func makeMetadata(publicURL string) ([]byte, error) {
-	b, err := json.Marshal(Metadata{
+// registered yet for what AuthZEN's own sections require.
+func makeMetadata(publicURL string, q *Requests) ([]byte, error) {
+	m := Metadata{
 		PolicyDecisionPoint:       publicURL,
 		AccessEvaluationEndpoint:  publicURL + "/access/v1/evaluation",
 		AccessEvaluationsEndpoint: publicURL + "/access/v1/evaluations",
@@ -34,7 +39,12 @@ func makeMetadata(publicURL string) ([]byte, error) {
 		SearchActionEndpoint:      publicURL + "/access/v1/search/action",
 		Capabilities:              []string{},
 		SupportedObligations:      obligationTypes,
-	})
+	}
+	if q != nil {
+		m.AccessRequestEndpoint, m.KeySet = publicURL+requestsPath, q.KeySet
+		m.Capabilities = append(m.Capabilities, accessRequestCapability)
+	}
+	b, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("making the metadata: %w", err)
 	}

@@ -92,15 +92,21 @@ func template(routes []string) string { return strings.Join(routes, "+") }
 
 func (s *Server) public() string { return strings.TrimRight(s.PublicURL, "/") }
 
-// approvals is approval for a batch: one element a decision.
-func (s *Server) approvals(ctx context.Context, c *call, items []pdp.Item, decisions []authz.Decision) []*approvals {
-	out := make([]*approvals, len(decisions))
+// approvals is approval for a batch, by the indexes of those decisions of which something is said.
+func (s *Server) approvals(ctx context.Context, c *call, items []pdp.Item, decisions []authz.Decision) map[int]*approvals {
+	var said map[int]*approvals
 	for i := range decisions {
-		if items[i].Err == nil {
-			out[i] = s.approval(ctx, c, &items[i].Request, &decisions[i])
+		if items[i].Err != nil {
+			continue
+		}
+		if a := s.approval(ctx, c, &items[i].Request, &decisions[i]); a != nil {
+			if said == nil {
+				said = map[int]*approvals{}
+			}
+			said[i] = a
 		}
 	}
-	return out
+	return said
 }
 
 // approval returns what the answer to req says of approvals, nil if it says nothing.
