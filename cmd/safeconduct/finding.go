@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,10 +130,15 @@ func findingPairs(f *conduct.Finding) [][2]string {
 	if f.JudgedBy != "" {
 		state += fmt.Sprintf(" by %s, %s: %s", f.JudgedBy, when(f.JudgedAt), f.Why)
 	}
-	return [][2]string{
-		{"id", f.ID}, {"what", f.Sentence}, {"severity", f.Severity.String()}, {"kind", string(f.Kind) + ", in " + f.Class}, {"agent", agent},
-		{"evidence", "entries " + strings.Join(evidence, ", ")}, {"seen", seen}, {"state", state}, {"as of", fmt.Sprintf("entry %d", f.AsOf)},
+	var person [][2]string
+	if f.Person != "" {
+		person = [][2]string{{"person", f.Person}}
 	}
+	return slices.Concat([][2]string{
+		{"id", f.ID}, {"what", f.Sentence}, {"severity", f.Severity.String()}, {"kind", string(f.Kind) + ", in " + f.Class},
+	}, person, [][2]string{
+		{"agent", agent}, {"evidence", "entries " + strings.Join(evidence, ", ")}, {"seen", seen}, {"state", state}, {"as of", fmt.Sprintf("entry %d", f.AsOf)},
+	})
 }
 
 // newFindingJudge makes the command by which a person says something of a finding.

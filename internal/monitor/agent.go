@@ -6,6 +6,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/monitor/asking"
 	"github.com/safeconduct/safeconduct/internal/monitor/compliance"
 	"github.com/safeconduct/safeconduct/internal/monitor/deviation"
 	"github.com/safeconduct/safeconduct/internal/monitor/escalation"
@@ -42,6 +43,7 @@ type agent struct {
 	escalation  escalation.State
 	performance performance.State
 	compliance  compliance.State
+	asking      asking.State
 
 	findings []*conduct.Finding // at most maxOpen, oldest first
 	kinds    []string           // of those that are not dismissed, sorted; never changed in place

@@ -13,6 +13,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/monitor/asking"
 	"github.com/safeconduct/safeconduct/internal/monitor/compliance"
 	"github.com/safeconduct/safeconduct/internal/monitor/deviation"
 	"github.com/safeconduct/safeconduct/internal/monitor/escalation"
@@ -39,6 +40,8 @@ type core struct {
 	classes  map[uint64]conduct.Class // by the hash of an action, the gravest that a capability gave it
 	retired  map[uint64]int64         // when, by the hash of the id: decisions under way then may still be recorded
 	open     map[findingKey]*agent
+	people   map[string]*person // of whom there are findings
+	blamed   map[findingKey]*person
 	due      timetable
 	made     int64 // findings
 
@@ -46,6 +49,7 @@ type core struct {
 	escalation  escalation.Fleet
 	performance performance.Fleet
 	compliance  compliance.Fleet
+	asking      asking.Fleet
 
 	reader *conduct.EventReader
 	ev     conduct.Event
@@ -84,7 +88,8 @@ type purpose struct{ pool trust.Pool }
 func newCore(catalogs func(context.Context, int64) (*catalog.Catalog, error), out sink) *core {
 	c := &core{
 		catalogs: catalogs, out: out, purposes: map[string]*purpose{}, owners: map[string]*owner{},
-		classes: map[uint64]conduct.Class{}, retired: map[uint64]int64{}, open: map[findingKey]*agent{}, reader: conduct.NewEventReader(),
+		classes: map[uint64]conduct.Class{}, retired: map[uint64]int64{}, open: map[findingKey]*agent{},
+		people: map[string]*person{}, blamed: map[findingKey]*person{}, reader: conduct.NewEventReader(),
 	}
 	for i := range c.shards {
 		c.shards[i].agents = map[authz.AgentID]*agent{}
@@ -113,6 +118,9 @@ func (c *core) apply(ctx context.Context, e *audit.Entry) error {
 		c.sweep()
 	}
 	c.ticks()
+	if c.asking.Due(e.At) {
+		c.asking.Tick(&c.rules.Load().conduct.Asking, e.Seq, e.At, c.accuse)
+	}
 	switch e.Kind {
 	case audit.DecisionMade:
 		return c.decision(e)
@@ -124,6 +132,8 @@ func (c *core) apply(ctx context.Context, e *audit.Entry) error {
 		return c.judged(e)
 	case audit.TrustPut:
 		return c.override(e)
+	case audit.ApprovalAsked, audit.ApprovalViewed, audit.ApprovalAnswer, audit.ApprovalMoved, audit.ApprovalReview:
+		c.asked(e)
 	case audit.PolicyPublish:
 		if next != nil {
 			c.follow(next)
@@ -175,6 +185,9 @@ func (c *core) decision(e *audit.Entry) error {
 	}
 	if !k.Compliance.Off {
 		a.compliance.Observe(&c.compliance, &k.Compliance, ev, learn, c.emit)
+	}
+	if ev.Code == authz.CodeAskBudget {
+		a.asking.Beyond(&k.Asking, ev, c.emit)
 	}
 	switch {
 	case len(c.drafts) > 0:

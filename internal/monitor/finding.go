@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/conduct"
 )
 
@@ -48,32 +49,18 @@ func (c *core) conclude(a *agent, session string) (moved bool) {
 
 // take makes a finding of d, or adds it to the one that takes up its repetitions.
 func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
-	k := &c.rules.Load().conduct
-	class := d.Class.String()
-	for _, f := range a.findings {
-		if f.Kind != d.Kind || f.Class != class || c.at.Sub(f.At) >= k.Cooldown || f.State == conduct.Dismissed && d.Severity > f.Severity {
-			continue
-		}
-		f.Count, f.LastAt, f.AsOf = f.Count+1, c.at, c.seq
-		graver := d.Severity > f.Severity
+	if f, graver := c.again(a.findings, d); f != nil {
 		if was := f.Severity; graver {
 			f.Severity, f.Sentence, f.Evidence = d.Severity, cut(d.Sentence, maxSentence), c.evidence(d)
 			c.weigh(a, f, d.Class, &was)
 			c.sortKinds(a)
-		} else if n := len(f.Evidence); n == 0 || f.Evidence[n-1] != c.seq {
-			f.Evidence = append(slices.Clone(f.Evidence[:min(n, conduct.MaxEvidence-1)]), c.seq)
 		}
 		c.fadesAt(a)
 		c.tell(f, graver || f.Count&(f.Count-1) == 0)
 		return graver
 	}
-	f := &conduct.Finding{
-		ID: conduct.ID(c.seq, c.nth), Agent: a.id, Kind: d.Kind, Severity: d.Severity, Class: class, Sentence: cut(d.Sentence, maxSentence),
-		Evidence: c.evidence(d), Session: cut(session, maxSession), At: c.at, LastAt: c.at, Count: 1, State: conduct.Open, AsOf: c.seq,
-	}
-	c.open[findingKey{c.seq, int32(c.nth)}] = a
-	c.nth++
-	c.made++
+	f := c.fresh(a.id, d, session)
+	c.open[keyOf(f)] = a
 	if len(a.findings) >= maxOpen {
 		c.drop(a, a.least())
 	}
@@ -83,6 +70,35 @@ func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
 	c.fadesAt(a)
 	c.tell(f, true)
 	return true
+}
+
+// again counts d on the one of some findings that takes up its repetitions, and reports whether d is graver. It
+// returns nil if there is none.
+func (c *core) again(fs []*conduct.Finding, d *conduct.Draft) (f *conduct.Finding, graver bool) {
+	cooldown, class := c.rules.Load().conduct.Cooldown, d.Class.String()
+	for _, f := range fs {
+		if f.Kind != d.Kind || f.Class != class || c.at.Sub(f.At) >= cooldown || f.State == conduct.Dismissed && d.Severity > f.Severity {
+			continue
+		}
+		f.Count, f.LastAt, f.AsOf = f.Count+1, c.at, c.seq
+		graver := d.Severity > f.Severity
+		if n := len(f.Evidence); !graver && (n == 0 || f.Evidence[n-1] != c.seq) {
+			f.Evidence = append(slices.Clone(f.Evidence[:min(n, conduct.MaxEvidence-1)]), c.seq)
+		}
+		return f, graver
+	}
+	return nil, false
+}
+
+// fresh makes a finding of d, which the present entry completes.
+func (c *core) fresh(agent authz.AgentID, d *conduct.Draft, session string) *conduct.Finding {
+	f := &conduct.Finding{
+		ID: conduct.ID(c.seq, c.nth), Agent: agent, Kind: d.Kind, Severity: d.Severity, Class: d.Class.String(), Sentence: cut(d.Sentence, maxSentence),
+		Evidence: c.evidence(d), Session: cut(session, maxSession), At: c.at, LastAt: c.at, Count: 1, State: conduct.Open, AsOf: c.seq,
+	}
+	c.nth++
+	c.made++
+	return f
 }
 
 // weigh lets trust take in a finding: one that was drawn from an outcome within what its reporter can move.

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/monitor/asking"
 	"github.com/safeconduct/safeconduct/internal/monitor/compliance"
 	"github.com/safeconduct/safeconduct/internal/monitor/deviation"
 	"github.com/safeconduct/safeconduct/internal/monitor/escalation"
@@ -15,5 +16,6 @@ func Kinds() []conduct.Kind {
 		escalation.OverReach, escalation.ScopeCreep, escalation.Elsewhere, escalation.Delegation, escalation.Self, escalation.Probing, escalation.Laundering,
 		performance.KindAccuracy, performance.KindCalibration, performance.KindErrors, performance.KindSchema, performance.KindLoop, performance.KindLatency, performance.KindSize,
 		compliance.Purpose, compliance.Obligation, compliance.Receipt, compliance.Region, compliance.Retention,
+		asking.Many, asking.Refused, asking.RubberStamp, asking.OverdueReview,
 	}
 }

@@ -53,13 +53,15 @@ func (c *core) disown(a *agent) {
 	o.agents--
 }
 
-// sweep forgets, once a day, owners and retired agents of whom nothing counts any more.
+// sweep forgets, once a day, owners, retired agents, asks and findings of persons that count no more.
 func (c *core) sweep() {
 	for name, o := range c.owners {
 		if o.agents == 0 && !c.at.Before(o.until) {
 			delete(c.owners, name)
 		}
 	}
+	c.asking.Sweep(c.at)
+	c.forgivePeople()
 	for id, at := range c.retired {
 		if c.at.UnixMicro()-at > (24 * time.Hour).Microseconds() {
 			delete(c.retired, id)

@@ -141,7 +141,7 @@ func (c *Comparison) entry(as, would []conduct.Finding) {
 // has reports whether there is a finding that is like f in all but its number and words.
 func has(fs []conduct.Finding, f *conduct.Finding) bool {
 	return slices.ContainsFunc(fs, func(g conduct.Finding) bool {
-		return g.Agent == f.Agent && g.Kind == f.Kind && g.Class == f.Class && g.Severity == f.Severity
+		return g.Agent == f.Agent && g.Person == f.Person && g.Kind == f.Kind && g.Class == f.Class && g.Severity == f.Severity
 	})
 }
 

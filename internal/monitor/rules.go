@@ -9,6 +9,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/monitor/asking"
 )
 
 // Rules are what a published version of the catalog says.
@@ -17,6 +18,7 @@ type rules struct {
 	source  int64 // the version whose catalog says so: version, unless its own cannot be read
 	conduct catalog.Conduct
 	zone    *time.Location
+	routes  asking.Routes
 }
 
 // published returns the rules that a policy.publish entry brings into effect, nil if it does not. It
@@ -48,7 +50,7 @@ func (c *core) rulesOf(ctx context.Context, version int64) (*rules, error) {
 	case err != nil:
 		return nil, err
 	}
-	r := &rules{version: version, source: version, conduct: *cat.Conduct(), zone: cat.Zone()}
+	r := &rules{version: version, source: version, conduct: *cat.Conduct(), zone: cat.Zone(), routes: asking.RoutesOf(cat)}
 	if c.other != nil {
 		r.conduct = *c.other
 	}

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -79,6 +80,11 @@ func (c *core) judged(e *audit.Entry) error {
 	if err != nil {
 		return err
 	}
+	if a == nil {
+		f.State, f.JudgedBy, f.JudgedAt, f.Why, f.AsOf = j.Verdict, e.Actor, e.At, j.Why, e.Seq
+		c.tell(f, true)
+		return nil
+	}
 	c.change(a, func() {
 		before := f.State
 		f.State, f.JudgedBy, f.JudgedAt, f.Why, f.AsOf = j.Verdict, e.Actor, e.At, j.Why, e.Seq
@@ -92,15 +98,23 @@ func (c *core) judged(e *audit.Entry) error {
 	return nil
 }
 
-// judgeable returns the finding that a person may say that of, and its agent. Those that fell out of
+// judgeable returns the finding that a person may say that of, and its agent; nil if it is about a person. Those that fell out of
 // what is remembered of an agent are beyond judging: authz.ErrConflict.
 func (c *core) judgeable(id string, v conduct.Verdict) (*agent, *conduct.Finding, error) {
 	seq, n, _ := conduct.ParseID(id)
-	a := c.open[findingKey{seq, int32(n)}]
-	if a == nil {
+	key := findingKey{seq, int32(n)}
+	a := c.open[key]
+	var fs []*conduct.Finding
+	if p := c.blamed[key]; p != nil {
+		fs = slices.DeleteFunc(slices.Clone(p.findings), c.over)
+	}
+	if a != nil {
+		fs = a.findings
+	}
+	if !slices.ContainsFunc(fs, func(f *conduct.Finding) bool { return f.ID == id }) {
 		return nil, nil, authz.Errorf(authz.ErrConflict, "finding %.64q is not open any more", id)
 	}
-	for _, f := range a.findings {
+	for _, f := range fs {
 		if f.ID == id && f.State != v {
 			return a, f, nil
 		}

@@ -15,7 +15,7 @@ import (
 
 // Format is the version of what is kept. It must grow with any change of the form, and of what is
 // concluded from the same entries: then what is kept is worked out anew.
-const Format = 4
+const Format = 5
 
 // Bounds of lists that are read.
 const (
@@ -49,7 +49,8 @@ func appendAgent(b []byte, a *agent) []byte {
 	b = a.deviation.Append(b)
 	b = a.escalation.Append(b)
 	b = a.performance.Append(b)
-	return a.compliance.Append(b)
+	b = a.compliance.Append(b)
+	return a.asking.Append(b)
 }
 
 func flag(b bool) byte {
@@ -91,7 +92,7 @@ func (c *core) readAgent(id authz.AgentID, b []byte) error {
 		c.open[keyOf(f)] = a
 	}
 	a.trust = new(trust.State)
-	for _, s := range []interface{ Read(*conduct.Reader) error }{a.trust, &a.deviation, &a.escalation, &a.performance, &a.compliance} {
+	for _, s := range []interface{ Read(*conduct.Reader) error }{a.trust, &a.deviation, &a.escalation, &a.performance, &a.compliance, &a.asking} {
 		if err := s.Read(r); err != nil {
 			return damaged(id)
 		}
@@ -185,7 +186,9 @@ func (c *core) appendFleet(b []byte) []byte {
 	b = c.deviation.Append(b)
 	b = c.escalation.Append(b)
 	b = c.performance.Append(b)
-	return c.compliance.Append(b)
+	b = c.compliance.Append(b)
+	b = c.asking.Append(b)
+	return c.appendPeople(b)
 }
 
 // A keptFleet is what the fleet says of the rest.
@@ -225,10 +228,13 @@ func (c *core) readFleet(ctx context.Context, b []byte) (k keptFleet, err error)
 		}
 		c.owners[o.name] = o
 	}
-	for _, s := range []interface{ Read(*conduct.Reader) error }{&c.deviation, &c.escalation, &c.performance, &c.compliance} {
+	for _, s := range []interface{ Read(*conduct.Reader) error }{&c.deviation, &c.escalation, &c.performance, &c.compliance, &c.asking} {
 		if err := s.Read(r); err != nil {
 			return k, err
 		}
+	}
+	if err := c.readPeople(r); err != nil {
+		return k, err
 	}
 	if err := r.Err(); err != nil || len(r.Rest()) > 0 || version < 0 || source < 0 || source > version {
 		return k, authz.Errorf(authz.ErrInvalid, "what is kept of the conduct of all agents is damaged")
