@@ -13,6 +13,7 @@ package approval
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -106,6 +107,7 @@ type Answer struct {
 	Seq      int64           `json:"seq"`
 	View     int64           `json:"view,omitempty"`     // number of the entry by which By viewed the ask
 	Read     int64           `json:"read_ms,omitempty"`  // between view and answer
+	Fast     bool            `json:"fast,omitempty"`     // whether that is less than a route's Reading
 	Evidence json.RawMessage `json:"evidence,omitempty"` // passkey assertion over the act's digest, and what verified it
 	Broke    bool            `json:"broke_glass,omitempty"`
 }
@@ -126,7 +128,8 @@ type Ask struct {
 	Bulk  bool   `json:"bulk,omitempty"` // whether it was submitted with "items"
 
 	Agent     authz.AgentID `json:"agent,omitempty"`
-	Owner     string        `json:"owner,omitempty"` // of the agent, at the time
+	Owner     string        `json:"owner,omitempty"`   // of the agent, at the time
+	Creator   string        `json:"creator,omitempty"` // of the agent: the actor who registered it
 	Session   string        `json:"session,omitempty"`
 	PEP       string        `json:"pep,omitempty"`
 	Requester string        `json:"requester"`         // the actor who submitted it: pep:NAME, agent:ID
@@ -154,9 +157,18 @@ type Ask struct {
 	Joined    int64     `json:"joined,omitempty"` // asks for the very same that were joined to it
 	Escalated time.Time `json:"escalated_at,omitzero"`
 	Answers   []Answer  `json:"answers,omitempty"`
+	Views     []Viewed  `json:"views,omitempty"` // the newest, four of each person at most
 	Broken    *Broken   `json:"broken_glass,omitempty"`
-	Seq       int64     `json:"seq"`   // number of the entry that asked
-	AsOf      int64     `json:"as_of"` // number of the entry that made this version
+	Seq       int64     `json:"seq"`             // number of the entry that asked
+	Ended     int64     `json:"ended,omitempty"` // number of the entry that ended it; 0 while it is pending
+	AsOf      int64     `json:"as_of"`           // number of the entry that made this version
+}
+
+// Viewed says that a person looked at an ask.
+type Viewed struct {
+	By  string    `json:"by"` // person:ID
+	Seq int64     `json:"seq"`
+	At  time.Time `json:"at"`
 }
 
 // Broken says that somebody approved alone, and what became of it.
@@ -181,13 +193,27 @@ func (p Person) Ref() authz.Ref { return authz.Ref{Type: "user", ID: p.ID} }
 
 // Store is the durable side of a Desk. *store.DB is one.
 type Store interface {
-	// OpenAsks returns up to limit asks that have not ended by the given time, or ended after it and are
-	// still retained, whose ids follow the given one, in the order of ids.
+	// OpenAsks returns up to limit asks that are pending, or over (ended, with approvals that hold no more)
+	// after the given time, whose ids follow the given one, in the order of ids. If nothing has changed
+	// for long, they begin a day and an hour before the newest change at the latest.
 	OpenAsks(ctx context.Context, retainedSince time.Time, after string, limit int) ([]Ask, error)
+	// EndedAsks returns up to limit asks of an agent that have ended, and that an entry before the given
+	// one asked, newest first.
+	EndedAsks(ctx context.Context, agent authz.AgentID, before int64, limit int) ([]Ask, error)
 	// Ask returns the ask of that id, or authz.ErrNotFound.
 	Ask(ctx context.Context, id string) (Ask, error)
 	// PutAsk keeps a unless a newer version (by AsOf) is kept already.
 	PutAsk(ctx context.Context, a Ask) error
+
+	AwayStore
+}
+
+// AwayStore keeps who is away.
+type AwayStore interface {
+	// Aways returns the newest absence of each person, also those that have ended.
+	Aways(ctx context.Context) ([]Away, error)
+	// PutAway keeps a unless a newer one of that person (by AsOf) is kept already.
+	PutAway(ctx context.Context, a Away) error
 }
 
 // A Committer records a change and waits until it is in effect. *audit.Follower is one.
@@ -201,5 +227,6 @@ type Config struct {
 	Log   Committer
 	// Catalog returns the catalog of a published version.
 	Catalog func(ctx context.Context, version int64) (*catalog.Catalog, error)
-	Now     func() time.Time
+	Now     func() time.Time // time.Now by default
+	Logger  *slog.Logger     // told of trouble; silent by default
 }

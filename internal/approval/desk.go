@@ -1,196 +1,292 @@
 package approval
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+)
+
+// Bounds of what a desk keeps.
+const (
+	maxPending      = 20_000    // asks that wait for an answer
+	maxAgentPending = 200       // likewise, of one agent
+	maxKept         = 100_000   // asks in memory: pending ones, those whose approvals hold, and those retained
+	maxBytes        = 512 << 20 // of what agents say in them
+	maxAways        = 10_000
 )
 
 // A Desk keeps the asks. It is safe for concurrent use once loaded.
-type Desk struct{ cfg Config }
+type Desk struct {
+	cfg      Config
+	catalogs shelf
+
+	seen    atomic.Int64 // time of the newest entry that was applied: microseconds since 1970
+	horizon int64        // number of the newest entry that what was loaded knows of; constant once loaded
+
+	mu         sync.RWMutex
+	records    map[string]*record
+	order      []string            // ids, in the order of the entries that asked
+	same       map[string][]string // what joined asks have in common -> ids
+	keys       map[string]string   // Ask.Key -> id
+	decisions  map[int64]string    // number of a decision -> id of the newest ask that names it
+	grants     map[string]place
+	accounts   map[string]*account // by accountOf
+	aways      map[string]Away     // by person
+	stood      map[string][]string // deputy -> persons whose newest absence names it, sorted
+	pending    int64
+	bytes      int64
+	unsaved    map[string]bool // ids of asks whose newest version is not in the store yet
+	lines      map[string]*line
+	sweeping   sync.Mutex
+	lastForget time.Time // under sweeping
+}
+
+// A place is where an approval was given.
+type place struct {
+	ask  string
+	item int
+}
+
+// A record is an ask and what follows from it. Values are immutable once in the desk.
+type record struct {
+	ask      *Ask
+	acts     []string // binding hash of each item
+	same     string   // what asks that are joined to it have in common
+	volatile []string // members of a context that do not count
+	size     int64    // bytes that the asking side said
+}
+
+// An account is what is known of one agent's asking.
+type account struct {
+	asks     []*Ask // as first recorded, in the order of their entries: those in memory
+	pending  int64
+	sessions map[string]int64
+}
 
 // New returns an empty desk, to be loaded.
-func New(cfg Config) *Desk { return &Desk{cfg: cfg} }
+func New(cfg Config) *Desk {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Desk{cfg: cfg}
+	d.catalogs.read = cfg.Catalog
+	d.clear()
+	return d
+}
 
-// Load reads the stored asks.
-func (d *Desk) Load(ctx context.Context) error { return nil }
+func (d *Desk) clear() {
+	d.records, d.order = map[string]*record{}, nil
+	d.same, d.keys, d.decisions = map[string][]string{}, map[string]string{}, map[int64]string{}
+	d.grants, d.accounts = map[string]place{}, map[string]*account{}
+	d.aways, d.stood = map[string]Away{}, map[string][]string{}
+	d.unsaved, d.lines = map[string]bool{}, map[string]*line{}
+	d.pending, d.bytes, d.horizon = 0, 0, 0
+}
+
+// Load reads the stored asks. It must return before the desk is used.
+func (d *Desk) Load(ctx context.Context) error {
+	var all []*record
+	const limit = 500
+	for after := ""; ; {
+		page, err := d.cfg.Store.OpenAsks(ctx, d.cfg.Now().Add(-Retention), after, limit)
+		if err != nil {
+			return fmt.Errorf("loading asks: %w", err)
+		}
+		for i := range page {
+			r, err := d.newRecord(ctx, &page[i])
+			if err != nil {
+				return fmt.Errorf("loading ask %s: %w", page[i].ID, err)
+			}
+			all = append(all, r)
+		}
+		if len(page) < limit {
+			break
+		}
+		after = page[len(page)-1].ID
+	}
+	aways, err := d.cfg.Store.Aways(ctx)
+	if err != nil {
+		return fmt.Errorf("loading absences: %w", err)
+	}
+	slices.SortFunc(all, func(a, b *record) int { return cmp.Compare(a.ask.Seq, b.ask.Seq) })
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clear()
+	for _, r := range all {
+		d.horizon = max(d.horizon, r.ask.AsOf)
+		d.add(r)
+	}
+	for _, a := range aways {
+		d.horizon = max(d.horizon, a.AsOf)
+		d.setAway(a)
+	}
+	return nil
+}
 
 // Apply brings an entry into effect. It is an audit.Applier.
-func (d *Desk) Apply(ctx context.Context, e audit.Entry) error { return nil }
-
-// Run ends asks whose time is over, and escalates those that nobody answers, until ctx ends.
-func (d *Desk) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-// Ask records an ask, or joins it to a pending one for the very same by the same requester. It sets ID,
-// AskedAt, ExpiresAt, Status and the numbers. authz.ErrInvalid, authz.ErrForbidden: a bound was passed.
-//
-// Asks that are still retained count, whatever became of them: one of the same Key and Print is returned as
-// it is, as one that was joined; one of the same Key and another Print is ErrKeyTaken; and one that names
-// the decision of one of a's items already, and that a cannot be joined to, is ErrDecisionUsed, so that
-// nobody is asked twice about one refusal. Apply judges so too, for replicas that are asked at once.
-func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) { return nil, false, errMissing }
-
-// Get returns the ask of that id, also an ended one, or authz.ErrNotFound.
-func (d *Desk) Get(ctx context.Context, id string) (*Ask, error) { return nil, errMissing }
-
-// Keyed returns the retained ask of that Key, whatever became of it, or authz.ErrNotFound. It touches memory
-// only, and serves clients that repeat a submission whose answer they lost.
-func (d *Desk) Keyed(key string) (*Ask, error) { return nil, errMissing }
-
-// A Filter selects asks.
-type Filter struct {
-	Person  *Person // only those that the person may answer, or has answered
-	Mine    bool    // with Person: only those that wait for the person's answer
-	Status  Status
-	Agent   authz.AgentID
-	Session string
-	Review  bool   // only broken glass that waits for a review
-	After   string // id of the last ask of the page before
-	Limit   int    // 1..1000
+func (d *Desk) Apply(ctx context.Context, e audit.Entry) error {
+	d.seen.Store(e.At.UnixMicro())
+	var err error
+	switch e.Kind {
+	case audit.ApprovalAsked:
+		err = d.applyAsked(ctx, e)
+	case audit.ApprovalJoined:
+		err = d.applyJoined(ctx, e)
+	case audit.ApprovalViewed:
+		err = applyTo(ctx, d, e, func(b *viewedBody) string { return b.Ask }, d.viewed)
+	case audit.ApprovalAnswer:
+		err = applyTo(ctx, d, e, func(b *answeredBody) string { return b.Ask }, d.answered)
+	case audit.ApprovalMoved:
+		err = applyTo(ctx, d, e, func(b *movedBody) string { return b.Ask }, d.moved)
+	case audit.ApprovalReview:
+		err = applyTo(ctx, d, e, func(b *reviewedBody) string { return b.Ask }, d.reviewed)
+	case audit.ApprovalUsed:
+		err = applyTo(ctx, d, e, func(b *usedBody) string { return b.Ask }, d.used)
+	case audit.AwayPut:
+		err = d.applyAway(ctx, e)
+	}
+	if err != nil {
+		return verdict(e, err)
+	}
+	return nil
 }
 
-// List returns asks, newest first.
-func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) { return nil, errMissing }
+// A step changes a copy of an ask as an entry says, or returns why it changes nothing. It may look at
+// nothing but the ask, the entry, the catalog of the ask's version, and absences by earlier entries.
+type step[B any] func(ctx context.Context, a *Ask, e audit.Entry, body *B) error
 
-// Similar returns up to limit ended asks of the same agent, action and type of resource, newest first.
-func (d *Desk) Similar(ctx context.Context, a *Ask, limit int) ([]*Ask, error) { return nil, nil }
-
-// A Standing says whether a person may answer an ask, and for which of its routes.
-type Standing struct {
-	Routes     []string `json:"routes"`        // for which the person's yes would count
-	For        string   `json:"for,omitempty"` // as deputy of
-	BreakGlass bool     `json:"break_glass"`   // may approve alone, with a reason
-	Passkey    bool     `json:"passkey"`       // a yes needs a passkey assertion
-	Why        string   `json:"why,omitempty"` // why there are no routes
-	Most       Scope    `json:"most"`          // the widest scope that the person may choose
+// applyTo brings an entry about one ask into effect: first in the store, then in memory.
+func applyTo[B any](ctx context.Context, d *Desk, e audit.Entry, ask func(*B) string, f step[B]) error {
+	var body B
+	if err := decode(e, &body); err != nil {
+		return err
+	}
+	return d.change(ctx, e, ask(&body), true, func(a *Ask) error { return f(ctx, a, e, &body) })
 }
 
-// Standing returns what the person may do with an ask.
-func (d *Desk) Standing(ctx context.Context, a *Ask, p Person) (Standing, error) {
-	return Standing{}, errMissing
+// change makes the next version of an ask. If it is not to be saved at once, sweeping saves it soon, and a
+// process that dies before reads the entry again.
+func (d *Desk) change(ctx context.Context, e audit.Entry, id string, save bool, f func(*Ask) error) error {
+	r := d.record(id)
+	if r == nil {
+		return authz.Errorf(authz.ErrNotFound, "there is no ask %.64q that can change", id)
+	}
+	if r.ask.AsOf >= e.Seq {
+		return nil // seen before
+	}
+	a := r.ask.clone()
+	if err := f(a); err != nil {
+		return err
+	}
+	a.AsOf = e.Seq
+	if a.Status != Pending && a.Ended == 0 {
+		a.Ended, a.ClosedAt = e.Seq, e.At
+	}
+	if save {
+		if err := d.cfg.Store.PutAsk(ctx, *a); err != nil {
+			return fmt.Errorf("keeping ask %s: %w", a.ID, err)
+		}
+	}
+	next := *r
+	next.ask = a
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.replace(r, &next)
+	if d.unsaved[id] = !save; save {
+		delete(d.unsaved, id)
+	}
+	return nil
 }
 
-// A View is that somebody looked at an ask.
-type View struct {
-	Seq int64
-	At  time.Time
+// commit tries a step on a copy, as if its entry were the next one, records it, waits until it is in
+// effect, and returns the ask as it stands then.
+func commit[B any](ctx context.Context, d *Desk, kind audit.Kind, actor, id string, body *B, f step[B]) (*Ask, int64, error) {
+	r := d.record(id)
+	if r == nil {
+		if _, err := d.Get(ctx, id); err != nil {
+			return nil, 0, err
+		}
+		return nil, 0, authz.Errorf(authz.ErrConflict, "ask %s has ended long ago", id)
+	}
+	dr, err := draft(kind, actor, body)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(dr.Body) > maxBody {
+		return nil, 0, authz.Errorf(authz.ErrInvalid, "this is too much: at most %d bytes", maxBody)
+	}
+	try := audit.Entry{Seq: math.MaxInt64, At: d.cfg.Now().UTC(), Kind: kind, Actor: actor, Body: dr.Body}
+	if err := f(ctx, r.ask.clone(), try, body); err != nil {
+		return nil, 0, err
+	}
+	seq, err := d.cfg.Log.Commit(ctx, dr)
+	if err != nil {
+		return nil, seq, fmt.Errorf("recording %s: %w", kind, err)
+	}
+	a, err := d.Get(ctx, id)
+	return a, seq, err
 }
 
-// View records that the person looks at the ask.
-func (d *Desk) View(ctx context.Context, p Person, id string) (View, error) {
-	return View{}, errMissing
+func (d *Desk) record(id string) *record {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.records[id]
 }
 
-// Digest is what a passkey assertion is made over: SHA-256 of the ask's act, the answer, its scope and the
-// number of the view, in a form that docs/log-format.md tells.
-func Digest(a *Ask, yes bool, items []int, s Scope, view int64) [32]byte { return [32]byte{} }
-
-// A Reply is an answer as it is given.
-type Reply struct {
-	Yes      bool
-	Items    []int
-	Scope    Scope
-	Comment  string
-	View     int64
-	Evidence json.RawMessage // verified by the caller over Digest
+// Get returns the ask of that id, also an ended one, or authz.ErrNotFound. One whose time is over has
+// expired, whether or not an entry says so yet.
+func (d *Desk) Get(ctx context.Context, id string) (*Ask, error) {
+	if r := d.record(id); r != nil {
+		return r.ask.at(d.cfg.Now()), nil
+	}
+	if checkName("the id of an ask", id) != nil {
+		return nil, authz.Errorf(authz.ErrNotFound, "there is no ask %.64q", id)
+	}
+	a, err := d.cfg.Store.Ask(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("finding an ask: %w", err)
+	}
+	return a.at(d.cfg.Now()), nil
 }
 
-// Answer records a person's answer. authz.ErrForbidden: who may not answer; authz.ErrConflict: it has ended.
-func (d *Desk) Answer(ctx context.Context, p Person, id string, r Reply) (*Ask, error) {
-	return nil, errMissing
+// A shelf keeps the catalogs of the newest versions that were asked for.
+type shelf struct {
+	read func(ctx context.Context, version int64) (*catalog.Catalog, error)
+	mu   sync.Mutex
+	by   map[int64]*catalog.Catalog
 }
 
-// AnswerAs records the answer of an external evaluator.
-func (d *Desk) AnswerAs(ctx context.Context, evaluator, id string, r Reply) (*Ask, error) {
-	return nil, errMissing
+func (s *shelf) catalog(ctx context.Context, version int64) (*catalog.Catalog, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.by[version]; c != nil {
+		return c, nil
+	}
+	if version <= 0 {
+		return nil, authz.Errorf(authz.ErrInvalid, "an ask names the version of the catalog by which it is judged")
+	}
+	c, err := s.read(ctx, version)
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalog of version %d: %w", version, err)
+	}
+	const most = 32
+	if s.by == nil || len(s.by) >= most {
+		s.by = map[int64]*catalog.Catalog{}
+	}
+	s.by[version] = c
+	return c, nil
 }
-
-// BreakGlass approves alone and at once: one use of the very act.
-func (d *Desk) BreakGlass(ctx context.Context, p Person, id, reason string, r Reply) (*Ask, error) {
-	return nil, errMissing
-}
-
-// Review says afterwards whether breaking the glass was justified. Not by who broke it.
-func (d *Desk) Review(ctx context.Context, p Person, id string, justified bool, comment string) (*Ask, error) {
-	return nil, errMissing
-}
-
-// Cancel ends a pending ask. authz.ErrConflict: it has ended.
-func (d *Desk) Cancel(ctx context.Context, actor, id, reason, comment string) (*Ask, error) {
-	return nil, errMissing
-}
-
-// Revoke takes the approvals of an ask back.
-func (d *Desk) Revoke(ctx context.Context, actor, id, why string) (*Ask, error) {
-	return nil, errMissing
-}
-
-// An Away says that a person's asks go to a deputy for a while.
-type Away struct {
-	Person string    `json:"person"`
-	Deputy string    `json:"deputy"`
-	Until  time.Time `json:"until"`
-	Why    string    `json:"why,omitempty"`
-	AsOf   int64     `json:"as_of"`
-}
-
-// PutAway records an absence; a zero Until ends it.
-func (d *Desk) PutAway(ctx context.Context, actor string, a Away) error { return errMissing }
-
-// Aways returns the absences that have not ended.
-func (d *Desk) Aways() []Away { return nil }
-
-// Holds returns the approval that req refers to, if it holds for the act as of a moment; else nil and
-// why not: authz.ApprovalExpired, ApprovalOutOfScope or ApprovalUnverifiable. data and labels are those of
-// the resource. It touches memory only.
-func (d *Desk) Holds(req *authz.Request, data authz.DataClass, labels []string, at time.Time) (*authz.Approval, string) {
-	return nil, authz.ApprovalUnverifiable
-}
-
-// Use draws one use of an approval for the act, and returns the number of the entry. The first that draws
-// the last use wins in the whole installation; the others get authz.ErrConflict.
-func (d *Desk) Use(ctx context.Context, a *authz.Approval, req *authz.Request) (int64, error) {
-	return 0, errMissing
-}
-
-// Asks returns how much an agent has asked of late.
-func (d *Desk) Asks(agent authz.AgentID, session string, at time.Time) authz.Asks {
-	return authz.Asks{}
-}
-
-// Stats are the desk's numbers over a window.
-type Stats struct {
-	Since, Until time.Time
-	Asks         int64         `json:"asks"`
-	Joined       int64         `json:"joined"`
-	Pending      int64         `json:"pending"`
-	Approved     int64         `json:"approved"`
-	Denied       int64         `json:"denied"`
-	Expired      int64         `json:"expired"`
-	Median       time.Duration `json:"median"` // from ask to end, of those that a person ended
-	P90          time.Duration `json:"p90"`
-	Persons      []PersonStats `json:"persons"`
-}
-
-// PersonStats are one approver's.
-type PersonStats struct {
-	Person     string        `json:"person"`
-	Answers    int64         `json:"answers"`
-	Yes        int64         `json:"yes"`
-	Fast       int64         `json:"fast"` // answered faster than the route's Reading
-	MedianRead time.Duration `json:"median_read"`
-}
-
-// Stats returns the numbers of the last while (at most Retention).
-func (d *Desk) Stats(window time.Duration) Stats { return Stats{} }
-
-// Why an ask that is well formed is not taken. Both are authz.ErrConflict.
-var (
-	ErrKeyTaken     = authz.Errorf(authz.ErrConflict, "this Idempotency-Key was used for another submission")
-	ErrDecisionUsed = authz.Errorf(authz.ErrConflict, "somebody has been asked about this refusal already: evaluate again, and ask about the new one")
-)
-
-var errMissing = authz.Errorf(authz.ErrUnavailable, "approvals are not there yet")

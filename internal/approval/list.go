@@ -1,0 +1,208 @@
+package approval
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
+)
+
+// A Filter selects asks.
+type Filter struct {
+	Person  *Person // only those that the person may answer, or has answered
+	Mine    bool    // with Person: only those that wait for the person's answer
+	Status  Status
+	Agent   authz.AgentID
+	Session string
+	Review  bool   // only broken glass that waits for a review; with Person, for one that the person may give
+	After   string // id of the last ask of the page before
+	Limit   int    // 1..1000
+}
+
+// MaxPage is how many asks List returns at most.
+const MaxPage = 1000
+
+// List returns asks that are pending or retained, newest first. authz.ErrInvalid: the ask to go on from is
+// not among them any more, or the limit is none.
+func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) {
+	if f.Limit < 1 || f.Limit > MaxPage {
+		return nil, authz.Errorf(authz.ErrInvalid, "a page has 1 to %d asks", MaxPage)
+	}
+	now := d.cfg.Now()
+	d.mu.RLock()
+	end := len(d.order)
+	if f.After != "" {
+		last := d.records[f.After]
+		if last == nil {
+			d.mu.RUnlock()
+			return nil, authz.Errorf(authz.ErrInvalid, "there is no ask %.64q to go on from", f.After)
+		}
+		end, _ = slices.BinarySearchFunc(d.order, last.ask.Seq, func(id string, seq int64) int {
+			return int(min(max(d.records[id].ask.Seq-seq, -1), 1))
+		})
+	}
+	found := make([]*Ask, 0, end)
+	for i := end - 1; i >= 0; i-- {
+		a := d.records[d.order[i]].ask
+		if (f.Agent == "" || a.Agent == f.Agent) && (f.Session == "" || a.Session == f.Session) {
+			found = append(found, a)
+		}
+	}
+	d.mu.RUnlock()
+
+	page := []*Ask{}
+	for _, a := range found {
+		if a = a.at(now); f.Status != "" && a.Status != f.Status {
+			continue
+		}
+		if f.Review && (a.Broken == nil || a.Broken.Verdict != "") {
+			continue
+		}
+		if f.Person != nil {
+			s, err := d.Standing(ctx, a, *f.Person)
+			if err != nil {
+				return nil, err
+			}
+			switch {
+			case f.Review && !s.Review,
+				f.Mine && !f.Review && len(s.Routes) == 0 && !s.Refuse,
+				!f.Mine && !f.Review && !s.any() && !a.took(f.Person.ID):
+				continue
+			}
+		}
+		if page = append(page, a); len(page) == f.Limit {
+			break
+		}
+	}
+	return page, nil
+}
+
+// took reports whether the person has answered or reviewed the ask.
+func (a *Ask) took(id string) bool {
+	actor := personActor + id
+	return a.Broken != nil && a.Broken.Reviewer == actor || slices.ContainsFunc(a.Answers, func(w Answer) bool { return w.By == actor || w.For == id })
+}
+
+// Similar returns up to limit ended asks of the same agent, action and type of resource, newest first. It
+// looks at the newest of that agent, at most 500.
+func (d *Desk) Similar(ctx context.Context, a *Ask, limit int) ([]*Ask, error) {
+	const depth = 500
+	ended, err := d.cfg.Store.EndedAsks(ctx, a.Agent, a.Seq, depth)
+	if err != nil {
+		return nil, fmt.Errorf("finding similar asks: %w", err)
+	}
+	found := []*Ask{}
+	for i := range ended {
+		b := &ended[i]
+		like := b.Kind == a.Kind && b.ID != a.ID && slices.ContainsFunc(b.Items, func(x Item) bool {
+			return slices.ContainsFunc(a.Items, func(y Item) bool { return x.Action.Name == y.Action.Name && x.Resource.Type == y.Resource.Type })
+		})
+		if like && (a.Agent != "" || b.Bound.Subject.Ref == a.Bound.Subject.Ref) {
+			if found = append(found, b); len(found) >= limit {
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+// A Standing says whether a person may answer an ask, and for which of its routes.
+type Standing struct {
+	Routes     []string `json:"routes"`        // for which the person's yes would count
+	Refuse     bool     `json:"refuse"`        // whether the person's no would count
+	For        string   `json:"for,omitempty"` // as deputy of
+	BreakGlass bool     `json:"break_glass"`   // may approve alone, with a reason
+	Review     bool     `json:"review"`        // may say whether breaking the glass was justified
+	Passkey    bool     `json:"passkey"`       // a yes needs a passkey assertion
+	Why        string   `json:"why,omitempty"` // why there are no routes
+	Most       Scope    `json:"most"`          // the widest scope that the person may choose
+}
+
+// any reports whether the person may do anything.
+func (s *Standing) any() bool { return len(s.Routes) > 0 || s.Refuse || s.BreakGlass || s.Review }
+
+// Standing returns what the person may do with an ask now.
+func (d *Desk) Standing(ctx context.Context, a *Ask, p Person) (Standing, error) {
+	now := d.cfg.Now()
+	a = a.at(now)
+	j, err := d.judge(ctx, a, 1<<63-1, now, p.ID)
+	if err != nil {
+		return Standing{}, err
+	}
+	s := Standing{Routes: []string{}, Review: j.reviews(&p)}
+	if a.Status != Pending {
+		s.Why = "the ask has ended"
+		return s, nil
+	}
+	ids := a.allRoutes(waiting)
+	seat := j.seat(&p, ids)
+	s.Why, s.For = seat.why, seat.as
+	alone := a.Kind == CIBA && a.Person == p.ID
+	s.Refuse = len(seat.no) > 0 || alone
+	items := j.unsaid(seat.yes, p.ID, seat.as)
+	if len(seat.yes) > 0 || alone {
+		if len(items) == 0 {
+			s.Why = "this person, or whom it stands in for, has said yes already"
+		} else {
+			s.Routes = append(s.Routes, seat.yes...)
+		}
+	}
+	s.BreakGlass = j.breaks(&p, ids)
+	s.Passkey = slices.ContainsFunc(j.routes(ids), func(r *catalog.Route) bool {
+		return r.Passkey && (s.BreakGlass || slices.Contains(seat.yes, r.ID))
+	})
+	if a.Kind == Access && len(s.Routes) > 0 {
+		s.Most = j.most(items)
+	}
+	return s, nil
+}
+
+// unsaid returns the pending items for which a yes by the routes would count.
+func (j *judge) unsaid(ids []string, by, as string) (items []int) {
+	for i := range j.ask.Items {
+		it := &j.ask.Items[i]
+		mine := j.ask.Kind == CIBA || slices.ContainsFunc(it.Routes, func(id string) bool { return slices.Contains(ids, id) })
+		if it.Status == Pending && mine && !j.ask.said(i, by, as) {
+			items = append(items, i)
+		}
+	}
+	return items
+}
+
+// most returns the widest scope that can be chosen for all of the items at once.
+func (j *judge) most(items []int) Scope {
+	var rs []*catalog.Route
+	for _, i := range items {
+		rs = append(rs, j.routes(j.ask.Items[i].Routes)...)
+	}
+	m := most(rs)
+	for name := range m.Amounts {
+		for _, i := range items {
+			if v, ok := members(j.ask.Items[i].Action.Properties)[name]; !ok || !catalog.AtMost(v, m.Amounts[name]) {
+				m.Amounts = without(m.Amounts, name)
+				break
+			}
+		}
+	}
+	m.Until = j.at.Add(lasts(rs, m)).UTC()
+	if u := j.ask.RequestedUntil; !u.IsZero() && u.Before(m.Until) {
+		m.Until = u
+	}
+	return m
+}
+
+// without returns a copy of m that lacks a name, nil if nothing is left.
+func without(m map[string]string, name string) map[string]string {
+	var rest map[string]string
+	for k, v := range m {
+		if k != name {
+			if rest == nil {
+				rest = map[string]string{}
+			}
+			rest[k] = v
+		}
+	}
+	return rest
+}
