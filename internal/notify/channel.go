@@ -3,7 +3,9 @@ package notify
 import (
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/mail"
+	"net/netip"
 	"regexp"
 	"slices"
 	"time"
@@ -74,7 +76,7 @@ func (c *Channel) hears(event string) bool {
 
 // check returns authz.ErrInvalid and what is wrong.
 func (cs *Channels) check() error {
-	for _, id := range sortedKeys(cs.Channels) {
+	for _, id := range slices.Sorted(maps.Keys(cs.Channels)) {
 		c := cs.Channels[id]
 		if err := c.check(); err != nil {
 			return authz.Errorf(authz.ErrInvalid, "channel %q: %w", id, err)
@@ -83,7 +85,7 @@ func (cs *Channels) check() error {
 			return authz.Errorf(authz.ErrInvalid, "channel %.64q: an id has 1 to 64 of a-z, 0-9, dot, hyphen and underscore", id)
 		}
 	}
-	for _, id := range sortedKeys(cs.Evaluators) {
+	for _, id := range slices.Sorted(maps.Keys(cs.Evaluators)) {
 		e := cs.Evaluators[id]
 		if err := e.Webhook.check(); err != nil {
 			return authz.Errorf(authz.ErrInvalid, "evaluator %q: %w", id, err)
@@ -95,8 +97,9 @@ func (cs *Channels) check() error {
 			return authz.Errorf(authz.ErrInvalid, "evaluator %.64q: an id has 1 to 64 of a-z, 0-9, dot, hyphen and underscore", id)
 		}
 	}
-	for _, pep := range sortedKeys(cs.Callbacks) {
-		if err := cs.Callbacks[pep].check(); err != nil {
+	for _, pep := range slices.Sorted(maps.Keys(cs.Callbacks)) {
+		c := cs.Callbacks[pep]
+		if err := c.check(); err != nil {
 			return authz.Errorf(authz.ErrInvalid, "callbacks of %q: %w", pep, err)
 		}
 	}
@@ -211,4 +214,10 @@ func (m *Mail) check() error {
 		}
 	}
 	return nil
+}
+
+// loopbackHost reports whether a host is this machine without asking anybody.
+func loopbackHost(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

@@ -65,10 +65,11 @@ type Delivery struct {
 	Since    time.Time `json:"since"` // when trying began: At, or when it was to be tried again
 	NextAt   time.Time `json:"next_at"`
 	Attempts int64     `json:"attempts"`
-	Error    string    `json:"error,omitempty"` // of the last attempt that failed
-	Chosen   bool      `json:"chosen,omitempty"`
-	Persons  []string  `json:"persons,omitempty"` // whom it goes to, once Chosen, if the channel goes to persons
+	Error    string    `json:"error,omitempty"`   // of the last attempt that failed
+	Chosen   bool      `json:"chosen,omitempty"`  // whether Persons is made
+	Persons  []string  `json:"persons,omitempty"` // whom it goes to, of a channel that goes to persons
 	Reached  []string  `json:"reached,omitempty"` // those of them whom it has reached
+	Mailed   []string  `json:"mailed,omitempty"`  // fixed addresses that it has reached, as digests
 	EndedAt  time.Time `json:"ended_at,omitzero"`
 	AsOf     int64     `json:"as_of"`   // number of the entry that made it or ended it
 	Version  int64     `json:"version"` // grows with each change, whoever makes it

@@ -161,10 +161,10 @@ func askOf(e audit.Entry) (string, error) {
 	if err := json.Unmarshal(e.Body, &body); err != nil {
 		return "", authz.Errorf(authz.ErrInvalid, "reading %s entry %d: %v", e.Kind, e.Seq, err)
 	}
-	if body.Ask != "" {
-		return body.Ask, nil
+	if e.Kind == audit.ApprovalAsked {
+		return body.ID, nil
 	}
-	return body.ID, nil
+	return body.Ask, nil
 }
 
 // catalog returns the catalog of a version, nil if there is none.
