@@ -92,9 +92,6 @@ func parseSigned(payload []byte) (*signed, error) {
 	if err := json.Unmarshal(payload, &members); err != nil {
 		return nil, err
 	}
-	if len(members) > maxParameters {
-		return nil, errNotText
-	}
 	r := &signed{rest: url.Values{}}
 	for name, v := range members {
 		var err error
@@ -131,14 +128,10 @@ func parseSigned(payload []byte) (*signed, error) {
 			return nil, err
 		}
 	}
-	for _, values := range r.rest {
-		for _, v := range values {
-			if err := isText(v); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return r, nil
+	// What a form could not hold is refused here, too.
+	var err error
+	r.rest, err = parseForm(r.rest.Encode())
+	return r, err
 }
 
 // oneOrMore reads a string or an array of strings.

@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"net/url"
+
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 )
@@ -64,3 +66,15 @@ var TokenErrors = []string{
 
 // ParseDetails is parseDetails.
 var ParseDetails = parseDetails
+
+// ParseSigned returns the parameters of a signed request.
+func ParseSigned(payload []byte) (url.Values, error) {
+	r, err := parseSigned(payload)
+	if err != nil {
+		return nil, err
+	}
+	return r.rest, nil
+}
+
+// IsMessage is isMessage.
+var IsMessage = isMessage

@@ -102,23 +102,18 @@ func unescape(s string) (string, error) {
 			return "", err
 		}
 	}
-	return s, isText(s)
-}
-
-// isText returns an error unless s is UTF-8 without control characters.
-func isText(s string) error {
 	for i := range len(s) {
 		if s[i] < ' ' && s[i] != '\n' && s[i] != '\r' && s[i] != '\t' || s[i] == 0x7f {
-			return errNotText
+			return "", errNotText
 		}
 		if s[i] >= utf8.RuneSelf {
 			if !utf8.ValidString(s) {
-				return errNotText
+				return "", errNotText
 			}
 			break
 		}
 	}
-	return nil
+	return s, nil
 }
 
 var errNotText = errors.New("not plain UTF-8 text")
