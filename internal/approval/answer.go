@@ -296,9 +296,12 @@ func (j *judge) seated(w *Answer, p *Person, items []int) ([]int, error) {
 	return counts, j.keyed(w, ids)
 }
 
-// keyed checks that there is a passkey assertion if a route demands one. Whoever recorded the answer has
+// keyed checks that there is a passkey assertion if the ask or a route demands one. Whoever recorded the answer has
 // verified it.
 func (j *judge) keyed(w *Answer, ids []string) error {
+	if j.ask.Passkey && len(w.Evidence) == 0 {
+		return authz.Errorf(authz.ErrForbidden, "a yes to this needs a passkey")
+	}
 	for _, r := range j.routes(ids) {
 		if r.Passkey && len(w.Evidence) == 0 {
 			return authz.Errorf(authz.ErrForbidden, "a yes by the route %s needs a passkey", r.ID)

@@ -135,6 +135,7 @@ type Ask struct {
 	Requester string        `json:"requester"`         // the actor who submitted it: pep:NAME, agent:ID
 	Person    string        `json:"person,omitempty"`  // CIBA: who alone may answer
 	Message   string        `json:"message,omitempty"` // CIBA: binding_message
+	Passkey   bool          `json:"passkey,omitempty"` // CIBA: whether a yes needs a passkey assertion
 
 	// Key is what the requester calls the submission by (Idempotency-Key), as a hash that holds the
 	// requester too, and Print a hash of all that was submitted. "" if the requester gave no key.

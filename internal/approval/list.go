@@ -150,7 +150,7 @@ func (d *Desk) Standing(ctx context.Context, a *Ask, p Person) (Standing, error)
 		}
 	}
 	s.BreakGlass = j.breaks(&p, ids)
-	s.Passkey = slices.ContainsFunc(j.routes(ids), func(r *catalog.Route) bool {
+	s.Passkey = a.Passkey || slices.ContainsFunc(j.routes(ids), func(r *catalog.Route) bool {
 		return r.Passkey && (s.BreakGlass || slices.Contains(seat.yes, r.ID))
 	})
 	if a.Kind == Access && len(s.Routes) > 0 {

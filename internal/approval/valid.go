@@ -33,8 +33,8 @@ func (a *Ask) check() error {
 	}
 	switch a.Kind {
 	case Access:
-		if a.Person != "" || a.Message != "" || len(a.Details) > 0 {
-			return authz.Errorf(authz.ErrInvalid, "an ask for access names no person, message or details")
+		if a.Person != "" || a.Message != "" || len(a.Details) > 0 || a.Passkey {
+			return authz.Errorf(authz.ErrInvalid, "an ask for access names no person, message, details or passkey")
 		}
 	case CIBA:
 		if err := checkName("the person of the ask", a.Person); err != nil {
