@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
@@ -260,7 +261,7 @@ func TestEnrolment(t *testing.T) {
 	wantKind(t, "an expired token", err, people.ErrToken)
 
 	for i := 2; i < people.MaxPasskeys; i++ {
-		w.enrol("anna", fmt.Sprintf("bW9yZS%c", 'A'+4*(i%8)))
+		w.enrol("anna", "bW9yZS"+"AEIMQUYcgk"[i:i+1])
 	}
 	full, err := w.r.Enrol(ctx, admin, why, "anna", 0)
 	wantKind(t, "Enrol", err, nil)
@@ -433,7 +434,7 @@ func TestLoad(t *testing.T) {
 	link, err := w.r.Enrol(t.Context(), admin, why, "anna", 0)
 	wantKind(t, "Enrol", err, nil)
 	again := w.registry(t, db)
-	if diff := cmp.Diff(w.r.Accounts(), again.Accounts()); diff != "" {
+	if diff := cmp.Diff(w.r.Accounts(), again.Accounts(), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("loaded (-kept +loaded):\n%s", diff)
 	}
 	if s, err := again.Authenticate(token); err != nil || s.Person.ID != "anna" {
