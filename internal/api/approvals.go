@@ -173,15 +173,25 @@ func (s *Server) askOf(ctx context.Context, c *call, id string) (*approval.Ask, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if !concerns(a, &st, p.ID) {
+	ok := concerns(a, &st, p.ID)
+	if !ok && a.Status != approval.Pending {
+		// It has ended, and nobody may answer any more: those who might have still may know how.
+		was, err := s.Approvals.Standing(ctx, reopened(a, s.Now()), p)
+		if err != nil {
+			return nil, nil, err
+		}
+		ok = concerns(a, &was, p.ID)
+	}
+	if !ok {
 		return nil, nil, authz.Errorf(authz.ErrNotFound, "no ask %.64q", id)
 	}
 	return a, &st, nil
 }
 
-// concerns reports whether an ask is a person's business: who may answer it, or has.
+// concerns reports whether an ask is a person's business: who may answer or review it, has answered, or
+// has been shown it.
 func concerns(a *approval.Ask, st *approval.Standing, person string) bool {
-	if len(st.Routes) > 0 || st.BreakGlass || st.For != "" || a.Person == person {
+	if len(st.Routes) > 0 || st.Refuse || st.BreakGlass || st.Review || a.Person == person {
 		return true
 	}
 	for i := range a.Answers {
@@ -189,5 +199,16 @@ func concerns(a *approval.Ask, st *approval.Standing, person string) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(a.Views, func(v approval.Viewed) bool { return v.By == "person:"+person })
+}
+
+// reopened returns an ended ask as if it had just been asked, to see whom it would concern.
+func reopened(a *approval.Ask, now time.Time) *approval.Ask {
+	r := *a
+	r.Status, r.ClosedAt, r.ExpiresAt, r.Answers = approval.Pending, time.Time{}, now.Add(time.Hour), nil
+	r.Items = slices.Clone(a.Items)
+	for i := range r.Items {
+		r.Items[i].Status, r.Items[i].Approval = approval.Pending, nil
+	}
+	return &r
 }
