@@ -241,7 +241,7 @@ func printWork(w io.Writer, p *performance.Standing) error {
 func printFindings(w io.Writer, all []conduct.Finding, empty string) error {
 	agents := map[string]bool{}
 	for _, f := range all {
-		agents[string(f.Agent)] = true
+		agents[cmp.Or(string(f.Agent), f.Person)] = true
 	}
 	head := []string{"ID", "SEVERITY", "KIND", "CLASS", "STATE", "TIMES", "LAST"}
 	if len(agents) > 1 {
@@ -251,7 +251,7 @@ func printFindings(w io.Writer, all []conduct.Finding, empty string) error {
 	for _, f := range all {
 		row := []string{f.ID, f.Severity.String(), clip(string(f.Kind), 40), f.Class, string(f.State), fmt.Sprint(f.Count), when(f.LastAt)}
 		if len(agents) > 1 {
-			row = append(row, clip(string(f.Agent), 40))
+			row = append(row, clip(cmp.Or(string(f.Agent), f.Person), 40))
 		}
 		t.add(append(row, clip(strings.TrimSpace(f.Sentence), 160))...)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,9 +117,12 @@ func findingPairs(f *conduct.Finding) [][2]string {
 	for i, seq := range f.Evidence {
 		evidence[i] = strconv.FormatInt(seq, 10)
 	}
-	agent := string(f.Agent)
+	about := [2]string{"agent", string(f.Agent)}
+	if f.Person != "" {
+		about = [2]string{"person", f.Person}
+	}
 	if f.Session != "" {
-		agent += ", session " + f.Session
+		about[1] += ", session " + f.Session
 	}
 	seen := "once, " + when(f.At)
 	if f.Count > 1 {
@@ -130,15 +132,10 @@ func findingPairs(f *conduct.Finding) [][2]string {
 	if f.JudgedBy != "" {
 		state += fmt.Sprintf(" by %s, %s: %s", f.JudgedBy, when(f.JudgedAt), f.Why)
 	}
-	var person [][2]string
-	if f.Person != "" {
-		person = [][2]string{{"person", f.Person}}
+	return [][2]string{
+		{"id", f.ID}, {"what", f.Sentence}, {"severity", f.Severity.String()}, {"kind", string(f.Kind) + ", in " + f.Class}, about,
+		{"evidence", "entries " + strings.Join(evidence, ", ")}, {"seen", seen}, {"state", state}, {"as of", fmt.Sprintf("entry %d", f.AsOf)},
 	}
-	return slices.Concat([][2]string{
-		{"id", f.ID}, {"what", f.Sentence}, {"severity", f.Severity.String()}, {"kind", string(f.Kind) + ", in " + f.Class},
-	}, person, [][2]string{
-		{"agent", agent}, {"evidence", "entries " + strings.Join(evidence, ", ")}, {"seen", seen}, {"state", state}, {"as of", fmt.Sprintf("entry %d", f.AsOf)},
-	})
 }
 
 // newFindingJudge makes the command by which a person says something of a finding.

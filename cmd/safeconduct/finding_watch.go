@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,10 +74,12 @@ func printSignal(w io.Writer, e client.Event, asJSON bool) error {
 	if err := json.Unmarshal(e.Data, &s); err != nil {
 		return fmt.Errorf("reading a signal: %w", err)
 	}
+	about := string(s.Agent)
 	what := fmt.Sprintf("%s: %s -> %s", s.Class, s.From, s.To)
 	switch {
 	case s.Finding != nil:
 		x := s.Finding
+		about = cmp.Or(about, x.Person)
 		what = fmt.Sprintf("%s %s %s: %s", x.Severity, clip(string(x.Kind), 40), x.ID, clip(x.Sentence, 200))
 		if x.State != "open" {
 			what = fmt.Sprintf("%s by %s: ", x.State, clip(x.JudgedBy, 40)) + what
@@ -86,6 +89,6 @@ func printSignal(w io.Writer, e client.Event, asJSON bool) error {
 	case s.Type == monitor.SignalQuarantine:
 		what = "restored"
 	}
-	_, err := fmt.Fprintf(w, "%s  %-10s  %s  %s\n", clock(s.At), clip(s.Type, 20), clip(string(s.Agent), 60), what)
+	_, err := fmt.Fprintf(w, "%s  %-10s  %s  %s\n", clock(s.At), clip(s.Type, 20), clip(about, 60), what)
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -221,7 +222,7 @@ func printDifferences(w io.Writer, all []monitor.Difference, more int64) error {
 	t := newTable("ONLY", "ID", "SEVERITY", "KIND", "CLASS", "AGENT", "WHAT")
 	for i := range all {
 		f := &all[i].Finding
-		t.add(all[i].Only, f.ID, f.Severity.String(), clip(string(f.Kind), 40), f.Class, clip(string(f.Agent), 40), clip(what(f), 160))
+		t.add(all[i].Only, f.ID, f.Severity.String(), clip(string(f.Kind), 40), f.Class, clip(cmp.Or(string(f.Agent), f.Person), 40), clip(what(f), 160))
 	}
 	if err := t.print(w, ""); err != nil {
 		return err

@@ -223,8 +223,8 @@ const (
 // how many findings that entry had completed before: f123.0.
 type Finding struct {
 	ID       string        `json:"id"`
-	Agent    authz.AgentID `json:"agent"`            // whom it is about, or whose ask if Person is given
-	Person   string        `json:"person,omitempty"` // whom it is about instead, if it is a person who answers asks
+	Agent    authz.AgentID `json:"agent"`            // whom it is about; "" if that is Person
+	Person   string        `json:"person,omitempty"` // who answers asks, if it is about a person
 	Kind     Kind          `json:"kind"`
 	Severity Severity      `json:"severity"`
 	Class    string        `json:"class"`

@@ -52,6 +52,7 @@ func (m *Monitor) Parts() map[string]int {
 		n["escalation"] += a.escalation.Size()
 		n["performance"] += a.performance.Size()
 		n["compliance"] += a.compliance.Size()
+		n["asking"] += a.asking.Size()
 	}
 	return n
 }
@@ -59,7 +60,7 @@ func (m *Monitor) Parts() map[string]int {
 // size returns about how many bytes of memory a takes.
 func (a *agent) size() int {
 	n := int(unsafe.Sizeof(*a)) + len(a.id) + a.trust.Size() + 4*cap(a.reports) + 16*cap(a.kinds) + 8*cap(a.findings)
-	n += a.deviation.Size() + a.escalation.Size() + a.performance.Size() + a.compliance.Size()
+	n += a.deviation.Size() + a.escalation.Size() + a.performance.Size() + a.compliance.Size() + a.asking.Size()
 	for _, f := range a.findings {
 		n += int(unsafe.Sizeof(*f)) + len(f.ID) + len(f.Sentence) + len(f.Session) + 8*cap(f.Evidence) + len(f.JudgedBy) + len(f.Why)
 	}

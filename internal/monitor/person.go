@@ -36,7 +36,7 @@ func (c *core) accuse(s asking.Said) {
 		c.tell(f, graver || f.Count&(f.Count-1) == 0)
 		return
 	}
-	f := c.fresh(s.Agent, &s.Draft, s.Session)
+	f := c.fresh("", &s.Draft, "")
 	f.Person = s.Person
 	c.blamed[keyOf(f)] = p
 	if len(p.findings) >= maxBlames {
@@ -97,7 +97,7 @@ func (c *core) appendPeople(b []byte) []byte {
 		fs := c.people[name].findings
 		b = append(conduct.AppendText(b, name), byte(len(fs)))
 		for _, f := range fs {
-			b = appendFinding(conduct.AppendText(b, string(f.Agent)), f)
+			b = appendFinding(b, f)
 		}
 	}
 	return b
@@ -112,7 +112,7 @@ func (c *core) readPeople(r *conduct.Reader) error {
 			return authz.Errorf(authz.ErrInvalid, "what is kept of persons is damaged")
 		}
 		for range n {
-			f := readFinding(r, authz.AgentID(r.Text()))
+			f := readFinding(r, "")
 			f.Person = name
 			p.findings = append(p.findings, f)
 			c.blamed[keyOf(f)] = p

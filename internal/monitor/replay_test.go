@@ -40,7 +40,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("concluded again: %d entries, %d findings, %d and %d differences; want %d and %d", same.Entries, total, len(same.Findings), len(same.Trust), n, len(found))
 	}
 	off := catalog.DefaultConduct()
-	off.Deviation.Off, off.Escalation.Off, off.Performance.Off, off.Compliance.Off = true, true, true, true
+	off.Deviation.Off, off.Escalation.Off, off.Performance.Off, off.Compliance.Off, off.Asking.Off = true, true, true, true, true
 	none := replay(1, n, &off)
 	if len(none.Findings) != len(found) || len(none.Trust) == 0 {
 		t.Errorf("with all monitors off %d findings and %d levels differ, want %d and some", len(none.Findings), len(none.Trust), len(found))

@@ -250,6 +250,8 @@ func (w *world) live(rng *rand.Rand, agents, n int) {
 			w.must(audit.DecisionMade, "pep:gateway", decision(w.now, &registration{id: "ghost", state: authz.AgentRetired}, act{action: "order.read"}))
 		case k < 97:
 			w.record(audit.DecisionMade, "pep:gateway", []byte(`{"facts":{"agent":{"id":7}}}`)) // damaged
+		case k < 99:
+			w.ask(rng, g, i)
 		default:
 			w.must([]audit.Kind{audit.Heartbeat, "some.kind", audit.SearchMade}[rng.IntN(3)], "safeconduct", unknown)
 		}

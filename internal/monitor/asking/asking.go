@@ -85,9 +85,7 @@ type Answer struct {
 // A Said is a finding about a person.
 type Said struct {
 	conduct.Draft
-	Person  string
-	Agent   authz.AgentID // who asked
-	Session string
+	Person string
 }
 
 // Bounds of what is remembered.
@@ -111,12 +109,11 @@ type Fleet struct {
 
 // A review is one that is due.
 type review struct {
-	due     int64 // microseconds since 1970
-	seq     int64 // of the entry that broke the glass
-	ask     string
-	person  string
-	agent   authz.AgentID
-	session string
+	due    int64 // microseconds since 1970
+	seq    int64 // of the entry that broke the glass
+	ask    string
+	person string
+	agent  authz.AgentID
 }
 
 // ask remembers an ask.
@@ -180,9 +177,9 @@ func (f *Fleet) overdue(r *catalog.AskingRules, emit func(Said)) {
 	if r.Off {
 		return
 	}
-	emit(Said{Person: v.person, Agent: v.agent, Session: v.session, Draft: conduct.Draft{
+	emit(Said{Person: v.person, Draft: conduct.Draft{
 		Kind: OverdueReview, Severity: conduct.Medium, Class: conduct.Every, Evidence: []int64{v.seq},
-		Sentence: conduct.Quote(v.person) + " approved ask " + conduct.Quote(v.ask) + " alone by breaking the glass, and nobody has reviewed it in time.",
+		Sentence: conduct.Quote(v.person) + " broke the glass for " + conduct.Quote(string(v.agent)) + " (ask " + conduct.Quote(v.ask) + "), and nobody has reviewed it in time.",
 	}})
 }
 

@@ -64,7 +64,7 @@ func (k *desk) after(d time.Duration) *desk {
 
 func (k *desk) accuse(s asking.Said) {
 	check(k, s.Draft)
-	k.found = append(k.found, fmt.Sprint(strings.TrimPrefix(string(s.Kind), "asking."), " ", s.Severity, " ", s.Person, " ", s.Agent))
+	k.found = append(k.found, fmt.Sprint(strings.TrimPrefix(string(s.Kind), "asking."), " ", s.Severity, " ", s.Person))
 }
 
 func (k *desk) emit(d conduct.Draft) {
@@ -249,11 +249,11 @@ func TestRubberStamp(t *testing.T) {
 	ask(4, anna, "pay", "yes", time.Second)
 	k.finds("four fast answers")
 	ask(1, anna, "pay", "yes", time.Second)
-	k.finds("five", "rubber_stamp low anna bot")
+	k.finds("five", "rubber_stamp low anna")
 	ask(4, anna, "pay", "yes", time.Second)
-	k.finds("nine", slices.Repeat([]string{"rubber_stamp low anna bot"}, 4)...)
+	k.finds("nine", slices.Repeat([]string{"rubber_stamp low anna"}, 4)...)
 	ask(1, anna, "pay", "yes", time.Second)
-	k.finds("ten of ten", "rubber_stamp medium anna bot")
+	k.finds("ten of ten", "rubber_stamp medium anna")
 	ask(6, anna, "pay", "yes", 5*time.Second)
 	k.finds("she reads again")
 	ask(1, anna, "pay", "yes", time.Second)
@@ -264,7 +264,7 @@ func TestRubberStamp(t *testing.T) {
 	k.finds("a route for which no time is too short")
 	k = newDesk(t)
 	ask(9, anna, "slow", "yes", 5*time.Second)
-	k.finds("a route that takes longer to read", slices.Repeat([]string{"rubber_stamp low anna bot"}, 5)...)
+	k.finds("a route that takes longer to read", slices.Repeat([]string{"rubber_stamp low anna"}, 5)...)
 	k = newDesk(t)
 	ask(4, anna, "pay", "no", time.Second)
 	k.finds("a fast no harms nobody")
@@ -320,11 +320,11 @@ func TestOverdueReview(t *testing.T) {
 	review("person:cem", second)
 	review("admin:eve", second)
 	k.after(time.Hour)
-	k.finds("who broke it does not review it, nor who is no person", "overdue_review medium cem bot")
+	k.finds("who broke it does not review it, nor who is no person", "overdue_review medium cem")
 	k.after(22 * time.Hour)
 	k.finds("a day, if the route says nothing")
 	k.after(time.Hour)
-	k.finds("more than a day", "overdue_review medium anna bot")
+	k.finds("more than a day", "overdue_review medium anna")
 	k.after(100 * time.Hour)
 	k.finds("once")
 

@@ -102,7 +102,7 @@ func (f *Fleet) Append(b []byte) []byte {
 	for i := range f.reviews {
 		v := &f.reviews[i]
 		b = binary.AppendVarint(binary.AppendVarint(b, v.due), v.seq)
-		for _, s := range []string{v.ask, v.person, string(v.agent), v.session} {
+		for _, s := range []string{v.ask, v.person, string(v.agent)} {
 			b = conduct.AppendText(b, s)
 		}
 	}
@@ -129,7 +129,7 @@ func (f *Fleet) Read(in *conduct.Reader) error {
 		f.order = append(f.order, a)
 	}
 	for i := range in.Count(maxReviews) {
-		v := review{due: in.Varint(), seq: in.Varint(), ask: in.Text(), person: in.Text(), agent: authz.AgentID(in.Text()), session: in.Text()}
+		v := review{due: in.Varint(), seq: in.Varint(), ask: in.Text(), person: in.Text(), agent: authz.AgentID(in.Text())}
 		if in.Err() == nil && i > 0 && f.reviews[i-1].due > v.due {
 			return damaged()
 		}

@@ -100,7 +100,7 @@ func (f *Fleet) Answered(r *catalog.AskingRules, seq int64, at time.Time, actor 
 	hash := uint32(conduct.Hash(name) >> 32)
 	if b.Broke {
 		f.end(a.ID)
-		f.due(review{due: at.Add(cmp.Or(a.within, 24*time.Hour)).UnixMicro(), seq: seq, ask: a.ID, person: name, agent: a.Agent, session: a.Session}, r, emit)
+		f.due(review{due: at.Add(cmp.Or(a.within, 24*time.Hour)).UnixMicro(), seq: seq, ask: a.ID, person: name, agent: a.Agent}, r, emit)
 		return an, false // it says that it was urgent, not what is thought of it
 	}
 	if slices.Contains(a.said, hash) || len(a.said) == maxViewers {

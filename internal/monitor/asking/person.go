@@ -96,7 +96,7 @@ func (p *person) answered(r *catalog.AskingRules, an *Answer, emit func(Said)) {
 		severity = conduct.Medium
 	}
 	evidence := p.recent.all()
-	emit(Said{Person: an.Person, Agent: an.Ask.Agent, Session: an.Ask.Session, Draft: conduct.Draft{
+	emit(Said{Person: an.Person, Draft: conduct.Draft{
 		Kind: RubberStamp, Severity: severity, Class: conduct.Every, Evidence: evidence[max(0, len(evidence)-n):],
 		Sentence: fmt.Sprintf("%s said yes to %d of %d asks sooner than they can be read, lately after %s to %s.",
 			conduct.Quote(an.Person), n, of, took.Round(time.Millisecond), an.Ask.What),
