@@ -18,12 +18,12 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(b)
-	for _, path := range newHouse(t, 1, nil).replicas[0].server.Paths() {
+	for _, path := range newOffice(t, 1, nil).replicas[0].server.Paths() {
 		if !strings.Contains(page, strings.TrimSuffix(path, "{n}")) && !strings.HasPrefix(path, "/.well-known/o") {
 			t.Errorf("the page does not name %s", path)
 		}
 	}
-	for _, code := range oauth.TokenErrors {
+	for _, code := range append(oauth.TokenErrors, oauth.PersonErrors...) {
 		if !strings.Contains(page, "`"+code+"`") {
 			t.Errorf("the page does not name the error %s", code)
 		}

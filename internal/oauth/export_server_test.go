@@ -64,6 +64,9 @@ var TokenErrors = []string{
 	invalidProof, useNonce, accessDenied, temporarily,
 }
 
+// PersonErrors are the codes of errors that have to do with persons, and with how somebody authenticated.
+var PersonErrors = []string{authorizationPending, slowDown, expiredToken, unknownUser, invalidMessage, unmetAuthentication}
+
 // ParseDetails is parseDetails.
 var ParseDetails = parseDetails
 
