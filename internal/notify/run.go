@@ -215,6 +215,12 @@ func (n *Notifier) settle(ctx context.Context, d *Delivery, o outcome) error {
 		d.NextAt = now.Add(max(pause(d.ID, d.Attempts), min(o.After, longest)))
 		return unless(authz.ErrConflict, n.cfg.Store.ChangeDelivery(ctx, *d))
 	}
+	if len(d.Reached)+len(d.Mailed) > 0 { // if it cannot be recorded, or is tried again, they are not told twice
+		if err := n.cfg.Store.ChangeDelivery(ctx, *d); err != nil {
+			return unless(authz.ErrConflict, err)
+		}
+		d.Version++
+	}
 	// Another process may have sent it as well, after our claim had ended: the first entry counts.
 	return unless(authz.ErrConflict, n.record(ctx, "safeconduct", string(o.State), "", d))
 }
