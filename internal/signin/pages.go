@@ -117,9 +117,9 @@ func write(w http.ResponseWriter, status int, body []byte) {
 }
 
 // types are those of the files that pages use.
-var types = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+var types = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 
-// file serves a script or a style.
+// file serves a script, a style or an image.
 func (ps *pages) file(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	body, err := fs.ReadFile(ps.files, name)
