@@ -24,7 +24,7 @@ type Route struct {
 	Lasts    time.Duration // how long an approval of one act holds at most; 15 minutes by default
 
 	// How far an approver may go beyond one use of the very act. Zero values permit nothing beyond.
-	Uses      int64             // most uses
+	Uses      int64             // most uses; -1: as many as there are until it ends
 	Class     bool              // any resource of the same type and data class
 	ClassFor  time.Duration     // how long an approval of a class or of more than one use holds at most; Lasts by default
 	Amounts   map[string]string // argument -> largest value up to which one may approve, a decimal as text

@@ -36,6 +36,9 @@ func TestRoutes(t *testing.T) {
 		Title: "r", Approvers: []string{"finance"}, Quorum: 1, Pending: time.Hour, Lasts: 15 * time.Minute, ClassFor: 15 * time.Minute,
 		BreakGlass: []string{"board"}, Review: 24 * time.Hour,
 	})
+	route(`{approvers: [finance], uses: unlimited, class_for: 1h}`, catalog.Route{
+		Title: "r", Approvers: []string{"finance"}, Quorum: 1, Pending: time.Hour, Lasts: 15 * time.Minute, ClassFor: time.Hour, Reading: 3 * time.Second, Uses: -1,
+	})
 	route(`{title: Pay, approvers: [finance, board], quorum: 2, passkey: true, escalate: [board], after: 10m, pending: 2h, lasts: 5m, uses: 9,
 	  class: true, class_for: 4h, arguments: true, amounts: {amount: 99.50, fee: "5"}, evaluator: fraud, break_glass: [board], review: 12h,
 	  notify: [mail, chat], reading: 10s}`, catalog.Route{

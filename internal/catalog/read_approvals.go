@@ -173,7 +173,7 @@ func (r *reader) route(id string, at, v ast.Node) *Route {
 		"pending":  func(n ast.Node) { q.Pending = r.duration(n, "pending", time.Second, 30*day) },
 		"lasts":    func(n ast.Node) { q.Lasts = r.duration(n, "lasts", time.Second, longestGrant) },
 
-		"uses":      func(n ast.Node) { q.Uses = r.number(n, "uses", 1, maxUses) },
+		"uses":      func(n ast.Node) { q.Uses = r.uses(n) },
 		"class":     func(n ast.Node) { q.Class = r.truth(n, "class") },
 		"class_for": func(n ast.Node) { q.ClassFor = r.duration(n, "class_for", time.Second, longestGrant) },
 		"arguments": func(n ast.Node) { q.Arguments = r.truth(n, "arguments") },
@@ -223,7 +223,7 @@ func (r *reader) sound(q *Route, given map[string]ast.Node, at ast.Node) {
 	needs("escalate", q.After > 0, "escalate without after: say after which silence these groups are asked")
 	needs("after", len(q.Escalate) > 0, "after without escalate: say who is asked then")
 	needs("after", q.After < q.Pending, "after "+spell(q.After)+" nobody is asked any more, because an ask waits for "+spell(q.Pending)+" at most")
-	needs("class_for", q.Class || q.Uses > 1, "class_for bounds approvals of a class or of several uses: permit class or uses")
+	needs("class_for", q.Class || q.Uses > 1 || q.Uses < 0, "class_for bounds approvals of a class or of several uses: permit class or uses")
 	needs("arguments", !q.Arguments || q.Class, "arguments are approved with a class only: permit class, or bound single ones under amounts")
 	needs("review", len(q.BreakGlass) > 0, "review without break_glass: say who may break the glass")
 }
@@ -249,6 +249,14 @@ func (r *reader) attainable(q *Route, at ast.Node) {
 	if len(q.Approvers) > 0 && len(persons) < q.Quorum {
 		r.at(at, "route %s has a quorum of %d, and its groups have %d persons (of the type %s)", q.ID, q.Quorum, len(persons), personType)
 	}
+}
+
+// uses reads how often an approval can be used at most; -1 for as often as there is time.
+func (r *reader) uses(n ast.Node) int64 {
+	if s, ok := r.value(n).(*ast.StringNode); ok && s.Value == "unlimited" {
+		return -1
+	}
+	return r.number(n, "uses", 1, maxUses)
 }
 
 // amounts reads up to which values of arguments one may approve.
