@@ -40,6 +40,8 @@ type Config struct {
 	Log          Log
 	OAuth        OAuth
 	Keys         Keys
+	SignIn       SignIn
+	Notify       Notify
 	Telemetry    Telemetry
 	Limits       api.Limits
 
@@ -90,6 +92,32 @@ type OAuth struct {
 	KeyLifetime time.Duration
 	// KeyOverlap is how long a key counts after it was rotated, an hour by default.
 	KeyOverlap time.Duration
+}
+
+// SignIn configures how persons sign in who answer what agents ask. Without Issuer, by passkeys alone.
+type SignIn struct {
+	// Issuer is the organisation's identity provider (OpenID Connect), an https URL.
+	Issuer string
+	// Name is what the page calls it.
+	Name string
+	// ClientID and the file of the secret are those of this service at the provider. Without a secret it
+	// is a public client; PKCE is used always.
+	ClientID, ClientSecretFile string
+	// Scopes are asked for besides openid: profile and email by default.
+	Scopes []string
+	// Claims are those of the ID token that groups of approvers may ask for: groups by default.
+	Claims []string
+	// Provision makes a person of whoever signs in at the provider; otherwise an administrator must have
+	// put them.
+	Provision bool
+	// Session is how long a person stays signed in.
+	Session time.Duration
+}
+
+// Notify configures who is told of what agents ask.
+type Notify struct {
+	// Channels is the file that names channels, evaluators and callbacks, and their secrets.
+	Channels string
 }
 
 // Keys configures the keys that sign passports and status lists.

@@ -51,6 +51,8 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 		Callers:     oauthCallers{s.callers},
 		Catalog:     s.catalog,
 		Fresh:       s.fresh,
+		Desk:        oauthDesk{s},
+		People:      oauthPeople{s.people},
 		Clients:     clients,
 		Lifetime:    c.Lifetime,
 		Depth:       c.Depth,
@@ -105,9 +107,10 @@ func (s *Server) newKeyring(ctx context.Context, commit *committer) (*keyring.Ri
 		seal.KMS, seal.Key = c.KMS, c.KMSKey
 	}
 	var err error
-	if cfg.Seal, err = keyring.LoadSealing(ctx, seal, s.db, rand.Reader); err != nil {
+	if s.seal, err = keyring.LoadSealing(ctx, seal, s.db, rand.Reader); err != nil {
 		return nil, err
 	}
+	cfg.Seal = s.seal
 	return keyring.New(cfg)
 }
 

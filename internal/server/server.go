@@ -28,15 +28,19 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/agent"
 	"github.com/safeconduct/safeconduct/internal/api"
+	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/monitor"
+	"github.com/safeconduct/safeconduct/internal/notify"
 	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
+	"github.com/safeconduct/safeconduct/internal/people"
 	"github.com/safeconduct/safeconduct/internal/policy"
 	"github.com/safeconduct/safeconduct/internal/risk"
+	"github.com/safeconduct/safeconduct/internal/signin"
 	"github.com/safeconduct/safeconduct/internal/store"
 )
 
@@ -62,10 +66,18 @@ type Server struct {
 	library *policy.Library
 	geoip   *catalog.GeoIP
 	keys    *keyring.Ring
+	seal    *keyring.SealingKey
 	tally   *pdp.Tally
 	monitor *monitor.Monitor
 	pdp     *pdp.PDP
 	oauth   *oauth.Server
+
+	people   *people.Registry
+	desk     *approval.Desk
+	channels notify.Channels
+	notifier *notify.Notifier
+	persons  *signin.Door
+
 	metrics *prometheus.Registry
 	numbers *metrics
 	version string
@@ -180,6 +192,10 @@ func (s *Server) wire(ctx context.Context) error {
 	if s.keys, err = s.newKeyring(ctx, commit); err != nil {
 		return err
 	}
+	if err := s.newAsking(commit); err != nil {
+		return err
+	}
+	s.pdp.Approvals = s.desk
 	if s.oauth, err = s.newOAuth(commit); err != nil {
 		return err
 	}
@@ -189,7 +205,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading how far the log was applied: %w", err)
 	}
-	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load, s.monitor.Load} {
+	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load, s.people.Load, s.desk.Load, s.monitor.Load} {
 		if err := load(ctx); err != nil {
 			return err
 		}
@@ -198,7 +214,7 @@ func (s *Server) wire(ctx context.Context) error {
 	// To the others entries that they have applied before are nothing new.
 	after = min(after, s.monitor.Seq())
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
-		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks, s.keys, s.oauth, s.tally, s.monitor},
+		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.notifier, s.oauth, s.tally, s.monitor},
 		After:    after,
 		Stale:    s.cfg.Log.MaxAge,
 		Logger:   s.logger,
@@ -329,6 +345,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	spine.Go(func() error { s.remember(spineCtx); return nil })
 	spine.Go(func() error { return s.keys.Run(spineCtx) })
 	spine.Go(func() error { return s.agents.Run(spineCtx) })
+	spine.Go(func() error { return s.desk.Run(spineCtx) })
+	spine.Go(func() error { return s.notifier.Run(spineCtx) })
+	spine.Go(func() error { return s.oauth.Run(spineCtx) })
 	spine.Go(func() error { return s.monitor.Run(spineCtx) })
 	spine.Go(func() error { s.countSignals(spineCtx); return nil })
 
@@ -412,6 +431,12 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Conduct:     s.monitor,
 		Outcomes:    outcomes{s.monitor, s.numbers},
 		Signals:     s.monitor,
+		Approvals:   s.desk,
+		Requests:    s.requests(),
+		Door:        s.persons,
+		Persons:     s.people,
+		People:      s.people,
+		Deliveries:  s.notifier,
 		Stopping:    s.leaving,
 		Tiles:       audit.TileHandler(s.log),
 		Key:         api.VerifierKey{Origin: s.key.Origin(), Key: s.key.Public()},
@@ -432,7 +457,7 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 	if err != nil {
 		return nil, nil, err
 	}
-	return traced(ctx, s.cfg.Telemetry, s.version, s.besideOAuth(h))
+	return traced(ctx, s.cfg.Telemetry, s.version, s.besideOAuth(s.besidePersons(h)))
 }
 
 // reachable returns the URL of a listener from this machine.
