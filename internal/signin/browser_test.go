@@ -106,10 +106,21 @@ func call[P, R any](b *browser, cmd cdp.Command[P, R], params P) R {
 type step = chromedp.Action[chromedp.Void]
 
 func visit(url string) step   { return chromedp.Navigate(url) }
-func click(css string) step   { return chromedp.Click(chromedp.CSS(css)) }
 func visible(css string) step { return chromedp.WaitVisible(chromedp.CSS(css)) }
 func enabled(css string) step { return chromedp.WaitEnabled(chromedp.CSS(css)) }
 func hidden(css string) step  { return chromedp.WaitNotVisible(chromedp.CSS(css)) }
+
+// click clicks what it finds, anew if the page has just been replaced by another one.
+func click(css string) step {
+	return func(ctx context.Context, t *chromedp.Target) (v chromedp.Void, err error) {
+		for range 20 {
+			if v, err = chromedp.Click(chromedp.CSS(css))(ctx, t); err == nil || !strings.Contains(err.Error(), "Could not find node") {
+				break
+			}
+		}
+		return v, err
+	}
+}
 
 func (b *browser) run(what string, steps ...step) {
 	b.Helper()
@@ -238,22 +249,22 @@ func TestPasskey(t *testing.T) {
 	link := h.link("anna")
 
 	// Enrol. The token leaves the address, and the link is good once.
-	b.run("enrolling", visit(link), visible("#make"))
+	b.run("enrolling", visit(link), visible("body[data-ready] #make"))
 	if at := b.at(); at != h.url+"/enrol" {
 		t.Errorf("the address is %s, want it without the token", at)
 	}
-	b.run("enrolling", chromedp.SetValue(chromedp.CSS("#title"), "Chromium"), click("#make"), visible("#passkey"))
+	b.run("enrolling", chromedp.SetValue(chromedp.CSS("#title"), "Chromium"), click("body[data-ready] #make"), visible("body[data-ready] #passkey"))
 	anna, err := h.people.Person("anna")
 	if err != nil || len(anna.Passkeys) != 1 || anna.Passkeys[0].Title != "Chromium" {
 		t.Fatalf("anna = %+v, %v", anna, err)
 	}
-	b.run("the link again", visit("about:blank"), visit(link), click("#make"))
+	b.run("the link again", visit("about:blank"), visit(link), click("body[data-ready] #make"))
 	if got := b.fails(); !strings.Contains(got, "used or expired") {
 		t.Errorf("the link again: %q", got)
 	}
 
 	// Sign in, from the link of a message: to the ask, and nowhere else.
-	b.run("signing in", visit(h.url+"/asks/arq_1"), visible("#passkey"), click("#passkey"),
+	b.run("signing in", visit(h.url+"/asks/arq_1"), visible("body[data-ready] #passkey"), click("body[data-ready] #passkey"),
 		visible("body[data-ready] #yes"))
 	if at := b.at(); at != h.url+"/asks/arq_1" {
 		t.Errorf("signed in at %s", at)
@@ -311,17 +322,17 @@ func TestPasskey(t *testing.T) {
 	checkAssertion(t, d, anna)
 
 	// Sign out, everywhere.
-	b.run("signing out", click("#sign-out"), visible("#passkey"))
+	b.run("signing out", click("#sign-out"), visible("body[data-ready] #passkey"))
 	if s := h.people.Sessions("anna", h.now()); len(s) != 0 {
 		t.Errorf("%d sessions after signing out", len(s))
 	}
-	b.run("without a session", visit(h.url+"/asks"), visible("#passkey"))
+	b.run("without a session", visit(h.url+"/asks"), visible("body[data-ready] #passkey"))
 
 	// A revoked passkey does not sign in.
 	if _, err := h.people.RevokePasskey(t.Context(), admin, why, "anna", anna.Passkeys[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	b.run("a revoked passkey", click("#passkey"))
+	b.run("a revoked passkey", click("body[data-ready] #passkey"))
 	if got := b.fails(); !strings.Contains(got, "unknown or revoked") {
 		t.Errorf("a revoked passkey: %q", got)
 	}
@@ -450,7 +461,7 @@ func TestProviderInBrowser(t *testing.T) {
 	if _, err := h.people.Put(t.Context(), admin, why, people.Profile{ID: "ben", Name: "Ben", Issuer: p.srv.URL, Subject: "s-ben"}, 0); err != nil {
 		t.Fatal(err)
 	}
-	b.run("signing in", visit(h.url+"/asks/arq_1"), visible("#provider"), click("#provider"),
+	b.run("signing in", visit(h.url+"/asks/arq_1"), visible("body[data-ready] #provider"), click("#provider"),
 		visible("body[data-ready] #yes"))
 	if at, name := b.at(), b.text("#name"); at != h.url+"/asks/arq_1" || name != "Ben" {
 		t.Errorf("signed in as %q at %s", name, at)

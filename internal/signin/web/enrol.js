@@ -15,3 +15,5 @@ find("form").addEventListener("submit", (event) => {
     location.replace(base + "/sign-in");
   });
 });
+
+document.body.dataset.ready = "true";

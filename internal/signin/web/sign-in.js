@@ -13,3 +13,5 @@ button?.addEventListener("click", () => during([button], async () => {
   await call("POST", "/sign-in/finish", { credential });
   location.replace(base + to);
 }));
+
+document.body.dataset.ready = "true";
