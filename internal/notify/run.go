@@ -28,7 +28,8 @@ const (
 )
 
 // Run sends what is to be sent until ctx ends. Several processes may run at once: each delivery is claimed
-// by one. Start it when the log has been read to its end; before, it sends again what others have sent.
+// by one. It may start before the log has been read to its end: what was sent shortly before, and whose end
+// is not applied here yet, is kept off by its claim.
 func (n *Notifier) Run(ctx context.Context) error {
 	w := newWorkers(n)
 	defer w.running.Wait()
