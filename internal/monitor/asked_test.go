@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/monitor"
@@ -27,8 +28,11 @@ approvals: {default: desk, routes: {desk: {approvers: [desk], break_glass: [desk
 func (w *world) asks(g *registration, action, resource string) string {
 	w.t.Helper()
 	id := fmt.Sprint("arq_", len(w.log)+1)
-	item := map[string]any{"action": map[string]any{"name": action}, "resource": map[string]any{"type": "order", "id": resource}, "routes": []string{"desk"}, "decision": 1}
-	w.must(audit.ApprovalAsked, "pep:gateway", map[string]any{"ask": map[string]any{"id": id, "agent": g.id, "session": "s1", "items": []any{item}}})
+	ask := approval.Ask{
+		ID: id, Kind: approval.Access, Agent: authz.AgentID(g.id), Session: "s1", Requester: "pep:gateway",
+		Items: []approval.Item{{Action: authz.Action{Name: action}, Resource: authz.Entity{Ref: authz.Ref{Type: "order", ID: resource}}, Routes: []string{"desk"}}},
+	}
+	w.must(audit.ApprovalAsked, "pep:gateway", map[string]any{"ask": ask})
 	return id
 }
 
