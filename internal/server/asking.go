@@ -25,6 +25,7 @@ import (
 func (s *Server) newAsking(commit *committer) (err error) {
 	s.people = people.NewRegistry(people.Config{Store: s.db, Log: commit, Session: s.cfg.SignIn.Session, Now: s.cfg.now})
 	s.desk = approval.New(approval.Config{Store: s.db, Log: commit, Catalog: s.catalogOf, Now: s.cfg.now})
+	s.asks = newAskNumbers(s.desk, s.born)
 	if s.cfg.Notify.Channels != "" {
 		if s.channels, err = notify.Load(s.cfg.Notify.Channels); err != nil {
 			return err
@@ -160,8 +161,12 @@ func (b bindings) verify(text, typ string) ([]byte, error) {
 }
 
 // oauthDesk lets agents ask persons for authorization of a token (CIBA). Each capability that is asked for
-// is one item of the ask.
+// is one item of the ask, with its limits as arguments; the terms are the context, so that what a passkey signs
+// holds them.
 type oauthDesk struct{ s *Server }
+
+// termsMembers are the members of oauth.Terms.
+var termsMembers = []string{"acr_values", "audience", "client_id", "may_act", "openid"}
 
 // Ask implements oauth.Desk.
 func (d oauthDesk) Ask(ctx context.Context, c *oauth.Consent) (string, time.Time, error) {
@@ -174,14 +179,17 @@ func (d oauthDesk) Ask(ctx context.Context, c *oauth.Consent) (string, time.Time
 		return "", time.Time{}, authz.Errorf(authz.ErrUnavailable, "no policy is loaded")
 	}
 	a := approval.Ask{
-		Kind:      approval.CIBA,
-		Bound:     approval.Bound{Subject: authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: string(c.Agent)}}, Members: []string{}},
+		Kind: approval.CIBA,
+		Bound: approval.Bound{
+			Subject:  authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: string(c.Agent)}},
+			OnBehalf: []authz.Ref{approval.Person{ID: c.Person}.Ref()},
+			Context:  terms, Members: termsMembers,
+		},
 		Bulk:      true,
 		Agent:     c.Agent,
 		Requester: "agent:" + string(c.Agent),
 		Person:    c.Person,
 		Message:   c.Message,
-		Client:    terms,
 		Details:   token.AppendDetails(nil, c.Details),
 		Passkey:   c.Passkey,
 		Catalog:   set.Version(),
@@ -191,8 +199,12 @@ func (d oauthDesk) Ask(ctx context.Context, c *oauth.Consent) (string, time.Time
 		a.Owner, a.Creator = agent.Owner, agent.Creator
 	}
 	for i := range c.Details {
+		detail, err := json.Marshal(c.Details[i])
+		if err != nil {
+			return "", time.Time{}, fmt.Errorf("encoding what is asked: %w", err)
+		}
 		a.Items = append(a.Items, approval.Item{
-			Action:   authz.Action{Name: authz.ActionIssue},
+			Action:   authz.Action{Name: authz.ActionIssue, Properties: detail},
 			Resource: authz.Entity{Ref: authz.Ref{Type: authz.CapabilityType, ID: c.Details[i].Identifier}},
 		})
 	}
@@ -217,7 +229,7 @@ func (d oauthDesk) Consent(ctx context.Context, id string) (*oauth.Consent, erro
 		return nil, fmt.Errorf("reading the details of ask %s: %d for %d items: %w", a.ID, len(details), len(a.Items), err)
 	}
 	c := &oauth.Consent{Agent: a.Agent, Person: a.Person, Message: a.Message, Expires: a.ExpiresAt, Passkey: a.Passkey}
-	if err := json.Unmarshal(a.Client, &c.Terms); err != nil {
+	if err := json.Unmarshal(a.Bound.Context, &c.Terms); err != nil {
 		return nil, fmt.Errorf("reading the terms of ask %s: %w", a.ID, err)
 	}
 	for i := range a.Items {

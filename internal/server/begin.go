@@ -202,6 +202,7 @@ func (s *Server) gauges() error {
 			return 0
 		}),
 		&conductNumbers{s: s},
+		s.asks,
 		&logNumbers{s: s},
 	} {
 		if err := s.metrics.Register(c); err != nil {
