@@ -22,7 +22,7 @@ type Story struct {
 	Ask   AskView `json:"ask"`
 	Steps []Step  `json:"steps"`
 	// Cut says that there is more: the story has a bound.
-	Cut bool `json:"cut,omitempty" doc:"whether there are more steps than are shown"`
+	Cut bool `json:"cut,omitzero" doc:"whether there are more steps than are shown"`
 }
 
 // A Step is one entry of the log.
@@ -32,7 +32,7 @@ type Step struct {
 	Kind  audit.Kind      `json:"kind"`
 	Actor string          `json:"actor"`
 	What  string          `json:"what" doc:"what happened, in one sentence"`
-	Lost  bool            `json:"lost,omitempty" doc:"whether the entry changed nothing: another came first"`
+	Lost  bool            `json:"lost,omitzero" doc:"whether the entry changed nothing: another came first"`
 	Body  json.RawMessage `json:"body,omitempty" doc:"the entry's, for administrators and auditors"`
 }
 

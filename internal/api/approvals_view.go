@@ -33,14 +33,14 @@ type AskView struct {
 
 	Justification  string    `json:"justification,omitempty" doc:"what the requester says; nobody has checked it"`
 	RequestedUntil time.Time `json:"requested_until,omitzero"`
-	Emergency      bool      `json:"emergency,omitempty" doc:"whether the requester says it is one"`
+	Emergency      bool      `json:"emergency,omitzero" doc:"whether the requester says it is one"`
 
 	AskedAt   time.Time        `json:"asked_at"`
 	ExpiresAt time.Time        `json:"expires_at"`
 	Escalated time.Time        `json:"escalated_at,omitzero"`
 	ClosedAt  time.Time        `json:"closed_at,omitzero"`
 	Why       string           `json:"why,omitempty" doc:"why it was refused or ended"`
-	Joined    int64            `json:"joined,omitempty" doc:"how often the very same was asked again"`
+	Joined    int64            `json:"joined,omitzero" doc:"how often the very same was asked again"`
 	Answers   []AnswerView     `json:"answers,omitempty"`
 	Broken    *approval.Broken `json:"broken_glass,omitempty"`
 	Seq       int64            `json:"seq" doc:"number of the entry that asked"`
@@ -82,10 +82,10 @@ type AnswerView struct {
 	Comment string         `json:"comment,omitempty"`
 	At      time.Time      `json:"at"`
 	Seq     int64          `json:"seq"`
-	Viewed  int64          `json:"view,omitempty" doc:"number of the entry by which it was looked at before"`
-	Read    int64          `json:"read_ms,omitempty" doc:"between looking and answering"`
+	Viewed  int64          `json:"view,omitzero" doc:"number of the entry by which it was looked at before"`
+	Read    int64          `json:"read_ms,omitzero" doc:"between looking and answering"`
 	Passkey bool           `json:"passkey" doc:"whether it was signed with a passkey"`
-	Broke   bool           `json:"broke_glass,omitempty"`
+	Broke   bool           `json:"broke_glass,omitzero"`
 }
 
 // viewOf returns an ask as it is shown.
