@@ -195,7 +195,12 @@ func (t *tracedPolicy) print(p *lines) {
 	if t.Mode == "shadow" {
 		shadow = "shadow"
 	}
-	p.f("%s: %s, %s%s", t.Policy, t.Effect, t.Outcome, notes("remedy ", t.Remedy, "in ", shadow, "for the ", t.Party))
+	outcome := t.Outcome
+	if t.Lifted {
+		outcome += " and lifted"
+	}
+	p.f("%s: %s, %s%s", t.Policy, t.Effect, outcome, notes("remedy ", t.Remedy, "by ", strings.Join(t.Routes, " and "), "at level ", t.Level,
+		"in ", shadow, "for the ", t.Party))
 	p.f("  %s:%d%s", t.File, t.Line, notes("", t.Title))
 	if t.Message != "" {
 		p.f("  reason %s: %s", t.Reason, t.Message)
@@ -281,6 +286,21 @@ func known(f *authz.Facts, q *authz.Request) (out [][2]string) {
 	}
 	if q.Observed.Task != "" {
 		add("task", "%s", q.Observed.Task)
+	}
+	if a := f.Approval; a != nil {
+		use := "no use drawn"
+		if a.Use != 0 {
+			use = fmt.Sprintf("use drawn by entry %d", a.Use)
+		}
+		add("approval", "%s of ask %s, by %s, routes %s, %s", a.ID, a.Ask, none(a.By), none(a.Routes), use)
+	} else if q.Approval != nil {
+		add("approval", "%.64q does not hold: %s", q.Approval.ID, orNone(f.Unapproved))
+	}
+	if f.Asks != (authz.Asks{}) {
+		add("asks", "%d in the session, %d within an hour, %d wait", f.Asks.Session, f.Asks.Hour, f.Asks.Pending)
+	}
+	if len(f.Assured) > 0 {
+		add("assurance", "%s", none(f.Assured))
 	}
 	if len(f.Missing) > 0 {
 		add("missing", "%s", none(f.Missing))

@@ -21,6 +21,9 @@ type Traced struct {
 	Effect  string         `json:"effect"` // permit or forbid
 	Mode    string         `json:"mode"`   // enforce, shadow, disabled
 	Remedy  string         `json:"remedy,omitempty"`
+	Routes  []string       `json:"routes,omitempty"`    // to the approval that lifts it, all of which must have been gone
+	Level   string         `json:"assurance,omitempty"` // of assurance that lifts it
+	Lifted  bool           `json:"lifted,omitempty"`    // whether it is satisfied and was lifted
 	Reason  string         `json:"reason,omitempty"`
 	Outcome string         `json:"outcome"` // satisfied, unsatisfied, error, not_in_force, scope
 	Party   string         `json:"party,omitempty"`
@@ -113,7 +116,7 @@ func (s *Set) trace(r *rule, env eval.Env, f *authz.Facts) Traced {
 	file := s.source.Files[r.file]
 	t := Traced{
 		Policy: r.id, Title: r.title, File: file.Name, Line: r.statement.head().line,
-		Effect: r.effect(), Mode: r.mode.String(), Remedy: r.remedy.String(), Reason: r.reason,
+		Effect: r.effect(), Mode: r.mode.String(), Remedy: r.remedy.String(), Routes: r.routes, Level: r.level, Reason: r.reason,
 		Outcome: "satisfied",
 	}
 	if !r.inForce(f.At) {
@@ -147,6 +150,7 @@ func (s *Set) trace(r *rule, env eval.Env, f *authz.Facts) Traced {
 		}
 		t.Clauses = append(t.Clauses, tc)
 	}
+	t.Lifted = t.Outcome == "satisfied" && r.liftedBy(f)
 	return t
 }
 

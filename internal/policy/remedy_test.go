@@ -147,6 +147,25 @@ permit (principal, action, resource);
 	}
 }
 
+// The trace says what would lift a policy, and whether it was.
+func TestTraceRemedies(t *testing.T) {
+	set := compile(t, *source(`
+@id("p") permit (principal, action, resource);
+@id("a") @remedy("approval") @approvers("b,a") forbid (principal, action, resource);
+@id("s") @remedy("step_up") @assurance("low") forbid (principal, action, resource);
+@id("n") @remedy("approval") @approvers("a") forbid (principal, action, resource) when { context.observed.risk.rank > 2 };
+`), askCatalog)
+	f := &authz.Facts{At: noon, Risk: authz.Risk{Level: "low"}, Approval: &authz.Approval{Routes: []string{"a", "b"}}}
+	got := map[string]string{}
+	for _, tr := range set.Trace(userReads("d"), f) {
+		got[tr.Policy] = fmt.Sprint(tr.Outcome, tr.Routes, tr.Level, tr.Lifted)
+	}
+	want := map[string]string{"p": "satisfied[]false", "a": "satisfied[a b]true", "s": "satisfied[]lowfalse", "n": "unsatisfied[a]false"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Trace (-want +got):\n%s", diff)
+	}
+}
+
 // An approval holds for the act that was approved: what is proposed to do instead is judged without it.
 func TestNoProposalRestsOnAnApproval(t *testing.T) {
 	set := payments(t, `@id("ask") @reason("large-sum") @remedy("approval") forbid (principal is Agent, action == Action::"pay", resource) when { context.args.amount.greaterThan(decimal("10.0")) };`)
