@@ -207,7 +207,9 @@ func TestARAPDecisionPoint(t *testing.T) {
 		{"Completion Semantics", "the approval object comes back at context.approval unchanged, and is no claim of the moment", func(t *testing.T) {
 			d := openRequests(t)
 			id, reference := d.approved()
-			d.evaluateWith(reference, func(authz.Request) authz.Decision { return authz.Decision{Effect: authz.Allow, Code: authz.CodeAllowed} })
+			d.evaluateWith(reference, func(authz.Request) authz.Decision {
+				return authz.Decision{Effect: authz.Allow, Code: authz.CodeAllowed}
+			})
 			got := d.last()
 			if got.Approval == nil || got.Approval.ID != id || len(got.Approval.State) == 0 || strings.Contains(string(got.Context), "approval") {
 				t.Errorf("decided with the approval %+v and the context %s", got.Approval, got.Context)

@@ -20,7 +20,9 @@ func withoutToken(refused *answered, changes ...string) string {
 	return submission(refused, append([]string{fmt.Sprintf(`"binding_token":%q,`, binding(refused)), ""}, changes...)...)
 }
 
-func binding(refused *answered) string { return refused.at("context.access_request.binding_token").(string) }
+func binding(refused *answered) string {
+	return refused.at("context.access_request.binding_token").(string)
+}
 
 // signed returns a submission with a binding token that is changed, and signed by our key.
 func (d *requestDoor) signed(refused *answered, change func(*token.Binding)) string {
@@ -386,7 +388,7 @@ func TestARAPBundles(t *testing.T) {
 		{"Access Request Submission", "items are bounded", func(t *testing.T) {
 			d := openRequests(t)
 			item := `{"resource":{"type":"account","id":"7"},"action":{"name":"pay"}}`
-			d.submit(`{"subject":{"type":"agent","id":"bot"},"items":[` + strings.Repeat(item+",", approval.MaxItems) + item + `]}`).problem(400, "")
+			d.submit(`{"subject":{"type":"agent","id":"bot"},"items":[`+strings.Repeat(item+",", approval.MaxItems)+item+`]}`).problem(400, "")
 		}},
 		{"Completed Task Response", "each approved item MUST include its own result, and there is none for all", func(t *testing.T) {
 			d := openRequests(t)

@@ -184,7 +184,9 @@ func TestARAPTasks(t *testing.T) {
 		{"Callback Completion", "MUST validate that the endpoint is authorized for the authenticated caller", func(t *testing.T) {
 			d := openRequests(t)
 			refused := d.evaluate(paymentRequest)
-			with := func(callback string) string { return submission(refused, `"denial":`, `"callback":`+callback+`,"denial":`) }
+			with := func(callback string) string {
+				return submission(refused, `"denial":`, `"callback":`+callback+`,"denial":`)
+			}
 			d.submit(with(`{"endpoint":"https://pep.example.com/cb"}`)).problem(403, "")
 			d.callbacks["gateway https://pep.example.com/cb"] = true
 			d.submit(asAgent(with(`{"endpoint":"https://pep.example.com/cb"}`)), agentHeaders...).problem(403, "")

@@ -113,8 +113,15 @@ type PageForm struct {
 
 // An EntitySearchResponse is one page of subjects or resources.
 type EntitySearchResponse struct {
-	Page    *PageResponse `json:"page,omitempty"`
-	Results []authz.Ref   `json:"results"`
+	Page    *PageResponse  `json:"page,omitempty"`
+	Results []EntityResult `json:"results"`
+}
+
+// An EntityResult is a subject or a resource that was found. Who cannot meet its obligations leaves it out.
+type EntityResult struct {
+	Type        string             `json:"type"`
+	ID          string             `json:"id"`
+	Obligations []authz.Obligation `json:"obligations,omitempty" doc:"all must be met, else this result must not be used"`
 }
 
 // An ActionSearchResponse is one page of actions.
@@ -125,7 +132,8 @@ type ActionSearchResponse struct {
 
 // An ActionName is an action that was found.
 type ActionName struct {
-	Name string `json:"name"`
+	Name        string             `json:"name"`
+	Obligations []authz.Obligation `json:"obligations,omitempty" doc:"all must be met, else this result must not be used"`
 }
 
 // A PageResponse says where the next page begins; an empty token is the end.

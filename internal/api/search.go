@@ -62,17 +62,17 @@ func (s *Server) searchResource(w http.ResponseWriter, r *http.Request, c *call)
 // searchAction is the Action Search API (AuthZEN 1.0, section 8.6).
 func (s *Server) searchAction(w http.ResponseWriter, r *http.Request, c *call) error {
 	return search(s, w, r, c, 'a', s.PDP.SearchActions, func(b []byte, name string) []byte {
-		return append(appendString(append(b, `{"name":`...), name), '}')
+		return appendString(append(b, `{"name":`...), name)
 	})
 }
 
 func appendRefResult(b []byte, r authz.Ref) []byte {
 	b = appendString(append(b, `{"type":`...), r.Type)
-	b = appendString(append(b, `,"id":`...), r.ID)
-	return append(b, '}')
+	return appendString(append(b, `,"id":`...), r.ID)
 }
 
-// search answers one page. target is s, r or a.
+// search answers one page. target is s, r or a; write appends a result without its closing brace. What has to
+// be met with a result stands in it (obligations profile, Obligations and Search Requests).
 func search[T any](s *Server, w http.ResponseWriter, r *http.Request, c *call, target byte,
 	find func(context.Context, authz.Request, pdp.Page) (pdp.Found[T], error), write func([]byte, T) []byte) error {
 	q, err := s.ask(c, searching)
@@ -127,6 +127,10 @@ func search[T any](s *Server, w http.ResponseWriter, r *http.Request, c *call, t
 		b = append(b, `"results":[`...)
 		for i, res := range found.Results {
 			b = write(comma(b, i), res)
+			if i < len(found.Obligations) && len(found.Obligations[i]) > 0 {
+				b = appendObligations(append(b, `,"obligations":`...), found.Obligations[i])
+			}
+			b = append(b, '}')
 		}
 		return append(b, `]}`...)
 	})
