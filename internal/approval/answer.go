@@ -26,7 +26,8 @@ type View struct {
 	At  time.Time
 }
 
-// View records that the person looks at the ask. authz.ErrForbidden: the person has no part in it.
+// View records that the person looks at the ask. authz.ErrForbidden: the person has no part in it;
+// authz.ErrConflict: it has ended, and there is no answer to prepare for.
 func (d *Desk) View(ctx context.Context, p Person, id string) (View, error) {
 	if err := checkName("the person", p.ID); err != nil {
 		return View{}, err
@@ -38,6 +39,9 @@ func (d *Desk) View(ctx context.Context, p Person, id string) (View, error) {
 	s, err := d.Standing(ctx, a, p)
 	if err != nil {
 		return View{}, err
+	}
+	if a.Status != Pending && !s.Review {
+		return View{}, authz.Errorf(authz.ErrConflict, "ask %s has ended: it is %s", id, a.Status)
 	}
 	if !s.any() && !a.took(p.ID) {
 		return View{}, authz.Errorf(authz.ErrForbidden, "ask %s is not this person's to judge: %s", id, s.Why)

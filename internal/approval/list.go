@@ -54,7 +54,7 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) {
 
 	page := []*Ask{}
 	for _, a := range found {
-		if a = a.at(now); f.Status != "" && a.Status != f.Status {
+		if a = a.at(now); f.Status != "" && a.Status != f.Status || !a.retained(now) {
 			continue
 		}
 		if f.Review && (a.Broken == nil || a.Broken.Verdict != "") {
