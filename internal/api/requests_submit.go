@@ -135,7 +135,7 @@ func (s *Server) bindAsk(a *approval.Ask, ref *refusal) {
 	a.Bound = approval.Bound{Subject: ref.Request.Subject, OnBehalf: ref.Request.OnBehalf, Context: ref.context, Members: ref.members}
 	a.Agent, a.Session, a.PEP, a.Catalog = ref.Request.Agent(), ref.Request.Observed.Session, ref.Request.Observed.PEP, ref.Decision.Catalog
 	if ref.Facts.Agent != nil {
-		a.Owner = ref.Facts.Agent.Owner
+		a.Owner, a.Creator = ref.Facts.Agent.Owner, ref.Facts.Agent.Creator
 	}
 }
 

@@ -213,7 +213,7 @@ func (d *requestDoor) record(req authz.Request, dec authz.Decision) authz.Decisi
 	dec.At, dec.Seq = d.now, int64(len(d.recorded)+100)
 	rec := pdp.Record{Request: req, Decision: dec, Facts: authz.Facts{Class: authz.Confidential, Labels: []string{"pii"}}}
 	if req.Agent() != "" {
-		rec.Facts.Agent = &authz.Agent{ID: req.Agent(), Owner: "carol"}
+		rec.Facts.Agent = &authz.Agent{ID: req.Agent(), Owner: "carol", Creator: "dave"}
 	}
 	body, err := json.Marshal(rec)
 	if err != nil {
@@ -366,7 +366,7 @@ func TestAccessRequest(t *testing.T) {
 			Context: authz.Claimed(`{"tenant":"acme"}`), Members: []string{"tenant"},
 		},
 	}
-	if ask.Kind != want.Kind || ask.Requester != want.Requester || ask.PEP != want.PEP || ask.Agent != want.Agent || ask.Owner != want.Owner ||
+	if ask.Kind != want.Kind || ask.Requester != want.Requester || ask.PEP != want.PEP || ask.Agent != want.Agent || ask.Owner != want.Owner || ask.Creator != "dave" ||
 		ask.Session != want.Session || ask.Catalog != want.Catalog || ask.Justification != want.Justification ||
 		string(ask.Bound.Context) != string(want.Bound.Context) || !slices.Equal(ask.Bound.Members, want.Bound.Members) || !slices.Equal(ask.Bound.OnBehalf, want.Bound.OnBehalf) {
 		t.Errorf("asked %+v, want %+v", *ask, want)
