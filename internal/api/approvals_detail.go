@@ -22,7 +22,6 @@ import (
 // An AskDetail is all that a person needs to judge an ask.
 type AskDetail struct {
 	AskView
-	Sentence string             `json:"sentence" doc:"who asks for what, in one sentence; names in it are quoted and clipped"`
 	Acts     []ActDetail        `json:"acts" doc:"one for each of items"`
 	Routes   []RouteDetail      `json:"routes" doc:"the ways to the approval, and how far each has been gone"`
 	Asking   *AskingAgent       `json:"asking,omitempty" doc:"the agent, as it stands now"`
@@ -116,7 +115,7 @@ func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) 
 // detail gathers what is known of an ask. What cannot be found out is left out, and said so in a warning; an
 // error is that of a store that is away.
 func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Standing) (AskDetail, error) {
-	d := AskDetail{AskView: viewOf(a), Standing: st, Sentence: askSentence(a), Acts: make([]ActDetail, len(a.Items)), Routes: []RouteDetail{}, Similar: []SimilarAsk{}, Warnings: []string{}}
+	d := AskDetail{AskView: viewOf(a), Standing: st, Acts: make([]ActDetail, len(a.Items)), Routes: []RouteDetail{}, Similar: []SimilarAsk{}, Warnings: []string{}}
 	d.Status = statusAt(a, s.Now())
 	cat, err := s.catalogOf(ctx, a.Catalog)
 	if err != nil {

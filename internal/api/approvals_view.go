@@ -14,10 +14,11 @@ import (
 // and the service is not in it: the callback, the reference of an approval, and what a client added.
 // Everything that agents wrote is as they wrote it: who shows it, escapes it.
 type AskView struct {
-	ID     string          `json:"id"`
-	Kind   approval.Kind   `json:"kind" doc:"access, or ciba: a person authorizes a token"`
-	Status approval.Status `json:"status" doc:"pending, approved, denied, expired, cancelled, failed, partial"`
-	Items  []ItemView      `json:"items" doc:"the exact acts"`
+	ID       string          `json:"id"`
+	Kind     approval.Kind   `json:"kind" doc:"access, or ciba: a person authorizes a token"`
+	Status   approval.Status `json:"status" doc:"pending, approved, denied, expired, cancelled, failed, partial"`
+	Sentence string          `json:"sentence" doc:"who asks for what, in one sentence; names in it are quoted and clipped"`
+	Items    []ItemView      `json:"items" doc:"the exact acts"`
 
 	Subject   authz.Ref       `json:"subject" doc:"who acts"`
 	OnBehalf  []authz.Ref     `json:"on_behalf,omitempty" doc:"for whom, nearest first"`
@@ -91,7 +92,7 @@ type AnswerView struct {
 // viewOf returns an ask as it is shown.
 func viewOf(a *approval.Ask) AskView {
 	v := AskView{
-		ID: a.ID, Kind: a.Kind, Status: a.Status, Items: make([]ItemView, len(a.Items)),
+		ID: a.ID, Kind: a.Kind, Status: a.Status, Sentence: askSentence(a), Items: make([]ItemView, len(a.Items)),
 		Subject: a.Bound.Subject.Ref, OnBehalf: a.Bound.OnBehalf, Context: a.Bound.Context,
 		Agent: a.Agent, Owner: a.Owner, Session: a.Session, PEP: a.PEP, Requester: a.Requester,
 		Person: a.Person, Message: a.Message, Details: a.Details,
