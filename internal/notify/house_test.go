@@ -80,6 +80,9 @@ func (d *desk) Apply(_ context.Context, e audit.Entry) error {
 			return authz.Errorf(authz.ErrConflict, "there is such an ask")
 		}
 		a.Seq, a.AsOf, a.AskedAt = e.Seq, e.Seq, e.At
+		if a.Status != approval.Pending {
+			a.Ended = e.Seq
+		}
 		d.asks[a.ID] = &a
 	case audit.ApprovalMoved, audit.ApprovalAnswer:
 		a := d.asks[body.Ask]
@@ -90,6 +93,9 @@ func (d *desk) Apply(_ context.Context, e audit.Entry) error {
 		b.Items = slices.Clone(a.Items)
 		d.next[body.Ask](&b)
 		b.AsOf = e.Seq
+		if b.Status != approval.Pending && b.Ended == 0 {
+			b.Ended = e.Seq
+		}
 		d.asks[body.Ask] = &b
 	}
 	return nil

@@ -193,7 +193,7 @@ func deliveries(a *approval.Ask, c *catalog.Catalog) (ds []Delivery) {
 			add(ToChannel, id, event)
 		}
 	}
-	if cb := a.Callback; cb != nil && a.Status != approval.Pending && (len(cb.Events) == 0 || slices.Contains(cb.Events, string(a.Status))) {
+	if cb := a.Callback; cb != nil && a.Ended != 0 && (len(cb.Events) == 0 || slices.Contains(cb.Events, string(a.Status))) {
 		add(ToCallback, a.PEP, Ended)
 	}
 	return ds
@@ -208,7 +208,7 @@ func events(a *approval.Ask) []string {
 	if a.Broken != nil {
 		es = append(es, Broken)
 	}
-	if a.Status != approval.Pending {
+	if a.Ended != 0 { // by an entry, and not only by the clock
 		es = append(es, Ended)
 	}
 	for i := range a.Items {
