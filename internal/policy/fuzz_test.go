@@ -29,6 +29,9 @@ func FuzzPolicies(f *testing.F) {
 		`permit (principal, action, resource) when { ` + strings.Repeat("(", 100) + `true` + strings.Repeat(")", 100) + ` };`,
 		`permit (principal, action, resource) when { ` + strings.Repeat("!", 3000) + `true };`,
 		`@id("\u{0}") permit (principal, action, resource);`,
+		`permit (principal, action, resource); @remedy("approval") @approvers("a, b") @obligations("tell") forbid (principal, action, resource);`,
+		`permit (principal, action, resource); @remedy("step_up") @assurance("low") forbid (principal, action, resource) when { context.observed.asks.hour < 9 };`,
+		`@approvers(",a,a") @assurance("") @remedy("approval") forbid (principal, action, resource) when { context.observed.approvals.contains("a") };`,
 		"permit (principal, action, resource); // \r forbid (principal, action, resource);\n",
 	} {
 		f.Add(s)
@@ -36,13 +39,26 @@ func FuzzPolicies(f *testing.F) {
 	req, facts := benchRequest()
 	req.Action = authz.Action{Name: "read"}
 	req.Resource = authz.Entity{Ref: authz.Ref{Type: "Doc", ID: "d"}}
+	cat := parseCatalog(f, askCatalog)
+	approved := *facts
+	approved.Approval, approved.Assured = &authz.Approval{Routes: []string{"a", "b"}}, []string{"low"}
 	f.Fuzz(func(t *testing.T, text string) {
-		set, err := policy.Compile(policy.Source{Schema: fuzzSchema, Files: []policy.File{{Name: "p.cedar", Text: text}}}, nil)
+		set, err := policy.Compile(policy.Source{Schema: fuzzSchema, Files: []policy.File{{Name: "p.cedar", Text: text}}}, cat)
 		checkCompiled(t, set, err)
 		if set == nil {
 			return
 		}
 		d := set.Evaluate(req, facts)
+		for _, d := range []authz.Decision{d, set.Evaluate(req, &approved)} {
+			for _, p := range d.Fired {
+				if d.Allowed() && !p.Shadow && p.Effect == "forbid" && p.Remedy == "" {
+					t.Errorf("allowed, though %s forbids, which nothing lifts", p.Policy)
+				}
+			}
+			if len(d.Routes) > 0 && d.Effect != authz.RequireApproval || d.Lifted && !d.Allowed() {
+				t.Errorf("%v with routes %v, lifted %v", d.Effect, d.Routes, d.Lifted)
+			}
+		}
 		satisfied, erring, _ := set.Scan(req, facts)
 		if d.Allowed() && (len(satisfied) == 0 || len(erring) > 0 && d.Code == authz.CodePolicyError) {
 			t.Errorf("allowed, though Cedar finds %v satisfied and %v in error", satisfied, erring)
