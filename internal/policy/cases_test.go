@@ -139,6 +139,11 @@ agents: {bot: {}}
 		{"no outcome", head + "cases:\n  - " + ok + "\n    expect: {code: x}\n", `t.test.yaml:8:14: expect needs an outcome`},
 		{"bad outcome", head + "cases:\n  - " + ok + "\n    expect: alow\n", `t.test.yaml:8:13: outcome "alow" is unknown: did you mean "allow"?`},
 		{"bad time", head + "cases:\n  - " + ok + "\n    facts: {time: noon}\n    expect: allow\n", `t.test.yaml:8:19: time "noon" is no time: write it as 2026-01-31T09:00:00Z`},
+		{"an unknown route", head + "cases:\n  - " + ok + "\n    facts: {approval: [desk]}\n    expect: allow\n", `t.test.yaml:8:23: approval: unknown approval route "desk": the catalog does not declare it`},
+		{"an unknown level", head + "cases:\n  - " + ok + "\n    facts: {assured: high}\n    expect: allow\n", `t.test.yaml:8:22: assured: unknown level of assurance "high": the catalog does not declare it`},
+		{"asks of a week", head + "cases:\n  - " + ok + "\n    facts: {asks: {week: 3}}\n    expect: allow\n", `t.test.yaml:8:20: asks has no member "week": one of hour, pending, session`},
+		{"less than no asks", head + "cases:\n  - " + ok + "\n    facts: {asks: {hour: -3}}\n    expect: allow\n", `t.test.yaml:8:26: asks.hour is no whole number from 0 to 100000`},
+		{"lifted, perhaps", head + "cases:\n  - " + ok + "\n    expect: {outcome: allow, lifted: perhaps}\n", `t.test.yaml:8:38: lifted is`},
 		{"bad address", head + "cases:\n  - " + ok + "\n    facts.ip: 1.2.3\n    expect: allow\n", `t.test.yaml:8:15: ip "1.2.3" is no IP address`},
 		{"unknown agent", head + "cases:\n  - request: {subject: \"agent:bott\", action: act, resource: \"Thing:1\"}\n    expect: deny\n", `t.test.yaml:7:15: the agent "bott" is not among the agents of this file; did you mean "bot"?`},
 		{"short row", head + "table:\n  columns: [name, expect]\n  rows:\n    - [a]\n", `t.test.yaml:9:7: this row has 1 cells, want 2`},
@@ -186,6 +191,10 @@ func FuzzRunCases(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte(tinyCases))
 	f.Add([]byte("a: {b: [1, {c: *d}]}"))
+	if text, err = os.ReadFile("testdata/approvals.txtar"); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		slow := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("ten seconds and more for %q", text)) })
 		defer slow.Stop()
