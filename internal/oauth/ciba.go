@@ -106,7 +106,7 @@ func (s *Server) backchannel(w http.ResponseWriter, r *http.Request) error {
 	b := append(make([]byte, 0, 256), `{"auth_req_id":`...)
 	b = appendString(b, id)
 	b = append(b, `,"expires_in":`...)
-	b = strconv.AppendInt(b, max(1, int64(expires.Sub(q.now)/time.Second)), 10)
+	b = strconv.AppendInt(b, max(1, int64(expires.Sub(q.now).Round(time.Second)/time.Second)), 10)
 	b = append(b, `,"interval":`...)
 	b = strconv.AppendInt(b, int64(pollInterval/time.Second), 10)
 	if len(refused) > 0 {
@@ -220,16 +220,19 @@ func (s *Server) wanted(q *inquiry) error {
 }
 
 // demand reads acr_values. Whether one of the levels can be reached is known now: they demand something
-// of the client, which is what it is, and of the person, who can answer by a passkey.
+// of the client, which is what it is, and of the person, who can answer by a passkey. The preferred one of
+// those that can be reached says whether the person must.
 func (s *Server) demand(q *inquiry) (err error) {
 	c := &q.consent
 	if c.Terms.ACR, err = parseACR(q.form.Get("acr_values")); err != nil || len(c.Terms.ACR) == 0 {
 		return err
 	}
-	auth := expected(q)
-	for _, l := range s.assured(&auth, q.now) {
-		if slices.Contains(c.Terms.ACR, l.ACR) {
-			c.Passkey = true
+	most := expected(q)
+	least := most
+	least.AMR, least.At = nil, time.Time{}
+	for _, acr := range c.Terms.ACR {
+		if s.reaches(acr, &most, q.now) {
+			c.Passkey = !s.reaches(acr, &least, q.now)
 			return nil
 		}
 	}

@@ -253,6 +253,12 @@ func TestCIBAInquiries(t *testing.T) {
 		t.Errorf("%d persons were asked", len(o.asks))
 	}
 
+	for acr, want := range map[string]bool{annaSays: true, "urn:example:somebody": false, "urn:example:none urn:example:somebody " + annaSays: false} {
+		id := teller.asked(r, "scope", "pay", "acr_values", acr)
+		if o.asks[id].Passkey != want {
+			t.Errorf("acr_values %q: passkey demanded = %t, want %t", acr, !want, want)
+		}
+	}
 	form := teller.form(anna...)
 	if out := r.post("/oauth2/bc-authorize", form); out.Status != 200 {
 		t.Fatalf("first: %d %s", out.Status, out.Body)

@@ -1,0 +1,225 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/safeconduct/safeconduct/internal/server"
+)
+
+const grantCIBA = "urn:openid:params:grant-type:ciba"
+
+// personal returns the configuration of the organisation whose agents pay in the name of persons.
+func personal(t testing.TB) server.Config {
+	t.Helper()
+	cfg := load(t, "")
+	dir := filepath.Join("testdata", "ciba")
+	cfg.Organisation = server.Organisation{
+		Catalog: filepath.Join(dir, "catalog.yaml"), Schema: filepath.Join(dir, "schema.cedarschema"),
+		Policies: []string{filepath.Join(dir, "policies.cedar")}, Agents: filepath.Join(dir, "agents.yaml"),
+	}
+	return cfg
+}
+
+// signedIn makes a person and returns a token by which a program answers for it.
+func (r *running) signedIn(id string) string {
+	r.Helper()
+	if rep := r.do("PUT", "/v1/people/"+id, adminToken, fmt.Sprintf(`{"name":%q,"email":"%s@example.com","why":"test"}`, id, id)); rep.status != 200 {
+		r.Fatalf("person %s: %d %s", id, rep.status, rep.body)
+	}
+	var made struct{ Token string }
+	r.into(r.do("POST", "/v1/callers", adminToken, fmt.Sprintf(`{"name":%q,"role":"approver","why":"test"}`, id)), &made)
+	return made.Token
+}
+
+// says lets a person look at an ask and answer it.
+func (r *running) says(person, ask string, yes bool) reply {
+	r.Helper()
+	var v struct{ View int64 }
+	if rep := r.do("POST", "/v1/approvals/"+ask+"/view", person, `{}`); rep.status != 200 {
+		return rep
+	} else if err := json.Unmarshal([]byte(rep.body), &v); err != nil {
+		r.Fatal(err)
+	}
+	return r.do("POST", "/v1/approvals/"+ask+"/answer", person, fmt.Sprintf(`{"yes":%t,"view":%d}`, yes, v.View))
+}
+
+// An agent that is refused for want of a person asks one, and acts in the person's name, until the person
+// takes it back. What was redeemed is not redeemed again by a process that starts.
+func TestPersonBehindAnAgent(t *testing.T) {
+	cfg := personal(t)
+	s := start(t, cfg)
+	anna, ben := s.signedIn("anna"), s.signedIn("ben")
+	p := s.party("clerk", "EdDSA")
+
+	refused := p.show(p.token("pay-invoices").Token, "pay", `{"amount":"12.5"}`).send()
+	var why struct {
+		Decision bool
+		Context  struct {
+			Obligations []struct {
+				Type       string
+				Properties struct {
+					ACR string `json:"acr_value"`
+				}
+			}
+		}
+	}
+	s.into(refused, &why)
+	if why.Decision || len(why.Context.Obligations) != 1 || why.Context.Obligations[0].Type != "step-up" {
+		t.Fatalf("without a person: %s", refused.body)
+	}
+	acr := why.Context.Obligations[0].Properties.ACR
+
+	ask := func(pairs ...string) reply { return p.form("/oauth2/bc-authorize", pairs...) }
+	if rep := ask("login_hint", "ben", "scope", "pay-invoices"); rep.status != 403 || code(rep) != "access_denied" {
+		t.Errorf("ben, who may not authorize: %d %s", rep.status, rep.body)
+	}
+	if rep := ask("login_hint", "carl", "scope", "pay-invoices"); code(rep) != "unknown_user_id" {
+		t.Errorf("carl, whom nobody knows: %d %s", rep.status, rep.body)
+	}
+	var asked struct {
+		ID string `json:"auth_req_id"`
+	}
+	s.into(ask("login_hint", "anna@example.com", "scope", "openid pay-invoices", "acr_values", acr, "binding_message", "invoice 7"), &asked)
+	redeem := func() reply { return p.ask("").set("grant_type", grantCIBA, "auth_req_id", asked.ID).send() }
+	if rep := redeem(); code(rep) != "authorization_pending" {
+		t.Errorf("not answered: %d %s", rep.status, rep.body)
+	}
+	if rep := s.says(ben, asked.ID, true); rep.status < 400 {
+		t.Errorf("ben answers for anna: %d %s", rep.status, rep.body)
+	}
+	shown := s.do("GET", "/v1/approvals/"+asked.ID, anna, "")
+	for _, want := range []string{"invoice 7", "pay-invoices", `"5000"`, "clerk"} {
+		if !strings.Contains(shown.body, want) {
+			t.Errorf("anna is not shown %q: %s", want, shown.body)
+		}
+	}
+	if rep := s.says(anna, asked.ID, true); rep.status != 200 {
+		t.Fatalf("anna answers: %d %s", rep.status, rep.body)
+	}
+	got := redeem()
+	var out struct {
+		Token string `json:"access_token"`
+		ID    string `json:"id_token"`
+	}
+	s.into(got, &out)
+	if c := claimsOf(t, out.Token); c["sub"] != "user:anna" || c["acr"] != acr || c["act"].(map[string]any)["sub"] != "clerk" {
+		t.Errorf("claims = %v", c)
+	}
+	if c := claimsOf(t, out.ID); c["sub"] != "user:anna" || c["aud"] != "clerk" {
+		t.Errorf("ID token = %v", c)
+	}
+	if rep := p.show(out.Token, "pay", `{"amount":"12.5"}`).send(); !decided(t, rep) {
+		t.Errorf("in anna's name: %s", rep.body)
+	}
+	if rep := p.show(out.Token, "pay", `{"amount":"5000.5"}`).send(); decided(t, rep) {
+		t.Errorf("in anna's name, beyond what she authorized: %s", rep.body)
+	}
+	if rep := redeem(); code(rep) != "invalid_grant" {
+		t.Errorf("redeemed again: %d %s", rep.status, rep.body)
+	}
+
+	// Taken back, it counts no more.
+	first := asked.ID
+	s.into(ask("login_hint", "anna", "scope", "pay-invoices"), &asked)
+	if rep := s.says(anna, asked.ID, true); rep.status != 200 {
+		t.Fatalf("anna answers again: %d %s", rep.status, rep.body)
+	}
+	s.into(redeem(), &out)
+	if rep := p.show(out.Token, "pay", `{"amount":"12.5"}`).send(); !decided(t, rep) {
+		t.Errorf("in anna's name again: %s", rep.body)
+	}
+	if rep := s.do("POST", "/v1/approvals/"+asked.ID+"/revoke", adminToken, `{"why":"a mistake"}`); rep.status != 200 {
+		t.Errorf("taking it back: %d %s", rep.status, rep.body)
+	}
+	if rep := p.show(out.Token, "pay", `{"amount":"12.5"}`).send(); decided(t, rep) {
+		t.Errorf("in anna's name, after it was taken back: %s", rep.body)
+	}
+	if rep := redeem(); code(rep) != "access_denied" {
+		t.Errorf("redeemed after it was taken back: %d %s", rep.status, rep.body)
+	}
+	asked.ID = first
+
+	// The same after a restart: from the minutes of the log that are read again.
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, cfg)
+	p.running = s
+	p.nonce = ""
+	if rep := redeem(); code(rep) != "invalid_grant" {
+		t.Errorf("redeemed again after a restart: %d %s", rep.status, rep.body)
+	}
+}
+
+// The client that nobody here wrote, against the whole service.
+func TestPersonBehindAClient(t *testing.T) {
+	dir := filepath.Join("testdata", "interop")
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client")); err != nil {
+		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/server/testdata/interop")
+	}
+	s := start(t, personal(t))
+	anna := s.signedIn("anna")
+	p := s.party("clerk", "ES256")
+	answers := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Ask string
+			Yes bool
+		}
+		if body, err := io.ReadAll(r.Body); err != nil || json.Unmarshal(body, &in) != nil {
+			t.Errorf("reading %q: %v", body, err)
+		}
+		if rep := s.says(anna, in.Ask, in.Yes); rep.status != 200 {
+			http.Error(w, rep.body, rep.status)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer answers.Close()
+	setup, err := json.Marshal(map[string]any{
+		"issuer": s.URL(), "client": map[string]any{"id": "clerk", "kid": p.kid, "jwk": privateJWK(p.key)},
+		"hint": "anna", "sub": "user:anna", "scope": "read-ledger", "acr": "urn:example:person", "answers": answers.URL, "port": 0,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, "ciba.mjs")
+	var out, errs bytes.Buffer
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, bytes.NewReader(setup), &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Errorf("the client ended with %v: %s", err, errs.Bytes())
+	}
+	checks := 0
+	for lines := bufio.NewScanner(&out); lines.Scan(); {
+		var check struct {
+			Name, Error string
+			OK          bool
+		}
+		if err := json.Unmarshal(lines.Bytes(), &check); err != nil {
+			t.Fatalf("%v: %s", err, lines.Bytes())
+		}
+		checks++
+		t.Run(check.Name, func(t *testing.T) {
+			if !check.OK {
+				t.Error(check.Error)
+			}
+		})
+	}
+	if want := 7; checks != want {
+		t.Errorf("%d checks were made, want %d", checks, want)
+	}
+}
