@@ -104,7 +104,7 @@ with --json, of JSON.`,
 		}
 	}
 	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
-	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor())
+	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor(), newApprovals(), newDelivery())
 	add("agent", newToken())
 	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller(), newPerson())
 	add("prove", newAudit())
