@@ -32,7 +32,7 @@ func (w *world) asks(g *registration, action, resource string) string {
 		ID: id, Kind: approval.Access, Agent: authz.AgentID(g.id), Session: "s1", Requester: "pep:gateway",
 		Items: []approval.Item{{Action: authz.Action{Name: action}, Resource: authz.Entity{Ref: authz.Ref{Type: "order", ID: resource}}, Routes: []string{"desk"}}},
 	}
-	w.must(audit.ApprovalAsked, "pep:gateway", map[string]any{"ask": ask})
+	w.must(audit.ApprovalAsked, "pep:gateway", ask)
 	return id
 }
 
@@ -186,5 +186,70 @@ func TestAskBudget(t *testing.T) {
 	}
 	if got := w.kinds(monitor.Filter{Kind: "asking"}); len(got) != 1 || !strings.HasPrefix(got[0], "asking.many low bot") {
 		t.Errorf("findings are %q, want asking.many", got)
+	}
+}
+
+// What the desk records is what is watched.
+func TestAskingAtTheDesk(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t)
+	w.publish(asksCatalog)
+	bot := &registration{id: "bot", owner: "sales", purpose: "orders", version: "1"}
+	w.put(bot)
+	w.desk = approval.New(approval.Config{Store: w.db, Log: w, Catalog: w.catalog, Now: func() time.Time { return w.now }})
+	if err := w.desk.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	anna, ben := approval.Person{ID: "anna"}, approval.Person{ID: "ben"}
+	ask := func(n int) *approval.Ask {
+		t.Helper()
+		subject := authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: "bot"}}
+		a, _, err := w.desk.Ask(ctx, approval.Ask{
+			Kind: approval.Access, Catalog: 1, Bound: approval.Bound{Subject: subject}, Agent: "bot", Owner: "sales", PEP: "gateway", Requester: "pep:gateway",
+			Items: []approval.Item{{
+				Action: authz.Action{Name: "order.pay"}, Resource: authz.Entity{Ref: authz.Ref{Type: "order", ID: fmt.Sprint("o-", n)}},
+				Decision: int64(len(w.log)), Routes: []string{"desk"}, Data: authz.Internal,
+			}},
+		})
+		if err != nil {
+			t.Fatalf("Ask: %v", err)
+		}
+		return a
+	}
+	answer := func(p approval.Person, a *approval.Ask, yes bool, answer func(approval.Reply) (*approval.Ask, error)) {
+		t.Helper()
+		v, err := w.desk.View(ctx, p, a.ID)
+		if err != nil {
+			t.Fatalf("View: %v", err)
+		}
+		w.now = w.now.Add(time.Second)
+		if _, err := answer(approval.Reply{Yes: yes, View: v.Seq}); err != nil {
+			t.Fatalf("answer of %s: %v", p.ID, err)
+		}
+	}
+	for i := range 12 {
+		w.now = w.now.Add(10 * time.Minute)
+		a, p := ask(i), anna
+		if i%2 == 0 {
+			p = ben
+		}
+		answer(p, a, p.ID == "anna", func(r approval.Reply) (*approval.Ask, error) { return w.desk.Answer(ctx, p, a.ID, r) })
+	}
+	a := ask(99)
+	answer(ben, a, true, func(r approval.Reply) (*approval.Ask, error) {
+		return w.desk.BreakGlass(ctx, ben, a.ID, "The parcel leaves in a minute.", r)
+	})
+	b := ask(100)
+	answer(ben, b, true, func(r approval.Reply) (*approval.Ask, error) {
+		return w.desk.BreakGlass(ctx, ben, b.ID, "So does this.", r)
+	})
+	if _, err := w.desk.Review(ctx, anna, b.ID, true, "It did."); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(3 * time.Hour)
+	w.must(audit.Heartbeat, "safeconduct", unknown)
+	want := []string{"asking.refused low bot write 1", "asking.rubber_stamp low anna every 2", "asking.overdue_review medium ben every 1"}
+	if diff := cmp.Diff(want, w.kinds(monitor.Filter{Kind: "asking"})); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }

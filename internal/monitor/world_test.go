@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/conduct"
@@ -29,6 +30,7 @@ type world struct {
 	now     time.Time
 	version int64
 	yaml    map[int64]string // catalogs by version
+	desk    *approval.Desk   // that follows the log as well, if there is one
 }
 
 func newWorld(t testing.TB) *world {
@@ -54,7 +56,10 @@ func (w *world) catalog(_ context.Context, version int64) (*catalog.Catalog, err
 func (w *world) Commit(ctx context.Context, d audit.Draft) (int64, error) {
 	e := audit.Entry{Seq: int64(len(w.log)) + 1, At: w.now.Truncate(time.Microsecond), Kind: d.Kind, Actor: d.Actor, Body: d.Body}
 	w.log = append(w.log, e)
-	return e.Seq, w.m.Apply(ctx, e)
+	if err := w.m.Apply(ctx, e); err != nil || w.desk == nil {
+		return e.Seq, err
+	}
+	return e.Seq, w.desk.Apply(ctx, e)
 }
 
 // Follow implements monitor.Reader.

@@ -92,7 +92,7 @@ func (k *desk) asks(resource, route string) string {
 		}
 		return conduct.Money
 	}
-	ask := k.fleet.Asked(k.routes, classes, k.seq, k.now, body(map[string]any{"ask": map[string]any{"id": id, "agent": "bot", "session": "s1", "items": []any{item}}}))
+	ask := k.fleet.Asked(k.routes, classes, k.seq, k.now, body(map[string]any{"id": id, "agent": "bot", "session": "s1", "items": []any{item}}))
 	if ask == nil || ask.ID != id || ask.Agent != "bot" || ask.Session != "s1" {
 		k.Fatalf("Asked = %+v, want %s", ask, id)
 	}
@@ -353,7 +353,7 @@ func TestEndedAndUnreadable(t *testing.T) {
 		t.Error("an ask of last month is answered")
 	}
 	class := func(string) conduct.Class { return conduct.Write }
-	for _, text := range []string{``, `[]`, `{"ask":7}`, `{"ask":{"id":""}}`, `{"ask":{"id":"` + strings.Repeat("x", 300) + `"}}`, `{"ask":{"id":"a","agent":"` + strings.Repeat("x", 300) + `"}}`} {
+	for _, text := range []string{``, `[]`, `{"id":7}`, `{"id":""}`, `{"id":"` + strings.Repeat("x", 300) + `"}`, `{"id":"a","agent":"` + strings.Repeat("x", 300) + `"}`} {
 		if a := k.fleet.Asked(k.routes, class, 1, k.now, []byte(text)); a != nil {
 			t.Errorf("Asked(%.40q) = %+v, want none", text, a)
 		}

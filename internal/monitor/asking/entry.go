@@ -24,22 +24,19 @@ func personOf(actor string) (string, bool) {
 // Asked takes in an approval.asked entry, and returns the ask; nil if there is none. Class returns the class of an
 // action.
 func (f *Fleet) Asked(routes Routes, class func(action string) conduct.Class, seq int64, at time.Time, body []byte) *Ask {
-	var b struct {
-		Ask struct {
-			ID      string        `json:"id"`
-			Agent   authz.AgentID `json:"agent"`
-			Session string        `json:"session"`
-			Items   []struct {
-				Action   authz.Action `json:"action"`
-				Resource authz.Entity `json:"resource"`
-				Routes   []string     `json:"routes"`
-			} `json:"items"`
-		} `json:"ask"`
+	var in struct {
+		ID      string        `json:"id"`
+		Agent   authz.AgentID `json:"agent"`
+		Session string        `json:"session"`
+		Items   []struct {
+			Action   authz.Action `json:"action"`
+			Resource authz.Entity `json:"resource"`
+			Routes   []string     `json:"routes"`
+		} `json:"items"`
 	}
-	if json.Unmarshal(body, &b) != nil {
+	if json.Unmarshal(body, &in) != nil {
 		return nil
 	}
-	in := &b.Ask
 	if in.ID == "" || len(in.ID) > maxID || len(in.Agent) > maxID {
 		return nil
 	}

@@ -58,7 +58,7 @@ func TestAnyStream(t *testing.T) {
 				switch {
 				case what <= 2:
 					item := map[string]any{"action": map[string]any{"name": fmt.Sprint("pay-", order)}, "resource": map[string]any{"type": "order", "id": "o"}, "routes": []string{route}}
-					if a := fleet.Asked(routes, class, seq, at, body(map[string]any{"ask": map[string]any{"id": id, "agent": "bot", "items": []any{item}}})); a != nil {
+					if a := fleet.Asked(routes, class, seq, at, body(map[string]any{"id": id, "agent": "bot", "items": []any{item}})); a != nil {
 						bot.Asked(&r, a, yes, emit)
 					}
 					if prompt { // and is answered at once
@@ -120,7 +120,7 @@ func TestFloods(t *testing.T) {
 	for i := range int64(25_000) {
 		id := fmt.Sprint("arq_", i)
 		at := monday.Add(time.Duration(i) * time.Millisecond)
-		if f.Asked(nil, class, 3*i+1, at, body(map[string]any{"ask": map[string]any{"id": id, "agent": "bot"}})) == nil {
+		if f.Asked(nil, class, 3*i+1, at, body(map[string]any{"id": id, "agent": "bot"})) == nil {
 			t.Fatalf("ask %d is passed over", i)
 		}
 		if _, ok := f.Answered(&r, 3*i+2, at, fmt.Sprint("person:p", i/5), body(map[string]any{"ask": id, "yes": true}), nothing); !ok {
@@ -158,7 +158,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func FuzzEntries(f *testing.F) {
-	f.Add([]byte(`{"ask":{"id":"arq_1","agent":"bot","items":[{"action":{"name":"pay"},"resource":{"type":"order","id":"o"},"routes":["a"]}]}}`))
+	f.Add([]byte(`{"id":"arq_1","agent":"bot","items":[{"action":{"name":"pay"},"resource":{"type":"order","id":"o"},"routes":["a"]}]}`))
 	f.Add([]byte(`{"ask":"arq_1","yes":true,"broke_glass":true}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := catalog.DefaultConduct().Asking
@@ -191,7 +191,7 @@ func BenchmarkAnswer(b *testing.B) {
 		id := fmt.Sprint("arq_", i)
 		at := monday.Add(time.Duration(i) * time.Hour)
 		item := map[string]any{"action": map[string]any{"name": "pay"}, "resource": map[string]any{"type": "order", "id": "o"}, "routes": []string{"a"}}
-		bot.Asked(&r, f.Asked(nil, class, 3*i, at, body(map[string]any{"ask": map[string]any{"id": id, "agent": "bot", "items": []any{item}}})), true, func(conduct.Draft) {})
+		bot.Asked(&r, f.Asked(nil, class, 3*i, at, body(map[string]any{"id": id, "agent": "bot", "items": []any{item}})), true, func(conduct.Draft) {})
 		f.Viewed(at, "person:anna", body(map[string]any{"ask": id}))
 		if an, ok := f.Answered(&r, 3*i+1, at, "person:anna", body(map[string]any{"ask": id, "yes": true}), func(asking.Said) {}); ok {
 			bot.Answered(&r, &an, func(conduct.Draft) {})
