@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,35 @@ func TestApprovals(t *testing.T) {
 	if !slices.Equal(ids, []string{"a", "b"}) {
 		t.Errorf("Routes = %q, want them sorted", ids)
 	}
+}
+
+// What is declared of asking is bounded, so that nobody reads or remembers more than that.
+func TestApprovalsAreBounded(t *testing.T) {
+	many := func(n int, each string) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(each, i))
+		}
+		return strings.Join(all, ", ")
+	}
+	refuse := func(text, message string) {
+		t.Helper()
+		if _, err := catalog.Parse("c", []byte(text)); err == nil || !strings.Contains(err.Error(), message) {
+			t.Errorf("Parse(%.60s...) = %.300v, want a problem with %q", text, err, message)
+		}
+	}
+	one := "approvers: {g: {members: [{type: user, id: anna}]}}\n"
+	parse(t, "approvers: {"+many(256, "g%d: {members: [{type: user, id: anna}]}")+"}")
+	refuse("approvers: {"+many(257, "g%d: {members: [{type: user, id: anna}]}")+"}", "more than 256 approver groups")
+	refuse("approvers: {g: {members: ["+many(1001, "{type: user, id: u%d}")+"]}}", "more than 1000 members")
+	refuse("approvers: {g: {members: [{claims: {"+many(17, "c%d: x")+"}}]}}", "at most 16 claims")
+	parse(t, one+"approvals: {routes: {"+many(256, "r%d: {approvers: [g]}")+"}}")
+	refuse(one+"approvals: {routes: {"+many(257, "r%d: {approvers: [g]}")+"}}", "more than 256 routes")
+	refuse(one+"approvals: {routes: {r: {approvers: [g], notify: ["+many(33, "c%d")+"]}}}", "more than 32 elements")
+	refuse(one+"approvals: {routes: {r: {approvers: [g], amounts: {"+many(33, "a%d: 1")+"}}}}", "more than 32 arguments")
+	refuse("approvals: {volatile: ["+many(65, "v%d")+"]}", "more than 64 members")
+	refuse("assurance: {"+many(33, "l%d: {max_age: 1m}")+"}", "more than 32 assurance levels")
+	refuse("assurance: {l: {amr: ["+many(17, "m%d")+"]}}", "more than 16 elements")
 }
 
 // Whoever is named, or has all the claims, is in a group, while on call.
