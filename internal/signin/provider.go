@@ -278,7 +278,7 @@ func (p *provider) redeem(ctx context.Context, found *oidc.Provider, code string
 	tokens, err := p.config(found).Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
 	if err != nil {
 		if _, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-			return l, who, authz.Errorf(authz.ErrForbidden, "the identity provider does not accept its own answer: begin again")
+			return l, who, errors.Join(authz.Errorf(authz.ErrForbidden, "the identity provider does not accept its own answer: begin again"), err)
 		}
 		return l, who, authz.Errorf(authz.ErrUnavailable, "exchanging the code: %w", err)
 	}

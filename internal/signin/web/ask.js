@@ -74,10 +74,69 @@ function show() {
   const standing = ask.standing ?? {};
   const open = ask.status === "pending";
   const mine = open && (standing.routes?.length > 0 || ask.person === me.id);
+  if (mine && find("form").hidden) choices(standing.most ?? {});
   find("form").hidden = !mine;
   find("glass").hidden = !(open && standing.break_glass);
   find("key-note").hidden = !standing.passkey;
-  find("allows").textContent = mine ? "" : standing.why ?? "";
+  find("allows").replaceChildren(element("span", open && !mine ? standing.why ?? "" : ""));
+  const broken = ask.broken_glass;
+  find("review").hidden = !(broken && !broken.verdict && broken.by !== "person:" + me.id);
+  find("take-back").hidden = !ask.items.some((item) => item.grant && !item.grant.revoked_at && Date.parse(item.grant.until) > Date.now());
+}
+
+function choice(fieldset, text, type, attributes) {
+  const input = element("input");
+  Object.assign(input, { type, ...attributes });
+  fieldset.append(element("label", type === "checkbox" ? [input, element("span", text)] : [element("span", text), input]));
+  fieldset.hidden = false;
+  return input;
+}
+
+// What the person may choose; each entry changes the form of an answer.
+let chosen = [];
+
+// choices offers how far a yes may go, within what the route permits, and which of several acts it is for.
+function choices(most) {
+  chosen = [];
+  if (ask.items.length > 1) {
+    const boxes = ask.items.map((item) => choice(find("which"), `${item.action} · ${item.resource.type} ${item.resource.id}`, "checkbox", { checked: true }));
+    chosen.push((form) => {
+      const picked = boxes.flatMap((box, i) => (box.checked ? [i] : []));
+      if (picked.length === 0) throw new Error("Choose at least one act.");
+      if (picked.length < boxes.length) form.items = picked;
+    });
+  }
+  const scope = find("scope");
+  if (most.uses > 1 || most.uses < 0) {
+    const uses = choice(scope, most.uses < 0 ? "Times:" : `Times, at most ${most.uses}:`, "number", { min: 1, max: most.uses < 0 ? 1000000 : most.uses, value: 1, required: true });
+    chosen.push((_, s) => {
+      if (!uses.checkValidity()) throw new Error("How many times? " + uses.validationMessage);
+      if (uses.valueAsNumber > 1) s.uses = uses.valueAsNumber;
+    });
+  }
+  if (most.class) {
+    const box = choice(scope, "For any resource of the same type whose data is no more sensitive", "checkbox", { id: "scope-class" });
+    chosen.push((_, s) => { if (box.checked) s.class = true; });
+  }
+  if (most.arguments) {
+    const box = choice(scope, "With any arguments", "checkbox", { id: "scope-arguments" });
+    chosen.push((_, s) => { if (box.checked) s.arguments = true; });
+  }
+  for (const [name, limit] of Object.entries(most.amounts ?? {}).sort()) {
+    const amount = choice(scope, `Up to what ${name}, at most ${limit}? Left empty: as asked.`, "text", { maxLength: 40, autocomplete: "off" });
+    chosen.push((_, s) => {
+      const value = amount.value.trim();
+      if (value) s.amounts = { ...s.amounts, [name]: value };
+    });
+  }
+}
+
+// answerForm is an answer as it is signed and sent. A refusal has no scope.
+function answerForm(yes) {
+  const form = { yes, view }, scope = {};
+  for (const f of chosen) f(form, scope);
+  if (yes && Object.keys(scope).length > 0) form.scope = scope;
+  return form;
 }
 
 async function load() {
@@ -104,11 +163,35 @@ async function answer(yes) {
     await load();
     throw new Error("You opened this a while ago. Look at it again, and then answer.");
   }
-  const form = { yes, view };
+  const form = answerForm(yes);
+  if (yes && ask.standing?.passkey) form.assertion = await sign(form);
   const comment = find("comment").value.trim();
   if (comment) form.comment = comment;
-  if (yes && ask.standing?.passkey) form.assertion = await sign({ yes, view });
   await call("POST", path + "/answer", form);
+  await load();
+}
+
+// said returns what was written into a box, which must not be empty.
+function said(id, problem) {
+  const text = find(id).value.trim();
+  if (!text) throw new Error(problem);
+  return text;
+}
+
+async function breakGlass() {
+  const form = { reason: said("reason", "Say why it cannot wait."), view };
+  if (ask.standing?.passkey) form.assertion = await sign({ yes: true, view });
+  await call("POST", path + "/break-glass", form);
+  await load();
+}
+
+async function review(justified) {
+  await call("POST", path + "/review", { justified, comment: said("verdict", "Say why.") });
+  await load();
+}
+
+async function revoke() {
+  await call("POST", path + "/revoke", { why: said("back", "Say why.") });
   await load();
 }
 
@@ -116,18 +199,13 @@ try {
   me = await signedIn();
   await load();
   if (!find("form").hidden || !find("glass").hidden) await look();
-  const buttons = ["yes", "no", "break"].map(find);
-  find("yes").addEventListener("click", () => during(buttons, () => answer(true)));
-  find("no").addEventListener("click", () => during(buttons, () => answer(false)));
-  find("break").addEventListener("click", () => during(buttons, async () => {
-    const reason = find("reason").value.trim();
-    if (!reason) throw new Error("Say why it cannot wait.");
-    const form = { reason, view };
-    if (ask.standing?.passkey) form.assertion = await sign({ yes: true, view });
-    await call("POST", path + "/break-glass", form);
-    await load();
-  }));
-  for (const form of [find("form"), find("glass")]) form.addEventListener("submit", (event) => event.preventDefault());
+  const does = {
+    yes: () => answer(true), no: () => answer(false), break: breakGlass, revoke,
+    justified: () => review(true), unjustified: () => review(false),
+  };
+  const buttons = Object.keys(does).map(find);
+  for (const [name, f] of Object.entries(does)) find(name).addEventListener("click", () => during(buttons, f));
+  for (const name of ["form", "glass", "review", "take-back"]) find(name).addEventListener("submit", (event) => event.preventDefault());
   document.body.dataset.ready = "true";
 } catch (error) {
   fail(error);

@@ -1,7 +1,9 @@
 import { base, call, element, fail, find, signedIn, when } from "./safeconduct.js";
 
+const acts = (ask) => `${ask.agent || ask.subject.id}: ` + ask.items.map((i) => `${i.action} · ${i.resource.type} ${i.resource.id}`).join("; ");
+
 function line(ask) {
-  const a = element("a", ask.sentence ?? ask.id);
+  const a = element("a", ask.sentence ?? acts(ask));
   a.href = base + "/asks/" + encodeURIComponent(ask.id);
   const end = ask.status === "pending" ? "until " + when(ask.expires_at) : ask.status;
   return element("li", [a, element("div", `${when(ask.asked_at)}, ${end}`, "small")]);
