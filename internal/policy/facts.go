@@ -20,6 +20,9 @@ func (s *Set) observed(req *authz.Request, f *authz.Facts, want *shape) types.Re
 	b := moments.Get().(*moment)
 	defer b.free()
 	b.req, b.f, b.want, b.local = req, f, want, localTime(f)
+	if b.reads = want.observed; b.reads == nil {
+		b.reads = readsOf(want)
+	}
 	lasting := b.appendKey()
 	if !lasting {
 		return b.build(s.parts)
@@ -37,6 +40,7 @@ type moment struct {
 	req   *authz.Request
 	f     *authz.Facts
 	want  *shape
+	reads *members // of want
 	local time.Time
 	key   []byte
 	spans [parts]span // of each part in key; empty if nobody reads it
@@ -46,12 +50,30 @@ type moment struct {
 
 type span struct{ begin, end int }
 
+// members says which members of context.observed a shape has, so that they are not looked up for every
+// request.
+type members struct {
+	parts                                                       [parts]*shape
+	agent, session, approvals, assurance, pep, task, confidence bool
+}
+
+func readsOf(want *shape) *members {
+	r := &members{
+		agent: want.has("agent"), session: want.has("session"), approvals: want.has("approvals"), assurance: want.has("assurance"),
+		pep: want.has("pep"), task: want.has("task"), confidence: want.has("confidence"),
+	}
+	for i, p := range observedParts {
+		r.parts[i] = want.part(p.name)
+	}
+	return r
+}
+
 var moments = sync.Pool{New: func() any {
 	return &moment{key: make([]byte, 0, 512), whole: make(types.RecordMap), fields: make(types.RecordMap)}
 }}
 
 func (b *moment) free() {
-	b.req, b.f = nil, nil
+	b.req, b.f, b.want, b.reads = nil, nil, nil, nil
 	clear(b.whole)
 	clear(b.fields)
 	moments.Put(b)
@@ -70,7 +92,7 @@ func (b *moment) appendKey() (lasting bool) {
 	lasting = true
 	k := binary.AppendUvarint(b.key[:0], b.want.id)
 	for i, p := range observedParts {
-		w := b.want.part(p.name)
+		w := b.reads.parts[i]
 		if w == nil {
 			b.spans[i] = span{}
 			continue
@@ -81,28 +103,28 @@ func (b *moment) appendKey() (lasting bool) {
 		b.spans[i] = span{begin, len(k)}
 		lasting = lasting && !(i == timePart && (w.has("at") || w.has("epoch")))
 	}
-	if b.want.has("agent") && b.f.Agent != nil {
+	if b.reads.agent && b.f.Agent != nil {
 		k = appendText(append(k, 1), string(b.f.Agent.ID))
 	} else {
 		k = append(k, 0)
 	}
-	if b.want.has("session") {
+	if b.reads.session {
 		k = appendText(k, b.req.Observed.Session)
 		lasting = lasting && b.req.Observed.Session == ""
 	}
-	if b.want.has("approvals") {
+	if b.reads.approvals {
 		k = appendTexts(k, approvedRoutes(b.f))
 	}
-	if b.want.has("assurance") {
+	if b.reads.assurance {
 		k = appendTexts(k, b.f.Assured)
 	}
-	if b.want.has("pep") {
+	if b.reads.pep {
 		k = appendText(k, b.req.Observed.PEP)
 	}
-	if b.want.has("task") {
+	if b.reads.task {
 		k = appendText(k, b.req.Observed.Task)
 	}
-	if b.want.has("confidence") {
+	if b.reads.confidence {
 		n := int64(-1)
 		if b.f.Confidence != nil {
 			n = tenThousandths(*b.f.Confidence)
@@ -123,7 +145,7 @@ func (b *moment) build(known *memo) types.Record {
 		if s.end == 0 {
 			continue
 		}
-		w, key := b.want.part(p.name), b.key[s.begin:s.end]
+		w, key := b.reads.parts[i], b.key[s.begin:s.end]
 		r, ok := known.record(key)
 		if !ok {
 			fields := b.fields
@@ -138,25 +160,25 @@ func (b *moment) build(known *memo) types.Record {
 		}
 		m[p.name] = r
 	}
-	if b.want.has("agent") && b.f.Agent != nil {
+	if b.reads.agent && b.f.Agent != nil {
 		m["agent"] = types.NewEntityUID(agentEntity, types.String(b.f.Agent.ID))
 	}
-	if b.want.has("session") && b.req.Observed.Session != "" {
+	if b.reads.session && b.req.Observed.Session != "" {
 		m["session"] = types.String(b.req.Observed.Session)
 	}
-	if b.want.has("approvals") {
+	if b.reads.approvals {
 		m["approvals"] = setOf(approvedRoutes(b.f))
 	}
-	if b.want.has("assurance") {
+	if b.reads.assurance {
 		m["assurance"] = setOf(b.f.Assured)
 	}
-	if b.want.has("pep") {
+	if b.reads.pep {
 		m["pep"] = types.String(b.req.Observed.PEP)
 	}
-	if b.want.has("task") && b.req.Observed.Task != "" {
+	if b.reads.task && b.req.Observed.Task != "" {
 		m["task"] = types.String(b.req.Observed.Task)
 	}
-	if b.want.has("confidence") && b.f.Confidence != nil {
+	if b.reads.confidence && b.f.Confidence != nil {
 		m["confidence"] = fraction(tenThousandths(*b.f.Confidence))
 	}
 	return types.NewRecord(m)

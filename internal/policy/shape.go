@@ -16,6 +16,8 @@ type shape struct {
 	all   bool
 	parts map[types.String]*shape
 	id    uint64 // the same for shapes that are alike, once they are kept in shapes; everything's is 0
+
+	observed *members // of the shape of some action's context.observed; nil of others
 }
 
 // everything is the shape of a value that is wanted whole.
@@ -166,5 +168,8 @@ func actionShapes(actions map[string]*action, rules []*rule) {
 			s.join(within[g])
 		}
 		a.shape = kept.keep(&s)
+		if o := a.shape.part("observed"); o != nil && o != everything && o.observed == nil {
+			o.observed = readsOf(o)
+		}
 	}
 }
