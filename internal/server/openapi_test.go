@@ -315,6 +315,11 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 	tile := fmt.Sprintf("/tile/0/000.p/%d", 1)
 	public(tile)
 
+	// What was told of asks.
+	ok("GET", "/v1/deliveries?state=dead", "")
+	call("GET", "/v1/deliveries/dlv_none", adminToken, "", 404)
+	call("POST", "/v1/deliveries/dlv_none/retry", adminToken, `{"why":"it is back"}`, 404)
+
 	// Our own signing keys.
 	keys := ok("GET", "/v1/keys", "")["items"].([]any)
 	if len(keys) != 3 {
@@ -325,6 +330,31 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 	first := keys[0].(map[string]any)["kid"].(string)
 	ok("POST", "/v1/keys/"+first+"/revoke", `{"why":"leaked"}`)
 	call("POST", "/v1/keys/nosuch/revoke", adminToken, `{"why":"leaked"}`, 404)
+
+	// The persons who answer.
+	anna := ok("PUT", "/v1/people/anna", `{"name":"Anna","email":"anna@example.com","issuer":"https://idp.example","subject":"s-1","claims":{"groups":["finance"]},"if_as_of":0,"why":"new"}`)
+	if anna["id"] != "anna" || len(anna["passkeys"].([]any)) != 0 || anna["enrolment"] != nil {
+		t.Errorf("person: %v", anna)
+	}
+	call("PUT", "/v1/people/anna", adminToken, `{"name":"Anna","if_as_of":0,"why":"again"}`, 409)
+	call("PUT", "/v1/people/ben", adminToken, `{"name":"Ben","issuer":"https://idp.example","subject":"s-1","why":"the same account"}`, 409)
+	call("PUT", "/v1/people/a:b", adminToken, `{"name":"x","why":"no id"}`, 400)
+	if link := ok("POST", "/v1/people/anna/enrolment", `{"ttl_seconds":3600,"why":"first passkey"}`); !strings.Contains(link["url"].(string), "/enrol#sc_person_") {
+		t.Errorf("link: %v", link)
+	}
+	call("POST", "/v1/people/nobody/enrolment", adminToken, `{"why":"x"}`, 404)
+	call("POST", "/v1/people/anna/enrolment", adminToken, `{"ttl_seconds":9223372036854775807,"why":"x"}`, 400)
+	if got := ok("GET", "/v1/people/anna", ""); got["enrolment"] == nil || got["email"] != "anna@example.com" {
+		t.Errorf("person: %v", got)
+	}
+	call("GET", "/v1/people/nobody", adminToken, "", 404)
+	if list := ok("GET", "/v1/people?text=ANN&limit=5", ""); len(list["items"].([]any)) != 1 {
+		t.Errorf("people: %v", list)
+	}
+	call("GET", "/v1/people?limit=5000", adminToken, "", 400)
+	call("POST", "/v1/people/anna/passkeys/revoke", adminToken, `{"passkey":"YQ","why":"lost"}`, 404)
+	ok("POST", "/v1/people/anna/sign-out", `{"why":"lost a laptop"}`)
+	call("GET", "/v1/people", pepToken, "", 403)
 
 	// Callers.
 	made := ok("POST", "/v1/callers", `{"name":"sidecar","role":"pep","why":"new gateway"}`)
