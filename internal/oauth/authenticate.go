@@ -44,6 +44,12 @@ type ClientConfig struct {
 	Registration  bool
 	Registrations Registrations // must be set if Registration is
 
+	// Pings are the addresses of clients that want to be told when a person has answered (CIBA's ping
+	// mode). The others poll, as these may too.
+	Pings map[authz.AgentID]string
+	// Post tells them. It must be set if Pings is, and nobody is told unless Server.Run runs.
+	Post *outbound.Client
+
 	// Fetch fetches metadata documents, key sets and trust bundles. By default a client that reaches
 	// public addresses only.
 	Fetch *outbound.Client

@@ -101,7 +101,7 @@ func (s *Server) backchannel(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if q.notify != "" {
-		s.pings.add(ping{ask: id, address: s.cfg.Pings[q.client.Agent.ID], bearer: q.notify, until: expires})
+		s.pings.add(ping{ask: id, address: s.cfg.Clients.Pings[q.client.Agent.ID], bearer: q.notify, until: expires})
 	}
 	b := append(make([]byte, 0, 256), `{"auth_req_id":`...)
 	b = appendString(b, id)
@@ -146,7 +146,7 @@ func (s *Server) inquire(q *inquiry) (err error) {
 	if err := s.demand(q); err != nil {
 		return err
 	}
-	if _, ping := s.cfg.Pings[c.Agent]; ping {
+	if _, ping := s.cfg.Clients.Pings[c.Agent]; ping {
 		// A client that may be told may also just poll: then it sends no token to be told by.
 		if q.notify = f.Get("client_notification_token"); q.notify != "" && !isNotification(q.notify) {
 			return badRequest("client_notification_token must be a bearer token of 22 to 1024 characters", nil)

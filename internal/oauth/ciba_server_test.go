@@ -69,7 +69,7 @@ func newOffice(t *testing.T, n int, edit func(*oauth.Config)) *office {
 	for range n {
 		o.replica(func(c *oauth.Config) {
 			c.Desk, c.People = o, o
-			c.Pings, c.Post = map[authz.AgentID]string{"teller": client.URL + "/told"}, outbound.New(outbound.Config{AllowPrivate: true})
+			c.Clients.Pings, c.Clients.Post = map[authz.AgentID]string{"teller": client.URL + "/told"}, outbound.New(outbound.Config{AllowPrivate: true})
 			if edit != nil {
 				edit(c)
 			}

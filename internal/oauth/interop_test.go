@@ -37,6 +37,7 @@ func TestCIBAClient(t *testing.T) {
 	}
 	for _, alg := range []string{"EdDSA", "ES256"} {
 		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
 			own, pings := listen(t), listen(t)
 			issuer := "http://" + own.Addr().String()
 			port := pings.Addr().(*net.TCPAddr).Port
@@ -44,17 +45,16 @@ func TestCIBAClient(t *testing.T) {
 
 			o := newOffice(t, 1, func(c *oauth.Config) {
 				c.Issuer, c.Algorithm, c.Now = issuer, alg, time.Now
-				c.Pings = map[authz.AgentID]string{"teller": "http://127.0.0.1:" + strconv.Itoa(port) + "/told"}
+				c.Clients.Pings = map[authz.AgentID]string{"teller": "http://127.0.0.1:" + strconv.Itoa(port) + "/told"}
 			})
 			r := o.replicas[0]
 			front := &http.Server{Handler: r.server.Handler(), ReadHeaderTimeout: time.Minute}
 			go front.Serve(own)
 			t.Cleanup(func() { front.Close() })
-			stopped, stop := make(chan struct{}), func() {}
+			stopped := make(chan struct{})
 			ctx, cancel := context.WithCancel(t.Context())
-			stop = func() { cancel(); <-stopped }
 			go func() { defer close(stopped); _ = r.server.Run(ctx) }()
-			t.Cleanup(stop)
+			t.Cleanup(func() { cancel(); <-stopped })
 
 			answers := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				var in struct {

@@ -98,7 +98,7 @@ func (s *Server) metadata(cat *catalog.Catalog) ([]byte, error) {
 	}
 	if s.cfg.Desk != nil { // CIBA Core 1.0, section 4
 		m.Backchannel, m.DeliveryModes, m.BackchannelAlgorithms, m.UserCodes = at(backchannelPath), []string{"poll"}, algorithms, new(bool)
-		if len(s.cfg.Pings) > 0 {
+		if len(s.cfg.Clients.Pings) > 0 {
 			m.DeliveryModes = append(m.DeliveryModes, "ping")
 		}
 	}

@@ -34,7 +34,6 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
-	"github.com/safeconduct/safeconduct/internal/outbound"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
@@ -153,11 +152,6 @@ type Config struct {
 	// Desk and People let agents ask persons for authorization (CIBA). Without them nobody is asked.
 	Desk   Desk
 	People People
-	// Pings are the addresses of clients that want to be told when a person has answered (CIBA's ping
-	// mode). The others poll, as these may too.
-	Pings map[authz.AgentID]string
-	// Post tells them. It must be set if Pings is, and nobody is told unless Run runs.
-	Post *outbound.Client
 
 	// Clients says how agents may authenticate.
 	Clients ClientConfig
@@ -231,11 +225,11 @@ func (cfg Config) withDefaults() (Config, error) {
 	if (cfg.Desk == nil) != (cfg.People == nil) {
 		return bad("asking persons needs a desk and people")
 	}
-	if len(cfg.Pings) > 0 && (cfg.Desk == nil || cfg.Post == nil) {
+	if len(cfg.Clients.Pings) > 0 && (cfg.Desk == nil || cfg.Clients.Post == nil) {
 		return bad("telling clients that a person has answered needs a desk, and something to tell them by")
 	}
-	for id, address := range cfg.Pings {
-		if err := cfg.Post.Check(address); err != nil {
+	for id, address := range cfg.Clients.Pings {
+		if err := cfg.Clients.Post.Check(address); err != nil {
 			return bad("notification endpoint of agent %q: %v", id, err)
 		}
 	}

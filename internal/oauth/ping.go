@@ -95,7 +95,7 @@ func (p *pings) done(pg ping, again bool, now time.Time) {
 
 // Run tells clients in ping mode that the persons they asked have answered, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
-	if len(s.cfg.Pings) == 0 {
+	if len(s.cfg.Clients.Pings) == 0 {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -140,7 +140,7 @@ func (s *Server) answered(ctx context.Context, pg ping) bool {
 // what the standard wants, and a refusal or redirection is not tried again.
 func (s *Server) tell(ctx context.Context, pg ping) bool {
 	header := http.Header{"Content-Type": {jsonType}, "Authorization": {"Bearer " + pg.bearer}}
-	resp, err := s.cfg.Post.Post(ctx, pg.address, header, append(appendString([]byte(`{"auth_req_id":`), pg.ask), '}'))
+	resp, err := s.cfg.Clients.Post.Post(ctx, pg.address, header, append(appendString([]byte(`{"auth_req_id":`), pg.ask), '}'))
 	if err != nil {
 		s.cfg.Logger.WarnContext(ctx, "client not told that its person has answered", "ask", pg.ask, "try", pg.tries+1, "err", err)
 		return false

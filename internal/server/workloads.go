@@ -18,7 +18,7 @@ import (
 )
 
 // A workloadsFile says whose tokens and certificates agents may authenticate with besides keys of
-// their own. See docs/passports.md.
+// their own, and where they are told that a person has answered. See docs/passports.md.
 type workloadsFile struct {
 	// PrivateNetworks may be reached for the documents that this file names.
 	PrivateNetworks []string `yaml:"private_networks"`
@@ -53,6 +53,12 @@ type workloadsFile struct {
 			Agent string `yaml:"agent"`
 		} `yaml:"agents"`
 	} `yaml:"spiffe"`
+
+	// Pings are where agents are told that a person has answered.
+	Pings struct {
+		CAFile string            `yaml:"ca_file"` // of the addresses' certificates, relative to this file
+		Agents map[string]string `yaml:"agents"`  // agent to address
+	} `yaml:"pings"`
 
 	Certificates []struct {
 		CAFile      string `yaml:"ca_file"` // relative to this file
@@ -152,6 +158,19 @@ func (f *workloadsFile) into(c *oauth.ClientConfig, dir string) error {
 			d.Paths = append(d.Paths, oauth.SPIFFEPath{Path: a.Path, Agent: authz.AgentID(a.Agent)})
 		}
 		c.SPIFFE = append(c.SPIFFE, d)
+	}
+	if len(f.Pings.Agents) > 0 {
+		post := outbound.Config{Allow: private}
+		if f.Pings.CAFile != "" {
+			var err error
+			if post.RootCAs, err = certificates(near(f.Pings.CAFile)); err != nil {
+				return fmt.Errorf("pings: %w", err)
+			}
+		}
+		c.Post, c.Pings = outbound.New(post), map[authz.AgentID]string{}
+		for id, address := range f.Pings.Agents {
+			c.Pings[authz.AgentID(id)] = address
+		}
 	}
 	for _, in := range f.Certificates {
 		a := oauth.CertificateAuthority{Name: in.CAFile}
