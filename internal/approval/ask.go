@@ -77,7 +77,11 @@ func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) {
 		if made := d.record(a.ID); made != nil {
 			return made.ask.at(d.cfg.Now()), false, nil
 		}
-		// Another replica was asked the same before: look again.
+		// Somebody asked the same before: the entry was joined to that one when it was applied. If that
+		// one has ended since, look again.
+		if have, err := d.known(r, try); err == nil && have != nil {
+			return have.at(now), true, nil
+		}
 	}
 	return nil, false, authz.Errorf(authz.ErrConflict, "what was asked changed at the same time: ask again")
 }
