@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -173,9 +174,9 @@ func (n *Notifier) send(ctx context.Context, d *Delivery, a *approval.Ask) (outc
 	case ToChannel:
 		c, ok := n.cfg.Channels.Channels[d.Channel]
 		switch {
-		case !ok:
+		case !ok && slices.Contains(defaultEvents, d.Event):
 			return outcome{State: Dead, Error: "no channel of that id is configured"}, nil
-		case !c.hears(d.Event):
+		case !ok, !c.hears(d.Event):
 			return outcome{State: Moot}, nil
 		case c.Webhook != nil:
 			return n.sendWebhook(ctx, &c, d, a)

@@ -372,6 +372,7 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 		t.Errorf("status: %v", st)
 	}
 
+	doc.callRequests(t)
 	for path, item := range doc.raw["paths"].(map[string]any) {
 		for method := range item.(map[string]any) {
 			if name := strings.ToUpper(method) + " " + path; !doc.called[name] {
