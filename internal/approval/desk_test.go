@@ -45,6 +45,7 @@ approvals:
       review: 2h
     two: {title: Two of finance, approvers: [finance], quorum: 2}
     three: {title: Three of finance, approvers: [finance], quorum: 3, evaluator: scanner}
+    pair: {title: Two, evaluator: scanner, approvers: [finance], quorum: 2}
     safe: {title: Security agrees, approvers: [security]}
     key: {title: With a passkey, approvers: [finance], passkey: true, evaluator: scanner, break_glass: [security]}
     late: {title: Heads when finance is silent, approvers: [finance], escalate: [heads], after: 10m, pending: 30m}

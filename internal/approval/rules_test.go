@@ -105,7 +105,7 @@ func TestWhoDecides(t *testing.T) {
 			says(s, who("anna"), yes, nil)
 			is(s, approval.Approved)
 		}},
-		{"the owner and a program are nobody else", "three", func(a *approval.Ask) { a.Owner = "anna" }, func(s *stage) {
+		{"the owner and a program are nobody else", "pair", func(a *approval.Ask) { a.Owner = "anna" }, func(s *stage) {
 			evaluator(s, "scanner", yes, nil)
 			says(s, who("anna"), yes, nil)
 			is(s, approval.Pending)
