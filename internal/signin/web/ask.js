@@ -45,7 +45,7 @@ function act(item, detail) {
   const said = (detail?.policy ?? []).map((p) => p.detail || p.message || p.error || p.policy);
   box.append(facts([
     ["Data", item.data], ["Labels", item.labels], ["Why it was refused", said],
-    ["A yes permits", detail?.allows], ["Risk", detail?.risk], ["State", item.status],
+    ["A yes permits", detail?.allows], ["At most", detail?.most], ["Risk", detail?.risk], ["State", item.status],
     ["Properties", item.resource.properties],
   ]));
   return box;

@@ -1,9 +1,7 @@
 import { base, call, element, fail, find, signedIn, when } from "./safeconduct.js";
 
-const acts = (ask) => `${ask.agent || ask.subject.id}: ` + ask.items.map((i) => `${i.action} · ${i.resource.type} ${i.resource.id}`).join("; ");
-
 function line(ask) {
-  const a = element("a", ask.sentence ?? acts(ask));
+  const a = element("a", ask.sentence);
   a.href = base + "/asks/" + encodeURIComponent(ask.id);
   const end = ask.status === "pending" ? "until " + when(ask.expires_at) : ask.status;
   return element("li", [a, element("div", `${when(ask.asked_at)}, ${end}`, "small")]);
@@ -22,6 +20,8 @@ try {
   for (const ask of others.items) {
     if (!seen.has(ask.id)) find("others").append(line(ask));
   }
+  find("past").hidden = find("others").childElementCount === 0;
+  document.body.dataset.ready = "true";
 } catch (error) {
   fail(error);
 }

@@ -49,13 +49,24 @@ export function plain(text) {
 
 export const when = (text) => (text ? new Date(text).toLocaleString() : "");
 
+// who returns who is signed in, null if nobody is. A replica that has not yet read of a session that another
+// has just begun gets a second chance.
+async function who() {
+  for (const pause of [500, 0]) {
+    try {
+      return await call("GET", "/sign-in/me");
+    } catch (error) {
+      if (error.status !== 401) throw error;
+    }
+    if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+  return null;
+}
+
 // signedIn returns who is signed in, or leads to the page of signing in.
 export async function signedIn() {
-  let me;
-  try {
-    me = await call("GET", "/sign-in/me");
-  } catch (error) {
-    if (error.status !== 401) throw error;
+  const me = await who();
+  if (!me) {
     location.replace(base + "/sign-in?return=" + encodeURIComponent(location.pathname.slice(base.length)));
     return new Promise(() => {});
   }
