@@ -106,7 +106,7 @@ func (s *Server) actor(req *request) error {
 		return err
 	}
 	me := req.client
-	if len(p.chain) != 1 || p.chain[0] != me.Agent.ID || p.claims.ClientID != me.ID || p.claims.Confirmation != req.order.confirm {
+	if len(p.chain) != 1 || p.person != "" || p.chain[0] != me.Agent.ID || p.claims.ClientID != me.ID || p.claims.Confirmation != req.order.confirm {
 		return badRequest("the actor_token is not one of the client's own", nil)
 	}
 	return nil
