@@ -96,6 +96,10 @@ as of     entry 99
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	person := conduct.Finding{ID: "f5.0", Person: "anna", Kind: "asking.rubber_stamp", Class: "every"}
+	if got, want := findingPairs(&person)[4], [2]string{"person", "anna"}; got != want {
+		t.Errorf("whom a finding about a person is about: %q, want %q", got, want)
+	}
 }
 
 // The exit status says whether what is kept is what the log gives.
@@ -160,6 +164,7 @@ func TestPrintSignal(t *testing.T) {
 		`{"at":"2026-11-24T12:00:00Z","type":"trust","agent":"b\u001b[2J","class":"read","from":"high","to":"medium"}`:                                                                    "12:00:00Z  trust       b [2J  read: high -> medium\n",
 		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"bot","finding":{"id":"f1.0","severity":"high","kind":"a.b","sentence":"S.","state":"open"}}`:                              "12:00:00Z  finding     bot  high a.b f1.0: S.\n",
 		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"bot","finding":{"id":"f1.0","severity":"high","kind":"a.b","sentence":"S.","state":"dismissed","judged_by":"admin:eve"}}`: "12:00:00Z  finding     bot  dismissed by admin:eve: high a.b f1.0: S.\n",
+		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"","finding":{"id":"f1.0","agent":"","person":"anna","severity":"low","kind":"a.b","sentence":"S.","state":"open"}}`:       "12:00:00Z  finding     anna  low a.b f1.0: S.\n",
 	} {
 		var b bytes.Buffer
 		if err := printSignal(&b, client.Event{Data: []byte(data)}, false); err != nil || b.String() != want {
