@@ -82,8 +82,27 @@ func bare(name string) string {
 
 // asks reports whether the ask is the person's own: submitted by it, or for it.
 func (a *Ask) asks(id string) bool {
-	self := func(r authz.Ref) bool { return r.Type != authz.AgentType && bare(r.ID) == id }
-	return a.Requester == personActor+id || a.Requester == "admin:"+id || self(a.Bound.Subject.Ref) || slices.ContainsFunc(a.Bound.OnBehalf, self)
+	return a.submits(id) || slices.ContainsFunc(a.Bound.OnBehalf, func(r authz.Ref) bool { return is(r, id) })
+}
+
+// submits reports whether the person submitted the ask, or is its subject.
+func (a *Ask) submits(id string) bool {
+	return a.Requester == personActor+id || a.Requester == "admin:"+id || is(a.Bound.Subject.Ref, id)
+}
+
+func is(r authz.Ref, id string) bool { return r.Type != authz.AgentType && bare(r.ID) == id }
+
+// selfish returns those of the routes by which a person may answer for whom the agent acts.
+func (j *judge) selfish(p *Person, ids []string) (open []string) {
+	if j.ask.submits(p.ID) {
+		return nil
+	}
+	for _, r := range j.routes(ids) {
+		if r.Self {
+			open = append(open, r.ID)
+		}
+	}
+	return open
 }
 
 // interested reports whether the person owns or made the agent that asks, and so does not decide alone.
@@ -107,7 +126,10 @@ func (j *judge) seat(p *Person, ids []string) seat {
 		return seat{why: "somebody else is asked"}
 	}
 	if j.ask.asks(p.ID) {
-		return seat{why: "nobody answers what was asked by or for the same person"}
+		if s := j.own(p, p.ID, j.selfish(p, ids)); len(s.no) > 0 {
+			return s
+		}
+		return seat{why: "nobody answers what was asked by or for the same person, unless the route lets whom the agent acts for answer"}
 	}
 	if s := j.own(p, p.ID, ids); len(s.no) > 0 {
 		return s
