@@ -16,6 +16,7 @@ type Route struct {
 
 	Approvers []string // groups; each person in one of them may answer
 	Quorum    int      // how many different persons must say yes; 1 by default
+	Self      bool     // whether the person for whom an agent acts may answer, too; never who submitted the ask
 	Passkey   bool     // whether each yes needs a fresh passkey assertion over the act
 
 	Escalate []string      // groups that may answer as well once nobody has answered for EscalateAfter

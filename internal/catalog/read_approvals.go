@@ -166,6 +166,7 @@ func (r *reader) route(id string, at, v ast.Node) *Route {
 		"title":     func(n ast.Node) { q.Title = r.text(n, "title") },
 		"approvers": func(n ast.Node) { q.Approvers = r.groups(n, what, "approvers") },
 		"quorum":    func(n ast.Node) { q.Quorum = int(r.number(n, "quorum", 1, maxQuorum)) },
+		"self":      func(n ast.Node) { q.Self = r.truth(n, "self") },
 		"passkey":   func(n ast.Node) { q.Passkey = r.truth(n, "passkey") },
 
 		"escalate": func(n ast.Node) { q.Escalate = r.groups(n, what, "escalate") },
