@@ -119,6 +119,7 @@ type Server struct {
 	failures allowance
 	openapi  []byte
 	open     atomic.Int64 // streams
+	joined   joinedKeys   // access requests
 }
 
 // New returns a server, or authz.ErrInvalid if PublicURL cannot be used.

@@ -250,6 +250,21 @@ func TestARAPDecisionPoint(t *testing.T) {
 				t.Errorf("decided with the approval %+v, want %s alone", got, id)
 			}
 		}},
+		{"Completion Semantics", "an approval whose state is ours, and that this replica has not heard of yet, is grant_pending: retry", func(t *testing.T) {
+			d := openRequests(t)
+			_, reference := d.approved()
+			a := d.evaluateWith(reference, d.unapproved(authz.ApprovalUnverifiable))
+			a.is("decision", false)
+			a.is("context.reason", "grant_pending")
+			a.is("context.next_action", "retry")
+			a.is("context.retry_after", 1)
+			a.is("context.access_request", nil)
+			// Of another act, or when its time is over, it is none.
+			other := strings.Replace(paymentRequest, `"tenant"`, `"approval":`+reference+`,"tenant"`, 1)
+			d.evaluate(strings.Replace(other, `"bot"`, `"scout"`, 1)).is("context.reason", "approval_unverifiable")
+			d.now = d.now.Add(16 * time.Minute)
+			d.evaluate(other).is("context.reason", "approval_unverifiable")
+		}},
 		{"Completion Semantics", "while nobody can verify a state there is no answer", func(t *testing.T) {
 			d := openRequests(t)
 			_, reference := d.approved()

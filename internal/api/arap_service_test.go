@@ -286,6 +286,20 @@ func TestARAPSubmission(t *testing.T) {
 			d.refuseAsk = approval.ErrKeyTaken
 			d.submit(submission(refused), "Idempotency-Key", "k2").problem(409, "duplicate_request")
 		}},
+		{"Access Request Submission", "a submission that was joined to another is known by its key as well", func(t *testing.T) {
+			d, refused := refusedFor(t)
+			_, ask := d.asked(submission(refused), "Idempotency-Key", "k1")
+			body := submission(refused, "The invoice is due.", "Please.")
+			if _, joined := d.asked(body, "Idempotency-Key", "k2"); joined != ask {
+				t.Fatalf("joined to %s, want %s", joined.ID, ask.ID)
+			}
+			d.end(ask, approval.Denied)
+			d.now = d.now.Add(time.Hour)
+			d.submit(body, "Idempotency-Key", "k2").is("task.id", ask.ID)
+			d.submit(submission(refused), "Idempotency-Key", "k2").problem(409, "duplicate_request")
+			delete(d.asks, ask.ID)
+			d.submit(body, "Idempotency-Key", "k2").problem(410, "expired_denial")
+		}},
 		{"Idempotency Key Abuse", "SHOULD scope keys to the caller", func(t *testing.T) {
 			d, refused := refusedFor(t)
 			_, ask := d.asked(submission(refused), "Idempotency-Key", "k1")

@@ -31,8 +31,11 @@ const (
 	nextNone    = "none"
 )
 
-// retryPending is how long to wait for what an approval needs and is not there yet.
-const retryPending = 5 * time.Second
+// How long to wait for what an approval needs and is not there yet; and for a replica to hear of an approval.
+const (
+	retryPending = 5 * time.Second
+	retryUnheard = time.Second
+)
 
 // approvals is what the answer to a question says of approvals.
 type approvals struct {
@@ -128,7 +131,9 @@ func (s *Server) approval(ctx context.Context, c *call, req *authz.Request, d *a
 	a.reason = d.Unapproved
 	switch a.next = nextNone; {
 	case d.Unapproved == authz.ApprovalPending:
-		a.next, a.retryAfter = nextRetry, retryPending
+		a.next, a.retryAfter, a.offer = nextRetry, retryPending, nil
+	case d.Unapproved == authz.ApprovalUnverifiable && s.unheard(ctx, req):
+		a.reason, a.next, a.retryAfter, a.offer = authz.ApprovalPending, nextRetry, retryUnheard, nil
 	case d.Unapproved == authz.ApprovalUnverifiable: // it leads nowhere; asking without it may
 		a.offer = nil
 	case offer != nil: // "MUST also include a fresh context.access_request"
@@ -207,7 +212,7 @@ func (s *Server) refer(ctx context.Context, ref *authz.ApprovalRef) (*authz.Appr
 	if len(ref.State) == 0 {
 		return ref, nil
 	}
-	err := s.verifyState(ctx, ref)
+	_, err := s.verifyState(ctx, ref)
 	switch {
 	case err == nil:
 		return ref, nil
@@ -217,26 +222,40 @@ func (s *Server) refer(ctx context.Context, ref *authz.ApprovalRef) (*authz.Appr
 	return nil, err
 }
 
-// verifyState returns nil if a reference's state is of our signing, for us, and of the same approval. Whether
-// the approval still holds, and for what, is looked up by its id.
-func (s *Server) verifyState(ctx context.Context, ref *authz.ApprovalRef) error {
+// verifyState returns what a reference's state says, if it is of our signing, for us, and of the same approval.
+// Whether the approval still holds, and for what, is looked up by its id.
+func (s *Server) verifyState(ctx context.Context, ref *authz.ApprovalRef) (*token.ApprovalState, error) {
 	if s.Requests == nil || s.Requests.Signer == nil {
-		return invalid("nothing is signed here")
+		return nil, invalid("nothing is signed here")
 	}
 	var text string
 	if err := json.Unmarshal(ref.State, &text); err != nil {
-		return invalid("the state is no string")
+		return nil, invalid("the state is no string")
 	}
 	st, err := s.Requests.Signer.VerifyState(ctx, text)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case st.Issuer != s.public() || !slices.Contains(st.Audience, s.public()):
-		return invalid("the state is of, or for, another decision point")
+		return nil, invalid("the state is of, or for, another decision point")
 	case st.Approval != ref.ID:
-		return invalid("the state is of another approval")
+		return nil, invalid("the state is of another approval")
 	}
-	return nil
+	return st, nil
+}
+
+// unheard reports whether an approval that is not known here was given all the same: its state is ours, has not
+// ended, and is for this very act. Another replica has given it, and this one will hear of it.
+func (s *Server) unheard(ctx context.Context, req *authz.Request) bool {
+	if req.Approval == nil || len(req.Approval.State) == 0 {
+		return false
+	}
+	st, err := s.verifyState(ctx, req.Approval)
+	if err != nil || !s.Now().Before(st.Expires) {
+		return false
+	}
+	hash, err := token.BindingHash(req.Subject, req.Action, req.Resource, req.Context, st.Members)
+	return err == nil && hash == st.Hash
 }
 
 // append appends what a says to the members of a decision's context.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -29,10 +31,12 @@ func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request, c *call) 
 		return err
 	}
 	if key != "" {
-		switch a, err := s.Requests.Desk.Keyed(key); {
-		case err == nil && a.Print == print:
+		switch a, known, err := s.submitted(r.Context(), key); {
+		case err != nil:
+			return err
+		case a != nil && known == print:
 			return s.answerTask(w, r, c, a, true)
-		case err == nil:
+		case a != nil:
 			return askProblem(approval.ErrKeyTaken)
 		}
 	}
@@ -41,11 +45,65 @@ func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request, c *call) 
 		return err
 	}
 	a.Key, a.Print = key, print
-	made, _, err := s.Requests.Desk.Ask(r.Context(), *a)
+	made, joined, err := s.Requests.Desk.Ask(r.Context(), *a)
 	if err != nil {
 		return askProblem(err)
 	}
+	if joined && key != "" && made.Key != key {
+		s.joined.put(key, joinedKey{made.ID, print})
+	}
 	return s.answerTask(w, r, c, made, true)
+}
+
+// submitted returns the ask that a submission of that key has made or was joined to, and the hash of the
+// submission; nil if there is none.
+func (s *Server) submitted(ctx context.Context, key string) (a *approval.Ask, print string, err error) {
+	if a, err := s.Requests.Desk.Keyed(key); err == nil {
+		return a, a.Print, nil
+	}
+	j, ok := s.joined.get(key)
+	if !ok {
+		return nil, "", nil
+	}
+	a, err = s.Requests.Desk.Get(ctx, j.ask)
+	if errors.Is(err, authz.ErrNotFound) {
+		return nil, "", nil
+	}
+	return a, j.print, err
+}
+
+// joinedKeys remembers which submissions were joined to asks that others made, and so are not in the log under
+// keys of their own. It is a convenience of this process: a client that repeats itself elsewhere, after the
+// ask has ended, asks anew. The newest joinedMost are there for sure, and at most twice as many.
+type joinedKeys struct {
+	mu         sync.Mutex
+	young, old map[string]joinedKey
+}
+
+type joinedKey struct{ ask, print string }
+
+const joinedMost = 10_000
+
+func (k *joinedKeys) put(key string, j joinedKey) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.young) >= joinedMost {
+		k.young, k.old = nil, k.young
+	}
+	if k.young == nil {
+		k.young = map[string]joinedKey{}
+	}
+	k.young[key] = j
+}
+
+func (k *joinedKeys) get(key string) (joinedKey, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if j, ok := k.young[key]; ok {
+		return j, true
+	}
+	j, ok := k.old[key]
+	return j, ok
 }
 
 var errNobodyAsked = authz.Errorf(authz.ErrUnavailable, "nobody can be asked here")
