@@ -31,6 +31,7 @@ type Desk struct {
 	catalogs shelf
 
 	seen    atomic.Int64 // time of the newest entry that was applied: microseconds since 1970
+	kept    atomic.Int64 // how many asks are in memory; 0 lets Asks skip the lock
 	horizon int64        // number of the newest entry that what was loaded knows of; constant once loaded
 
 	mu         sync.RWMutex
@@ -94,6 +95,7 @@ func (d *Desk) clear() {
 	d.aways, d.stood = map[string]Away{}, map[string][]string{}
 	d.unsaved, d.lines = map[string]bool{}, map[string]*line{}
 	d.pending, d.bytes, d.horizon = 0, 0, 0
+	d.kept.Store(0)
 }
 
 // Load reads the stored asks. It must return before the desk is used.

@@ -39,6 +39,7 @@ func (d *Desk) add(r *record) {
 	if a.Session != "" {
 		c.sessions[a.Session]++
 	}
+	d.kept.Add(1)
 	d.bytes += r.size
 	d.count(a, 1)
 	d.place(a)
@@ -118,6 +119,7 @@ func (d *Desk) drop(r *record) {
 			delete(c.sessions, a.Session)
 		}
 	}
+	d.kept.Add(-1)
 	d.bytes -= r.size
 	d.count(a, -1)
 }

@@ -123,6 +123,9 @@ func (d *Desk) used(_ context.Context, a *Ask, e audit.Entry, b *usedBody) error
 
 // Asks returns how much an agent has asked of late. Asks that were joined to another do not count.
 func (d *Desk) Asks(agent authz.AgentID, session string, at time.Time) authz.Asks {
+	if d.kept.Load() == 0 {
+		return authz.Asks{}
+	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c := d.accounts[authz.AgentType+":"+string(agent)]
