@@ -195,7 +195,10 @@ func TestARAP(t *testing.T) {
 			"GET /schema": {`{"properties":{"context":{"required":["cost_center"]}}}`}}, false, "GET /schema", nil},
 		{"Machine-Readable Forms: what nobody can tell is not guessed at", map[string][]string{
 			evaluateLine:  {offered(`,"request_schema_url":"https://pdp.example.com/schema"`)},
-			"GET /schema": {`{"properties":{"requested_access":{"anyOf":[{"required":["role"]}]}}}`}}, false, "GET /schema", nil},
+			"GET /schema": {`{"properties":{"requested_access":{}},"$ref":"#/x"}`}}, false, "GET /schema", nil},
+		{"Machine-Readable Forms: conditions are told", map[string][]string{
+			evaluateLine:  {offered(`,"request_schema_url":"https://pdp.example.com/schema"`)},
+			"GET /schema": {`{"if":{"properties":{"context":{"required":["purpose"]}}},"then":{"required":["requested_access"]}}`}}, false, "GET /schema", nil},
 		{"Machine-Readable Forms: what is there is enough", map[string][]string{
 			evaluateLine:  {offered(`,"request_schema_url":"https://pdp.example.com/schema"`)},
 			"GET /schema": {`{"required":["context"],"properties":{"context":{"required":["business_justification"]}}}`}, submitLine: {task("denied", "")}}, false, "GET /schema, " + submitLine, nil},
