@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/safeconduct/safeconduct/internal/server"
@@ -139,7 +141,7 @@ func TestPersonBehindAnAgent(t *testing.T) {
 	if rep := p.show(out.Token, "pay", `{"amount":"12.5"}`).send(); !decided(t, rep) {
 		t.Errorf("in anna's name again: %s", rep.body)
 	}
-	if rep := s.do("POST", "/v1/approvals/"+asked.ID+"/revoke", adminToken, `{"why":"a mistake"}`); rep.status != 200 {
+	if rep := s.do("POST", "/v1/approvals/"+asked.ID+"/revoke", anna, `{"why":"a mistake"}`); rep.status != 200 {
 		t.Errorf("taking it back: %d %s", rep.status, rep.body)
 	}
 	if rep := p.show(out.Token, "pay", `{"amount":"12.5"}`).send(); decided(t, rep) {
@@ -159,6 +161,63 @@ func TestPersonBehindAnAgent(t *testing.T) {
 	p.nonce = ""
 	if rep := redeem(); code(rep) != "invalid_grant" {
 		t.Errorf("redeemed again after a restart: %d %s", rep.status, rep.body)
+	}
+}
+
+// What a person authorized is redeemed once in the installation, also if it is redeemed at both replicas at the
+// same moment, and taking it back ends the token at both.
+func TestPersonForAllReplicas(t *testing.T) {
+	a, b := replicasOf(t, personal(t))
+	anna := a.signedIn("anna")
+	p := a.party("clerk", "EdDSA")
+	sides := []*party{p, p.at(b)}
+	eventually(t, "the other replica knows the key", func() bool { return sides[1].ask("read-ledger").send().status == 200 })
+	for range 20 {
+		var asked struct {
+			ID string `json:"auth_req_id"`
+		}
+		a.into(p.form("/oauth2/bc-authorize", "login_hint", "anna", "scope", "read-ledger"), &asked)
+		if rep := a.says(anna, asked.ID, true); rep.status != 200 {
+			t.Fatalf("anna answers: %d %s", rep.status, rep.body)
+		}
+		redeem := func(side *party) reply {
+			return side.ask("").set("grant_type", grantCIBA, "auth_req_id", asked.ID).send()
+		}
+		got := make([]reply, 4) // two at each
+		ready := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() {
+				<-ready
+				got[i] = redeem(sides[i%2])
+			})
+		}
+		close(ready)
+		wg.Wait()
+		won := ""
+		for _, rep := range got {
+			switch {
+			case rep.status == 200 && won == "":
+				var out struct {
+					Token string `json:"access_token"`
+				}
+				a.into(rep, &out)
+				won = out.Token
+			case rep.status == 200:
+				t.Error("redeemed twice")
+			case !slices.Contains([]string{"invalid_grant", "authorization_pending", "slow_down"}, code(rep)): // the other replica may not have read the answer yet
+				t.Errorf("%d %s", rep.status, rep.body)
+			}
+		}
+		if won == "" {
+			t.Fatal("nobody redeemed it")
+		}
+		if rep := a.do("POST", "/v1/approvals/"+asked.ID+"/revoke", anna, `{"why":"test"}`); rep.status != 200 {
+			t.Fatalf("taking it back: %d %s", rep.status, rep.body)
+		}
+		for _, side := range sides {
+			eventually(t, "the token counts no more", func() bool { return !decided(t, side.show(won, "list_entries", "").send()) })
+		}
 	}
 }
 
