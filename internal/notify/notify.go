@@ -138,7 +138,8 @@ func (n *Notifier) applyAsk(ctx context.Context, e audit.Entry) error {
 	if err != nil {
 		return err
 	}
-	ds := deliveries(a, c)
+	// That it was asked is told by the entry that asked, everything else by those that follow.
+	ds := slices.DeleteFunc(deliveries(a, c), func(d Delivery) bool { return (d.Event == Asked) != (e.Kind == audit.ApprovalAsked) })
 	for i := range ds {
 		ds[i].At, ds[i].Since, ds[i].NextAt, ds[i].AsOf = e.At, e.At, e.At, e.Seq
 	}
@@ -179,7 +180,7 @@ func (n *Notifier) catalog(ctx context.Context, version int64) (*catalog.Catalog
 	return c, nil
 }
 
-// deliveries returns what is to be told of an ask as it stands now, also what was told before.
+// deliveries returns what is to be told of an ask that stands as it does, also what was told before.
 func deliveries(a *approval.Ask, c *catalog.Catalog) (ds []Delivery) {
 	add := func(k Kind, channel, event string) {
 		ds = append(ds, Delivery{ID: deliveryID(a.ID, k, channel, event), Ask: a.ID, Kind: k, Channel: channel, Event: event, State: Waiting})
