@@ -30,7 +30,7 @@ docs/approvals.md says how asks are answered.`,
   $ safeconduct approvals show arq_5rwxbcu3mmpx7hrkmcrqhvgnmy --token-file anna.token
   $ safeconduct approvals approve arq_5rwxbcu3mmpx7hrkmcrqhvgnmy --token-file anna.token`,
 	}
-	c.AddCommand(newApprovalsList(), newApprovalsShow(), newApprovalsApprove(), newApprovalsRefuse(),
+	c.AddCommand(newApprovalsAsk(), newApprovalsList(), newApprovalsShow(), newApprovalsApprove(), newApprovalsRefuse(),
 		newApprovalsBreakGlass(), newApprovalsReview(), newApprovalsRevoke(), newApprovalsCancel(),
 		newApprovalsStory(), newApprovalsAway(), newApprovalsStats())
 	return c
@@ -355,7 +355,7 @@ type liner struct {
 
 func (p *liner) line(format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf(format, args...), " "))
 	}
 }
 

@@ -42,17 +42,7 @@ which is taken from SAFECONDUCT_PEP_TOKEN if it is set. The exit status is 0 if 
 	q := question{}
 	f := c.Flags()
 	f.StringVar(&q.file, "request", "", "`FILE` with the whole question as AuthZEN JSON; - is standard input")
-	f.StringArrayVar(&q.args, "arg", nil, "argument of the act: `NAME=TEXT`, or NAME:=JSON; may be repeated")
-	f.StringArrayVar(&q.claims, "claim", nil, "claim of the moment: `NAME=TEXT`, or NAME:=JSON; may be repeated")
-	f.StringArrayVar(&q.properties, "property", nil, "property of the resource: `NAME=TEXT`, or NAME:=JSON; may be repeated")
-	f.StringArrayVar(&q.onBehalf, "on-behalf", nil, "for whom the agent acts: `TYPE:ID`; may be repeated, nearest first")
-	f.StringVar(&q.ip, "ip", "", "`ADDRESS` of the agent, as the enforcement point saw it")
-	f.StringVar(&q.session, "session", "", "`SESSION` of the act, as the enforcement point keeps it")
-	f.StringVar(&q.task, "task", "", "`KIND` of task that the session is, as the enforcement point keeps it")
-	f.StringSliceVar(&q.prompt, "prompt", nil, "`ARGUMENTS` that come from the person's own words")
-	f.StringSliceVar(&q.operator, "operator", nil, "`ARGUMENTS` that come from the operator")
-	f.StringSliceVar(&q.untrusted, "untrusted", nil, "`ARGUMENTS` that come from text that others can write")
-	f.StringSliceVar(&q.unknown, "unknown", nil, "`ARGUMENTS` of which nobody knows where they come from")
+	q.flags(c)
 	_ = c.MarkFlagFilename("request", "json")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if token := os.Getenv(envPEPToken); token != "" && conn.tokenFile == "" {
@@ -90,6 +80,22 @@ type question struct {
 	args, claims, properties, onBehalf   []string
 	ip, session, task                    string
 	prompt, operator, untrusted, unknown []string
+}
+
+// flags adds to c the flags that say what is asked.
+func (q *question) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&q.args, "arg", nil, "argument of the act: `NAME=TEXT`, or NAME:=JSON; may be repeated")
+	f.StringArrayVar(&q.claims, "claim", nil, "claim of the moment: `NAME=TEXT`, or NAME:=JSON; may be repeated")
+	f.StringArrayVar(&q.properties, "property", nil, "property of the resource: `NAME=TEXT`, or NAME:=JSON; may be repeated")
+	f.StringArrayVar(&q.onBehalf, "on-behalf", nil, "for whom the agent acts: `TYPE:ID`; may be repeated, nearest first")
+	f.StringVar(&q.ip, "ip", "", "`ADDRESS` of the agent, as the enforcement point saw it")
+	f.StringVar(&q.session, "session", "", "`SESSION` of the act, as the enforcement point keeps it")
+	f.StringVar(&q.task, "task", "", "`KIND` of task that the session is, as the enforcement point keeps it")
+	f.StringSliceVar(&q.prompt, "prompt", nil, "`ARGUMENTS` that come from the person's own words")
+	f.StringSliceVar(&q.operator, "operator", nil, "`ARGUMENTS` that come from the operator")
+	f.StringSliceVar(&q.untrusted, "untrusted", nil, "`ARGUMENTS` that come from text that others can write")
+	f.StringSliceVar(&q.unknown, "unknown", nil, "`ARGUMENTS` of which nobody knows where they come from")
 }
 
 func (q *question) any() bool {
