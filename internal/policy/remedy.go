@@ -10,42 +10,53 @@ import (
 	"github.com/safeconduct/safeconduct/internal/catalog"
 )
 
+// maxNamedRoutes bounds how many routes one policy names.
+const maxNamedRoutes = 32
+
 // approvers reads @approvers: ids of routes, separated by commas.
 func (r *rule) approvers(value string, cat *catalog.Catalog, problem func(key, hint, format string, args ...any)) {
-	for id := range strings.SplitSeq(value, ",") {
-		if id = strings.TrimSpace(id); id == "" {
+	ids := strings.Split(value, ",")
+	if len(ids) > maxNamedRoutes {
+		problem("approvers", "", "@approvers names more than %d routes", maxNamedRoutes)
+		return
+	}
+	for _, id := range ids {
+		id = strings.TrimSpace(id)
+		known := false
+		if cat != nil {
+			_, known = cat.Route(id)
+		}
+		switch {
+		case id == "":
 			problem("approvers", "separate the ids of routes by commas", "@approvers has an empty name")
-			continue
-		}
-		if known := routesOf(cat); !slices.Contains(known, id) {
-			hint := suggest(id, known)
-			if hint == "" {
-				hint = "declare it in the catalog, under approvals.routes"
-			}
-			problem("approvers", hint, "unknown approval route %q", id)
-			continue
-		}
-		if slices.Contains(r.routes, id) {
+		case !known:
+			problem("approvers", declare(id, routesOf(cat), "approvals.routes"), "unknown approval route %q", id)
+		case slices.Contains(r.routes, id):
 			problem("approvers", "", "the approval route %q is named twice", id)
-			continue
+		default:
+			r.routes = append(r.routes, id)
 		}
-		r.routes = append(r.routes, id)
 	}
 	slices.Sort(r.routes)
 }
 
 // assurance reads @assurance: the id of a level.
 func (r *rule) assurance(value string, cat *catalog.Catalog, problem func(key, hint, format string, args ...any)) {
-	if known := levelsOf(cat); !slices.Contains(known, value) {
-		hint := suggest(value, known)
-		if hint == "" {
-			hint = "declare it in the catalog, under assurance"
+	if cat != nil {
+		if level, ok := cat.Assurance(value); ok {
+			r.level, r.stepUp = level.ID, stepUpTo(level)
+			return
 		}
-		problem("assurance", hint, "unknown level of assurance %q", value)
-		return
 	}
-	level, _ := cat.Assurance(value)
-	r.level, r.stepUp = level.ID, stepUpTo(level)
+	problem("assurance", declare(value, levelsOf(cat), "assurance"), "unknown level of assurance %q", value)
+}
+
+// declare returns the hint for an id that the catalog does not declare.
+func declare(id string, known []string, section string) string {
+	if hint := suggest(id, known); hint != "" {
+		return hint
+	}
+	return "declare it in the catalog, under " + section
 }
 
 // routesOf returns the ids of the routes that a catalog, which may be nil, declares.

@@ -42,6 +42,8 @@ func TestRemedyProblems(t *testing.T) {
 			"p.cedar:1:31: the approval route \"a\" is named twice\n"},
 		{"an empty name", `@id("x") @remedy("approval") @approvers("a,") forbid (principal, action, resource);`,
 			"p.cedar:1:31: @approvers has an empty name\n\thint: separate the ids of routes by commas\n"},
+		{"too many routes", `@id("x") @remedy("approval") @approvers("` + strings.Repeat("a,", 32) + `b") forbid (principal, action, resource);`,
+			"p.cedar:1:31: @approvers names more than 32 routes\n"},
 		{"approvers without the remedy", `@id("x") @approvers("a") forbid (principal, action, resource);`,
 			"p.cedar:1:11: @approvers without @remedy(\"approval\")\n\thint: write @remedy(\"approval\") beside it, or leave it out\n"},
 		{"approvers of a permit", `@id("x") @approvers("a") permit (principal, action, resource);`,
