@@ -80,6 +80,7 @@ type demonstration struct {
 type demoReport struct {
 	*demo.Score
 	Conduct   *conductReport  `json:"conduct"`
+	Asking    *askingReport   `json:"asking"`
 	Passports *passportReport `json:"passports"`
 	Log       struct {
 		Entries int64   `json:"entries"`
@@ -160,6 +161,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 	if report.Conduct, err = showConduct(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP, traces); err != nil {
 		return fmt.Errorf("showing conduct: %w", err)
 	}
+	if report.Asking, err = showAsking(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP); err != nil {
+		return fmt.Errorf("showing how people are asked: %w", err)
+	}
 	if report.Passports, err = showPassports(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP); err != nil {
 		return fmt.Errorf("showing passports: %w", err)
 	}
@@ -173,6 +177,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		return err
 	}
 	if err := report.Conduct.print(d.out); err != nil {
+		return err
+	}
+	if err := report.Asking.print(d.out); err != nil {
 		return err
 	}
 	if err := report.Passports.print(d.out); err != nil {

@@ -44,6 +44,10 @@ func TestDemo(t *testing.T) {
 			Effect, Restored string
 			Lowered          float64 `json:"lowered_ms"`
 		}
+		Asking *struct {
+			Held, Allowed, Again, Swapped string
+			Took                          float64 `json:"took_ms"`
+		}
 		Passports *struct {
 			Lifetime  float64  `json:"lifetime_s"`
 			Carries   []string `json:"carries"`
@@ -105,6 +109,9 @@ func TestDemo(t *testing.T) {
 	if c := r.Conduct; c == nil || len(c.Findings) == 0 || 2*c.Attacked < c.Unusual || c.Before != "medium" || c.After != "low" ||
 		c.Effect != "require_approval" || c.Restored != "allow" || c.Lowered > 1000 {
 		t.Errorf("conduct %+v, want findings, most of those by sequences in traces under attack, and trust lowered and restored", c)
+	}
+	if a := r.Asking; a == nil || a.Held != "require_approval" || a.Allowed != "allow" || a.Again != "approval_expired" || a.Swapped != "out_of_scope" || a.Took > 1000 {
+		t.Errorf("asking %+v, want a payment that is held, allowed once after a person agreed, and neither again nor to another", a)
 	}
 	if l, want := r.Log, int64(64+r.Calls-invalid); !l.OK || l.Entries < want || l.Signed == 0 {
 		t.Errorf("log %+v, want %d entries or more, signed and verified", l, want)
