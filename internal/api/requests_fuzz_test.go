@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
 )
 
@@ -62,4 +63,33 @@ func FuzzReference(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkRefusal is the door's own work for a refusal that can be asked about: the act is hashed, and the
+// binding token signed.
+func BenchmarkRefusal(b *testing.B) {
+	d := openRequests(b)
+	dec := d.record(authz.Request{}, d.refusal)
+	d.pdp.answer = func(authz.Request) (authz.Decision, error) {
+		d.pdp.asked = d.pdp.asked[:0]
+		return dec, nil
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := d.post("/access/v1/evaluation", paymentRequest); r.StatusCode != http.StatusOK {
+			b.Fatalf("answered %d", r.StatusCode)
+		}
+	}
+}
+
+// BenchmarkSubmission is the door's own work for an access request, without the desk and the log's database.
+func BenchmarkSubmission(b *testing.B) {
+	d := openRequests(b)
+	body := submission(d.evaluate(paymentRequest))
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := d.post("/access/v1/requests", body); r.StatusCode != http.StatusAccepted {
+			b.Fatalf("answered %d", r.StatusCode)
+		}
+	}
 }

@@ -110,3 +110,13 @@ func BenchmarkStatusList(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkBindingHash(b *testing.B) {
+	r := readBound(b, boundAct)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.hash([]string{"tenant"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
