@@ -177,6 +177,10 @@ func TestStoreFails(t *testing.T) {
 		}
 	}
 	breaker.Mend()
+	for try := 0; d.Apply(ctx, e) != nil && try < 50; try++ { // connections that are dead are found so
+	}
+	for try := 0; approval.New(cfg).Load(ctx) != nil && try < 50; try++ {
+	}
 	for range 2 {
 		wantKind(t, "Apply", d.Apply(ctx, e), nil)
 	}
