@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -38,6 +39,10 @@ type verdict struct {
 // evaluate asks an evaluator, and gives its answer to the desk. If it abstains, is silent until the ask has
 // ended, or answers what nobody may answer, the ask is left to people.
 func (n *Notifier) evaluate(ctx context.Context, e *Evaluator, d *Delivery, a *approval.Ask) (outcome, error) {
+	// It is asked again only if we were stopped before its answer was recorded.
+	if slices.ContainsFunc(a.Answers, func(x approval.Answer) bool { return x.By == "evaluator:"+d.Channel }) {
+		return outcome{State: Told}, nil
+	}
 	body, err := n.payload("evaluate", d, a, approval.MaxAsk) // all of it: who judges must see what
 	if err != nil {
 		return outcome{}, fmt.Errorf("encoding a message: %w", err)
@@ -63,7 +68,7 @@ func (n *Notifier) evaluate(ctx context.Context, e *Evaluator, d *Delivery, a *a
 	}
 	_, err = n.cfg.Asks.AnswerAs(ctx, d.Channel, a.ID, approval.Reply{Yes: v.Verdict == approve, Scope: v.Scope, Comment: v.Reason})
 	switch {
-	case errors.Is(err, authz.ErrConflict): // the ask has ended meanwhile, or this evaluator has answered before
+	case errors.Is(err, authz.ErrConflict): // the ask has ended meanwhile
 		return o, nil
 	case errors.Is(err, authz.ErrForbidden), errors.Is(err, authz.ErrInvalid):
 		return outcome{State: Dead, Error: "its answer was refused: " + err.Error()}, nil

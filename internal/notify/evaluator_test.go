@@ -172,6 +172,19 @@ func TestEvaluatorAtTheDesk(t *testing.T) {
 	}
 }
 
+// An evaluator whose answer was recorded is not asked again, although we were stopped before the delivery's
+// end was.
+func TestEvaluatorAnswered(t *testing.T) {
+	srv := newReceiver(t)
+	h := open(t, judged(srv))
+	h.ask("arq_1", "judged", func(a *approval.Ask) { a.Answers = []approval.Answer{{By: "evaluator:judge", Yes: true}} })
+	h.pass()
+	if got := srv.take(); len(got) != 0 {
+		t.Errorf("asked %d times again", len(got))
+	}
+	h.wantState("arq_1", "evaluator judge asked", notify.Told)
+}
+
 // An evaluator that is silent leaves the ask to people: when it has ended, nobody is asked any more.
 func TestEvaluatorSilent(t *testing.T) {
 	srv := newReceiver(t)
