@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/people"
 	"github.com/safeconduct/safeconduct/internal/signin"
 )
@@ -206,6 +208,38 @@ func TestProvider(t *testing.T) {
 		if r := h.visitor().through("/sign-in/provider?return=" + url.QueryEscape(path)); !strings.Contains(r.body, `content="0;url=/base`+want+`"`) {
 			t.Errorf("return to %q: %s", path, r.body)
 		}
+	}
+}
+
+// What one replica began another finishes, if they share the key; with another key nobody does.
+func TestProviderReplicas(t *testing.T) {
+	p := newIDP(t)
+	h := open(t, "", signin.Config{Provider: p.config()})
+	p.now = h.now
+	if _, err := h.people.Put(t.Context(), admin, why, people.Profile{ID: "ben", Name: "Ben", Issuer: p.srv.URL, Subject: "s-ben"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		chance io.Reader
+		want   int
+	}{"the same key": {chance{}, 200}, "another key": {rand.Reader, 401}} {
+		seal, err := keyring.NewSealingKey(c.chance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := signin.New(signin.Config{People: h.people, Seal: seal, PublicURL: h.url, Provider: p.config(), Now: h.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := h.visitor()
+		to := v.do("GET", "/sign-in/provider", "", nil).header.Get("Location")
+		back := v.do("GET", to, "", nil).header.Get("Location")
+		first := h.door
+		h.door = other
+		if r := v.do("GET", back, "", nil); r.status != c.want {
+			t.Errorf("a replica with %s: %d %s, want %d", what, r.status, r.body, c.want)
+		}
+		h.door = first
 	}
 }
 
