@@ -10,14 +10,15 @@ import (
 	"github.com/safeconduct/safeconduct/internal/catalog"
 )
 
-// maxNamedRoutes bounds how many routes one policy names.
-const maxNamedRoutes = 32
+// maxRoutes bounds by how many routes one ask goes, which is what an approval.Desk takes, and so how many
+// a policy names.
+const maxRoutes = 16
 
 // approvers reads @approvers: ids of routes, separated by commas.
 func (r *rule) approvers(value string, cat *catalog.Catalog, problem func(key, hint, format string, args ...any)) {
 	ids := strings.Split(value, ",")
-	if len(ids) > maxNamedRoutes {
-		problem("approvers", "", "@approvers names more than %d routes", maxNamedRoutes)
+	if len(ids) > maxRoutes {
+		problem("approvers", "", "@approvers names more than %d routes", maxRoutes)
 		return
 	}
 	for _, id := range ids {
@@ -169,7 +170,11 @@ func (s *Set) settle(d *authz.Decision, f *authz.Facts, n *needs) {
 			return
 		}
 		slices.Sort(n.routes)
-		d.Routes = slices.Compact(n.routes)
+		if n.routes = slices.Compact(n.routes); len(n.routes) > maxRoutes {
+			also(d, fmt.Sprintf("nothing is offered: more than %d routes would have to be gone", maxRoutes))
+			return
+		}
+		d.Routes = n.routes
 	}
 	for _, o := range n.stepUp {
 		d.Obligations = append(d.Obligations, *o)

@@ -42,8 +42,8 @@ func TestRemedyProblems(t *testing.T) {
 			"p.cedar:1:31: the approval route \"a\" is named twice\n"},
 		{"an empty name", `@id("x") @remedy("approval") @approvers("a,") forbid (principal, action, resource);`,
 			"p.cedar:1:31: @approvers has an empty name\n\thint: separate the ids of routes by commas\n"},
-		{"too many routes", `@id("x") @remedy("approval") @approvers("` + strings.Repeat("a,", 32) + `b") forbid (principal, action, resource);`,
-			"p.cedar:1:31: @approvers names more than 32 routes\n"},
+		{"too many routes", `@id("x") @remedy("approval") @approvers("` + strings.Repeat("a,", 16) + `b") forbid (principal, action, resource);`,
+			"p.cedar:1:31: @approvers names more than 16 routes\n"},
 		{"approvers without the remedy", `@id("x") @approvers("a") forbid (principal, action, resource);`,
 			"p.cedar:1:11: @approvers without @remedy(\"approval\")\n\thint: write @remedy(\"approval\") beside it, or leave it out\n"},
 		{"approvers of a permit", `@id("x") @approvers("a") permit (principal, action, resource);`,
@@ -165,6 +165,27 @@ func TestTraceRemedies(t *testing.T) {
 	want := map[string]string{"p": "satisfied[]false", "a": "satisfied[a b]true", "s": "satisfied[]lowfalse", "n": "unsatisfied[a]false"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Trace (-want +got):\n%s", diff)
+	}
+}
+
+// An ask goes by so many routes; where it would need more, none is offered.
+func TestMostRoutes(t *testing.T) {
+	var routes, policies strings.Builder
+	for i := range 17 {
+		fmt.Fprintf(&routes, "r%d: {approvers: [desk]}, ", i)
+		doc := "most"
+		if i == 16 {
+			doc = "more"
+		}
+		fmt.Fprintf(&policies, "@remedy(\"approval\") @approvers(\"r%d\") forbid (principal, action, resource) when { resource == Doc::%q || resource == Doc::\"more\" };\n", i, doc)
+	}
+	set := compile(t, *source("permit (principal, action, resource);\n" + policies.String()),
+		"approvers: {desk: {members: [{type: user, id: ann}]}}\napprovals: {routes: {"+routes.String()+"}}\n")
+	for doc, want := range map[string]int{"most": 16, "more": 0} {
+		d := set.Evaluate(userReads(doc), &authz.Facts{At: noon})
+		if d.Effect != authz.RequireApproval || len(d.Routes) != want || strings.Contains(d.Detail, "routes") != (want == 0) {
+			t.Errorf("%s: %v by %d routes, detail %q; want require_approval by %d", doc, d.Effect, len(d.Routes), d.Detail, want)
+		}
 	}
 }
 
