@@ -203,6 +203,7 @@ func (s *Server) gauges() error {
 		}),
 		&conductNumbers{s: s},
 		s.asks,
+		&deliveryNumbers{s.notifier},
 		&logNumbers{s: s},
 	} {
 		if err := s.metrics.Register(c); err != nil {
