@@ -14,6 +14,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/keyring"
+	"github.com/safeconduct/safeconduct/internal/people"
 )
 
 // A Config is everything that can be set. Its zero value serves on loopback with a SQLite database
@@ -280,6 +281,10 @@ func (c *Config) problems() *Problems {
 		{c.Keys.Publish < time.Minute || c.Keys.Publish > 30*24*time.Hour, "keys.publish", "must be from 1m to 720h"},
 		{c.Keys.Active < time.Hour || c.Keys.Active > 10*365*24*time.Hour, "keys.active", "must be from 1h to 87600h"},
 		{c.Keys.VerifyOnly < 10*time.Minute || c.Keys.VerifyOnly > 30*24*time.Hour, "keys.verify_only", "must be from 10m to 720h"},
+		{c.SignIn.Issuer != "" && !validURL(c.SignIn.Issuer), "sign_in.issuer", "must be an absolute https URL without query or fragment (http only on loopback)"},
+		{c.SignIn.Issuer != "" && c.SignIn.ClientID == "", "sign_in.client_id", "is needed beside sign_in.issuer"},
+		{c.SignIn.Issuer == "" && (c.SignIn.ClientID != "" || c.SignIn.ClientSecretFile != "" || c.SignIn.Provision), "sign_in.issuer", "is needed beside the other settings of an identity provider"},
+		{c.SignIn.Session != 0 && (c.SignIn.Session < time.Minute || c.SignIn.Session > people.MaxSession), "sign_in.session", "must be from 1m to 24h"},
 		{c.Telemetry.Endpoint != "" && !validEndpoint(c.Telemetry.Endpoint), "telemetry.endpoint", "must be an http or https URL"},
 		{c.Telemetry.Sample < 0 || c.Telemetry.Sample > 1, "telemetry.sample", "must be from 0 to 1"},
 		{c.Limits.Body < 0 || c.Limits.Body > 64<<20, "limits.body", "must be from 1 to 67108864"},
