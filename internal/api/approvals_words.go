@@ -42,6 +42,9 @@ func askSentence(a *approval.Ask) string {
 		who += ", on behalf of " + strings.Join(behalf, ", ") + ","
 	}
 	if a.Kind == approval.CIBA {
+		if a.Message == "" {
+			return who + " asks for a token in your name."
+		}
 		return who + " asks for a token in your name: " + quoted(a.Message) + "."
 	}
 	if len(a.Items) == 1 {
@@ -79,6 +82,10 @@ func lasts(it *approval.Item, cat *catalog.Catalog, wide bool) (most time.Durati
 
 // allows says what a yes of that scope permits.
 func allows(a *approval.Ask, it *approval.Item, s approval.Scope, most time.Duration) string {
+	if a.Kind == approval.CIBA {
+		return "The agent " + quoted(string(a.Agent)) + " gets one token, for five minutes at most, and does in your name what " +
+			quoted(it.Resource.ID) + " lets it do, within the limits that are shown."
+	}
 	var b strings.Builder
 	switch {
 	case s.Uses < 0:
