@@ -374,7 +374,6 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 
 	doc.callRequests(t)
 	doc.callApprovals(t)
-	doc.callApprovals(t)
 	for path, item := range doc.raw["paths"].(map[string]any) {
 		for method := range item.(map[string]any) {
 			if name := strings.ToUpper(method) + " " + path; !doc.called[name] {
