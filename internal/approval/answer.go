@@ -114,7 +114,7 @@ func (d *Desk) answer(ctx context.Context, p Person, id string, r Reply, broke b
 		return nil, err
 	}
 	b := r.body(a)
-	b.Broke, b.Claims = broke, j.known(p.Claims)
+	b.Broke, b.Claims, b.Names = broke, j.known(p.Claims), a.namesOf(&p)
 	a, _, err = commit(ctx, d, audit.ApprovalAnswer, personActor+p.ID, id, b, d.answered)
 	return a, err
 }
@@ -162,7 +162,7 @@ func (d *Desk) answered(ctx context.Context, a *Ask, e audit.Entry, b *answeredB
 	}
 	w := Answer{By: e.Actor, Yes: b.Yes, Items: b.Items, Scope: b.Scope, Comment: b.Comment, At: e.At, Seq: e.Seq, Evidence: b.Evidence, Broke: b.Broke}
 	if person {
-		p := &Person{ID: id, Claims: b.Claims}
+		p := &Person{ID: id, Claims: b.Claims, Names: b.Names}
 		if err := j.view(&w, b.View); err != nil {
 			return err
 		}
@@ -274,7 +274,7 @@ func (j *judge) seated(w *Answer, p *Person, items []int) ([]int, error) {
 	if len(ids) == 0 && !(j.ask.Kind == CIBA && p.ID == j.ask.Person) {
 		return nil, authz.Errorf(authz.ErrForbidden, "%s may not answer: %s", w.By, s.why)
 	}
-	w.For, w.Routes = s.as, ids
+	w.For, w.Routes, w.Close = s.as, ids, s.close
 	var counts []int
 	again := false
 	for _, i := range items {
@@ -412,7 +412,7 @@ func (d *Desk) Review(ctx context.Context, p Person, id string, justified bool, 
 	if err != nil {
 		return nil, err
 	}
-	b := &reviewedBody{Ask: id, Justified: justified, Comment: comment, Claims: j.known(p.Claims)}
+	b := &reviewedBody{Ask: id, Justified: justified, Comment: comment, Claims: j.known(p.Claims), Names: a.namesOf(&p)}
 	a, _, err = commit(ctx, d, audit.ApprovalReview, personActor+p.ID, id, b, d.reviewed)
 	return a, err
 }
@@ -435,7 +435,7 @@ func (d *Desk) reviewed(ctx context.Context, a *Ask, e audit.Entry, b *reviewedB
 		return authz.Errorf(authz.ErrConflict, "no glass was broken for ask %s", a.ID)
 	case a.Broken.Verdict != "":
 		return authz.Errorf(authz.ErrConflict, "%s has reviewed it already", a.Broken.Reviewer)
-	case !j.reviews(&Person{ID: id, Claims: b.Claims}):
+	case !j.reviews(&Person{ID: id, Claims: b.Claims, Names: b.Names}):
 		return authz.Errorf(authz.ErrForbidden, "%s may not review this", e.Actor)
 	}
 	a.Broken.Reviewer, a.Broken.Comment, a.Broken.Verdict = e.Actor, b.Comment, "justified"

@@ -110,6 +110,7 @@ type Answer struct {
 	Fast     bool            `json:"fast,omitempty"`     // whether that is less than a route's Reading
 	Evidence json.RawMessage `json:"evidence,omitempty"` // passkey assertion over the act's digest, and what verified it
 	Broke    bool            `json:"broke_glass,omitempty"`
+	Close    bool            `json:"close,omitempty"` // whether By or For owns or made the agent, and so does not decide alone
 }
 
 // A Callback is where the enforcement point wants to be told (ARAP, Callback Completion).
@@ -187,6 +188,7 @@ type Broken struct {
 type Person struct {
 	ID     string              // of internal/people
 	Claims map[string][]string // verified
+	Names  []string            // by which records may know the person as well: e-mail addresses
 }
 
 // Ref is how the catalog names the person.

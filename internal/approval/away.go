@@ -31,6 +31,7 @@ type Away struct {
 	// Claims are the person's, verified, without which groups that are known by claims do not know the
 	// person while it is away.
 	Claims map[string][]string `json:"claims,omitempty"`
+	Names  []string            `json:"names,omitempty"` // as of a Person
 	AsOf   int64               `json:"as_of,omitempty"` // number of the entry; set when it is applied
 }
 
@@ -55,6 +56,8 @@ func (a *Away) check(at time.Time) error {
 		return authz.Errorf(authz.ErrInvalid, "the absence has ended before it begins")
 	case a.Until.Sub(at) > MaxAway:
 		return authz.Errorf(authz.ErrInvalid, "an absence lasts at most %d days", MaxAway/(24*time.Hour))
+	case len(a.Names) > maxAwayValues || slices.ContainsFunc(a.Names, func(v string) bool { return len(v) > maxName }):
+		return authz.Errorf(authz.ErrInvalid, "a person has at most %d other names, of %d bytes", maxAwayValues, maxName)
 	case len(a.Claims) > maxAwayClaims:
 		return authz.Errorf(authz.ErrInvalid, "a person has at most %d claims", maxAwayClaims)
 	}
@@ -70,7 +73,7 @@ func (a *Away) check(at time.Time) error {
 func (d *Desk) PutAway(ctx context.Context, actor string, a Away) error {
 	a.AsOf = 0
 	if a.Until = a.Until.UTC(); a.Until.IsZero() {
-		a.Deputy, a.Claims = "", nil
+		a.Deputy, a.Claims, a.Names = "", nil, nil
 	}
 	if err := d.admitAway(&a, d.cfg.Now(), math.MaxInt64); err != nil {
 		return err

@@ -38,6 +38,7 @@ type answeredBody struct {
 	View      int64               `json:"view,omitempty"`
 	Evidence  json.RawMessage     `json:"evidence,omitempty"`
 	Claims    map[string][]string `json:"claims,omitempty"`    // of the person, those that the groups of the routes name
+	Names     []string            `json:"names,omitempty"`     // of the person, those by which the ask knows somebody
 	Approvals []string            `json:"approvals,omitempty"` // ids of the approvals that this yes may complete, one an item
 	Broke     bool                `json:"broke_glass,omitempty"`
 }
@@ -56,6 +57,7 @@ type reviewedBody struct {
 	Justified bool                `json:"justified"`
 	Comment   string              `json:"comment,omitempty"`
 	Claims    map[string][]string `json:"claims,omitempty"`
+	Names     []string            `json:"names,omitempty"`
 }
 
 // usedBody is the body of an approval.used entry.

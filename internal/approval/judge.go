@@ -80,21 +80,56 @@ func bare(name string) string {
 	return name
 }
 
+// nameClaims are claims by which records may know a person.
+var nameClaims = [...]string{"email", "preferred_username", "upn"}
+
+// is reports whether a name in a record means the person. It errs on the side of yes: who is taken for
+// somebody else has to find another who answers.
+func (p *Person) is(name string) bool {
+	if name = bare(name); name == "" {
+		return false
+	}
+	same := func(s string) bool { return strings.EqualFold(s, name) }
+	return same(p.ID) || slices.ContainsFunc(p.Names, same) ||
+		slices.ContainsFunc(nameClaims[:], func(claim string) bool { return slices.ContainsFunc(p.Claims[claim], same) })
+}
+
+// means reports whether a subject that is no agent means the person.
+func (p *Person) means(r authz.Ref) bool { return r.Type != authz.AgentType && p.is(r.ID) }
+
 // asks reports whether the ask is the person's own: submitted by it, or for it.
-func (a *Ask) asks(id string) bool {
-	return a.submits(id) || slices.ContainsFunc(a.Bound.OnBehalf, func(r authz.Ref) bool { return is(r, id) })
+func (a *Ask) asks(p *Person) bool {
+	return a.submits(p) || slices.ContainsFunc(a.Bound.OnBehalf, p.means)
 }
 
 // submits reports whether the person submitted the ask, or is its subject.
-func (a *Ask) submits(id string) bool {
-	return a.Requester == personActor+id || a.Requester == "admin:"+id || is(a.Bound.Subject.Ref, id)
+func (a *Ask) submits(p *Person) bool {
+	person := strings.HasPrefix(a.Requester, personActor) || strings.HasPrefix(a.Requester, "admin:")
+	return person && p.is(a.Requester) || p.means(a.Bound.Subject.Ref)
 }
 
-func is(r authz.Ref, id string) bool { return r.Type != authz.AgentType && bare(r.ID) == id }
+// interested reports whether the person owns or made the agent that asks, and so does not decide alone.
+func (a *Ask) interested(p *Person) bool { return p.is(a.Owner) || p.is(a.Creator) }
+
+// namesOf returns those names of the person by which the ask knows somebody: no others need be recorded.
+func (a *Ask) namesOf(p *Person) (names []string) {
+	all := slices.Clone(p.Names)
+	for _, claim := range nameClaims {
+		all = append(all, p.Claims[claim]...)
+	}
+	for _, name := range all {
+		one := &Person{ID: name}
+		if name != "" && !slices.Contains(names, name) && (a.asks(one) || a.interested(one)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // selfish returns those of the routes by which a person may answer for whom the agent acts.
 func (j *judge) selfish(p *Person, ids []string) (open []string) {
-	if j.ask.submits(p.ID) {
+	if j.ask.submits(p) {
 		return nil
 	}
 	for _, r := range j.routes(ids) {
@@ -105,15 +140,11 @@ func (j *judge) selfish(p *Person, ids []string) (open []string) {
 	return open
 }
 
-// interested reports whether the person owns or made the agent that asks, and so does not decide alone.
-func (a *Ask) interested(id string) bool {
-	return id != "" && (bare(a.Owner) == id || bare(a.Creator) == id)
-}
-
 // A seat is what a person may say to an ask, and as whom.
 type seat struct {
 	yes, no []string // ids of the routes for which a yes, a no counts, sorted
 	as      string   // whose deputy the person is; "" if its own
+	close   bool     // whether it is that of somebody who owns or made the agent
 	why     string   // why a yes counts for no route
 }
 
@@ -125,21 +156,22 @@ func (j *judge) seat(p *Person, ids []string) seat {
 		}
 		return seat{why: "somebody else is asked"}
 	}
-	if j.ask.asks(p.ID) {
-		if s := j.own(p, p.ID, j.selfish(p, ids)); len(s.no) > 0 {
+	if j.ask.asks(p) {
+		if s := j.own(p, p, j.selfish(p, ids)); len(s.no) > 0 {
 			return s
 		}
 		return seat{why: "nobody answers what was asked by or for the same person, unless the route lets whom the agent acts for answer"}
 	}
-	if s := j.own(p, p.ID, ids); len(s.no) > 0 {
+	if s := j.own(p, p, ids); len(s.no) > 0 {
 		return s
 	}
 	for i := range j.aways {
 		away := &j.aways[i]
-		if j.ask.asks(away.Person) {
+		absent := &Person{ID: away.Person, Claims: away.Claims, Names: away.Names}
+		if j.ask.asks(absent) {
 			continue
 		}
-		if s := j.own(&Person{ID: away.Person, Claims: away.Claims}, p.ID, ids); len(s.no) > 0 {
+		if s := j.own(absent, p, ids); len(s.no) > 0 {
 			s.as = away.Person
 			return s
 		}
@@ -148,13 +180,14 @@ func (j *judge) seat(p *Person, ids []string) seat {
 }
 
 // own returns the seat that p has by its groups, when by takes it.
-func (j *judge) own(p *Person, by string, ids []string) (s seat) {
+func (j *judge) own(p, by *Person, ids []string) (s seat) {
+	s.close = j.ask.interested(p) || j.ask.interested(by)
 	for _, r := range j.routes(ids) {
 		if !j.answers(r, p) {
 			continue
 		}
 		s.no = append(s.no, r.ID)
-		if r.Quorum < 2 && (j.ask.interested(p.ID) || j.ask.interested(by)) {
+		if r.Quorum < 2 && s.close {
 			s.why = "whoever owns or made the agent does not decide alone"
 			continue
 		}
@@ -170,7 +203,7 @@ func (j *judge) own(p *Person, by string, ids []string) (s seat) {
 // nobody who asked, or owns or made the agent.
 func (j *judge) breaks(p *Person, ids []string) bool {
 	rs := j.routes(ids)
-	return j.ask.Kind == Access && len(rs) > 0 && len(rs) == len(ids) && !j.ask.asks(p.ID) && !j.ask.interested(p.ID) &&
+	return j.ask.Kind == Access && len(rs) > 0 && len(rs) == len(ids) && !j.ask.asks(p) && !j.ask.interested(p) &&
 		!slices.ContainsFunc(rs, func(r *catalog.Route) bool { return !j.in(r.BreakGlass, p) })
 }
 
@@ -178,7 +211,7 @@ func (j *judge) breaks(p *Person, ids []string) bool {
 // broken it, and neither who did nor who asked, owns or made the agent.
 func (j *judge) reviews(p *Person) bool {
 	b := j.ask.Broken
-	if b == nil || b.Verdict != "" || b.By == personActor+p.ID || j.ask.asks(p.ID) || j.ask.interested(p.ID) {
+	if b == nil || b.Verdict != "" || b.By == personActor+p.ID || j.ask.asks(p) || j.ask.interested(p) {
 		return false
 	}
 	return slices.ContainsFunc(j.routes(j.ask.allRoutes(whatever)), func(r *catalog.Route) bool {
@@ -218,15 +251,14 @@ func (j *judge) gone(r *catalog.Route, item int) bool {
 		if !w.Yes || !w.about(item) || !slices.Contains(w.Routes, r.ID) {
 			continue
 		}
-		id, person := strings.CutPrefix(w.By, personActor)
 		seat := w.By
 		if w.For != "" {
 			seat = personActor + w.For
 		}
 		all[seat] = true
-		if person {
+		if strings.HasPrefix(w.By, personActor) {
 			persons[seat] = true
-			free = free || !j.ask.interested(id) && !j.ask.interested(w.For)
+			free = free || !w.Close
 		}
 	}
 	return len(all) >= max(r.Quorum, 1) && (len(persons) == 0 || free || len(persons) >= 2)

@@ -95,6 +95,16 @@ func TestWhoDecides(t *testing.T) {
 			says(s, who("olga"), yes, authz.ErrForbidden)
 			is(s, approval.Pending)
 		}},
+		{"the owner is known by an e-mail address too", "one", func(a *approval.Ask) { a.Owner = "Anna@example.org" }, func(s *stage) {
+			says(s, who("anna", "staff"), yes, authz.ErrForbidden)
+			says(s, approval.Person{ID: "anna", Names: []string{"anna@example.org"}}, yes, authz.ErrForbidden)
+			says(s, who("ben", "staff"), yes, nil)
+		}},
+		{"who asks is known by an e-mail address too", "two", func(a *approval.Ask) {
+			a.Bound.OnBehalf = []authz.Ref{{Type: "user", ID: "anna@example.org"}}
+		}, func(s *stage) {
+			says(s, who("anna", "staff"), no, authz.ErrForbidden)
+		}},
 		{"the owner may refuse alone", "one", nil, func(s *stage) {
 			says(s, who("olga"), no, nil)
 			is(s, approval.Denied)
