@@ -52,13 +52,18 @@ func TestARAPTasks(t *testing.T) {
 		{"Privacy Considerations", "a handle shows no approver: awaiting and review are left out", func(t *testing.T) {
 			d, _, ask := waiting(t)
 			ask.Answers = []approval.Answer{{By: "person:anna", Yes: true, Comment: "fine by me"}}
-			ask.Why = "anna says so"
 			for status := range ends {
 				d.end(ask, status)
 				if a := read(d, ask); strings.Contains(a.text, "anna") || strings.Contains(a.text, "fine by me") || a.at("task.links.review") != nil {
 					t.Errorf("%s: the task says who answered, or what: %s", status, a.text)
 				}
 			}
+			// The reason of a refusal is for the requester, and approvers know it.
+			d.end(ask, approval.Denied)
+			ask.Why = "Ask for the cheaper one."
+			read(d, ask).is("task.display.description", "The answer was no: Ask for the cheaper one.")
+			ask.Why = "\x1b[2Jx"
+			read(d, ask).is("task.display.description", "The answer was no.")
 		}},
 		{"Task Status Endpoint", "a pending task tells when to come again, later and later", func(t *testing.T) {
 			d, sent, ask := waiting(t)

@@ -189,7 +189,8 @@ func (s *Server) pollAfter(a *approval.Ask) int {
 	return int(min(max(s.Now().Sub(a.AskedAt)/10, 5*time.Second), time.Minute) / time.Second)
 }
 
-// task returns a task as one may see it who has the rights. Who approves, and what they said, is not in it.
+// task returns a task as one may see it who has the rights. Who approves is not in it; of what they said only the
+// reason of a refusal, of which they know that the requester is told.
 func (s *Server) task(ctx context.Context, a *approval.Ask, may rights) *TaskResponse {
 	endpoint := s.public() + requestsPath + "/" + a.ID
 	out := &TaskResponse{Task: Task{ID: a.ID, Status: a.Status, StatusEndpoint: endpoint, ExpiresAt: readableUntil(a).UTC(), Display: s.display(ctx, a)}}
@@ -227,6 +228,9 @@ func (s *Server) display(ctx context.Context, a *approval.Ask) Display {
 	case approval.Approved:
 		return Display{"Approved", "Evaluate again, with the approval."}
 	case approval.Denied:
+		if a.Why != "" && checkPlain(a.Why) == nil {
+			return Display{"Not approved", "The answer was no: " + a.Why}
+		}
 		return Display{"Not approved", "The answer was no."}
 	case approval.Expired:
 		return Display{"Not approved", "Nobody answered in time."}

@@ -7,17 +7,16 @@ import (
 	"testing"
 )
 
-// callRequests calls the routes of access requests, and checks both ways against the document.
-func (d *apiDoc) callRequests(t *testing.T) {
-	s := start(t, asking(t))
-	call := func(method, path, body string, want int) map[string]any {
+// caller returns what sends a request to s, checks both ways against the document, and returns the answer.
+func (d *apiDoc) caller(t *testing.T, s *running) func(method, path, token, body string, want int) map[string]any {
+	return func(method, path, token, body string, want int) map[string]any {
 		t.Helper()
 		what := method + " " + path
 		op, at := d.operation(method, path)
 		if body != "" && op["requestBody"] != nil && want < 300 {
 			d.validate(at+"/requestBody/content/application~1json/schema", what+": request", body)
 		}
-		r := s.do(method, path, pepToken, body)
+		r := s.do(method, path, token, body)
 		if r.status != want {
 			t.Fatalf("%s: status %d, want %d: %s", what, r.status, want, r.body)
 		}
@@ -36,6 +35,16 @@ func (d *apiDoc) callRequests(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		return out
+	}
+}
+
+// callRequests calls the routes of access requests.
+func (d *apiDoc) callRequests(t *testing.T) {
+	s := start(t, asking(t))
+	checked := d.caller(t, s)
+	call := func(method, path, body string, want int) map[string]any {
+		t.Helper()
+		return checked(method, path, pepToken, body, want)
 	}
 	ask := func(account string) (refused map[string]any, body string) {
 		t.Helper()
