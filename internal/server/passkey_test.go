@@ -118,3 +118,62 @@ func TestPasskeyApproval(t *testing.T) {
 		t.Errorf("the answer in the record: %s", rep.body)
 	}
 }
+
+// What else the page of an ask can do: break the glass, review that, refuse, and take an approval back.
+func TestPageOfAnAsk(t *testing.T) {
+	s := start(t, asking(t))
+	s.persons("anna", "cleo")
+	type steps = []chromedp.Action[chromedp.Void]
+	visible := func(css string) chromedp.Action[chromedp.Void] { return chromedp.WaitVisible(chromedp.CSS(css)) }
+	hidden := func(css string) chromedp.Action[chromedp.Void] { return chromedp.WaitNotVisible(chromedp.CSS(css)) }
+	click := func(css string) chromedp.Action[chromedp.Void] { return chromedp.Click(chromedp.CSS(css)) }
+	write := func(css, text string) chromedp.Action[chromedp.Void] {
+		return chromedp.SendKeys(chromedp.CSS(css), text)
+	}
+	// in enrols and signs somebody in, and returns what takes steps on the page of an ask.
+	in := func(id string) func(what, ask string, then ...chromedp.Action[chromedp.Void]) {
+		do := browser(t)
+		var link struct{ URL string }
+		s.into(s.do("POST", "/v1/people/"+id+"/enrolment", adminToken, `{"why":"first passkey"}`), &link)
+		do(id+" enrols", chromedp.Navigate(link.URL), visible("body[data-ready] #make"), click("#make"), visible("body[data-ready] #passkey"))
+		do(id+" signs in", click("body[data-ready] #passkey"), visible("body[data-ready] #waiting-title"))
+		return func(what, ask string, then ...chromedp.Action[chromedp.Void]) {
+			t.Helper()
+			do(what, append(steps{chromedp.Navigate(people.Reachable(s.URL()) + "/asks/" + ask), visible("body[data-ready] #sentence")}, then...)...)
+		}
+	}
+	anna, cleo := in("anna"), in("cleo")
+	asked := func(amount string) string {
+		return s.request("clerk", "acme", amount, s.evaluate(payment("clerk", "acme", amount, "")))
+	}
+	status := func(ask string) string {
+		var out struct{ Status string }
+		s.into(s.do("GET", "/v1/approvals/"+ask, adminToken, ""), &out)
+		return out.Status
+	}
+
+	glass := asked("901.0")
+	cleo("breaking the glass without a reason", glass, hidden("#form"), click("#break"), visible("#failure"))
+	if got := status(glass); got != "pending" {
+		t.Errorf("after breaking the glass without a reason the ask is %s", got)
+	}
+	cleo("breaking the glass", glass, write("#reason", "the line stands still"), click("#break"), hidden("#glass"), hidden("#review"))
+	if d := s.evaluate(payment("clerk", "acme", "901.0", s.approved(glass))); !d.Decision {
+		t.Errorf("after breaking the glass: %+v", d)
+	}
+	anna("reviewing", glass, write("#verdict", "it did"), click("#justified"), hidden("#review"))
+
+	refused := asked("902.0")
+	anna("refusing", refused, write("#comment", "not from this account"), click("#no"), hidden("#form"))
+	if got := status(refused); got != "denied" {
+		t.Errorf("after a no the ask is %s", got)
+	}
+
+	revoked := asked("903.0")
+	anna("approving", revoked, click("#yes"), hidden("#form"))
+	approval := s.approved(revoked)
+	anna("revoking", revoked, write("#back", "a mistake"), click("#revoke"), hidden("#take-back"))
+	if d := s.evaluate(payment("clerk", "acme", "903.0", approval)); d.Decision {
+		t.Errorf("with a revoked approval: %+v", d)
+	}
+}
