@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -79,9 +80,17 @@ func (ps *pages) render(name string, p page) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// serve makes a handler of a page that is the same for everybody.
+// serve makes a handler of a page that is the same for everybody. Whoever comes by a loopback address is sent
+// to localhost, where there are passkeys.
 func (ps *pages) serve(name string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, ps.static[name]) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		if o := ps.d.origins; len(o) > 1 && strings.HasSuffix(o[1], "://"+r.Host) {
+			secure(w.Header())
+			http.Redirect(w, r, o[0]+ps.d.base+r.URL.EscapedPath(), http.StatusFound)
+			return
+		}
+		write(w, http.StatusOK, ps.static[name])
+	}
 }
 
 // failed shows the page of signing in with what went wrong.
@@ -138,8 +147,6 @@ func (ps *pages) file(w http.ResponseWriter, r *http.Request) {
 
 // firstLine returns s up to its first line's end: what follows is for our log.
 func firstLine(s string) string {
-	if i := bytes.IndexByte([]byte(s), '\n'); i >= 0 {
-		return s[:i]
-	}
+	s, _, _ = strings.Cut(s, "\n")
 	return s
 }

@@ -218,6 +218,13 @@ func TestPages(t *testing.T) {
 				t.Errorf("GET %s: %d, want 404", path, r.status)
 			}
 		}
+		far := strings.Replace(h.url, "localhost", "127.0.0.1", 1)
+		for path, want := range map[string]int{"/asks/arq_x": 302, "/enrol": 302, "/sign-in/me": 401, "/sign-in/style.css": 200} {
+			r := v.do("GET", far+path, "", nil)
+			if to := r.header.Get("Location"); r.status != want || want == 302 && to != h.url+path {
+				t.Errorf("GET %s by the address: %d to %q, want %d", path, r.status, to, want)
+			}
+		}
 		for path, want := range map[string]bool{
 			"/sign-in": true, "/sign-in/me": true, "/asks": true, "/asks/x": true, "/enrol": true, "/sign-out": true,
 			"/": false, "/asksx": false, "/v1/approvals": false, "/access/v1/evaluation": false, "/sign-inx/y": false,
