@@ -148,7 +148,16 @@ func (c *call) person() (approval.Person, error) {
 	if c.session == nil {
 		return approval.Person{}, authz.Errorf(authz.ErrForbidden, "only persons answer, as themselves: sign in, or use a token of the role approver")
 	}
-	return approval.Person{ID: c.session.Person.ID, Claims: c.session.Claims}, nil
+	return approverOf(c.session.Person, c.session.Claims), nil
+}
+
+// approverOf is how the desk knows a person with those claims.
+func approverOf(p *people.Person, claims map[string][]string) approval.Person {
+	a := approval.Person{ID: p.ID, Claims: claims}
+	if p.Email != "" {
+		a.Names = []string{p.Email}
+	}
+	return a
 }
 
 // actor is who calls, as the log names them.

@@ -117,10 +117,16 @@ func (s *Server) listAways(_ *http.Request, c *call, _ none) (List[approval.Away
 	list := List[approval.Away]{Items: []approval.Away{}}
 	for _, a := range s.Approvals.Aways() {
 		if c.session == nil || a.Person == c.session.Person.ID || a.Deputy == c.session.Person.ID {
-			list.Items = append(list.Items, a)
+			list.Items = append(list.Items, shown(a))
 		}
 	}
 	return list, nil
+}
+
+// shown is an absence without what the desk knows of the person for it.
+func shown(a approval.Away) approval.Away {
+	a.Claims, a.Names = nil, nil
+	return a
 }
 
 type putAway struct {
@@ -163,18 +169,26 @@ func (s *Server) putAway(r *http.Request, c *call, in putAway) (approval.Away, e
 			if id == "" {
 				continue
 			}
-			if _, err := s.Persons.Person(id); err != nil {
+			p, err := s.Persons.Person(id)
+			if err != nil {
 				return a, err
 			}
+			if id == a.Person {
+				who := approverOf(p, p.Claims)
+				a.Claims, a.Names = who.Claims, who.Names
+			}
 		}
+	}
+	if c.session != nil { // what the identity provider says of the person counts too
+		a.Claims = c.session.Claims
 	}
 	if err := s.Approvals.PutAway(r.Context(), c.actor(), a); err != nil {
 		return a, err
 	}
 	for _, have := range s.Approvals.Aways() {
 		if have.Person == a.Person {
-			return have, nil
+			return shown(have), nil
 		}
 	}
-	return a, nil
+	return shown(a), nil
 }

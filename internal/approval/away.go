@@ -17,8 +17,8 @@ const MaxAway = 90 * 24 * time.Hour
 
 // Bounds of the claims that are kept of who is away.
 const (
-	maxAwayClaims = 32
-	maxAwayValues = 64 // of one claim
+	maxAwayClaims = 64
+	maxAwayValues = 256 // of one claim
 )
 
 // An Away says that a person's asks go to a deputy for a while. The deputy answers by the person's groups,

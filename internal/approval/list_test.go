@@ -141,7 +141,7 @@ func TestAway(t *testing.T) {
 		"oneself":         {Person: "anna", Deputy: "anna", Until: until},
 		"the past":        {Person: "anna", Deputy: "ben", Until: start},
 		"for ever":        {Person: "anna", Deputy: "ben", Until: start.Add(approval.MaxAway + time.Second)},
-		"too many claims": {Person: "anna", Deputy: "ben", Until: until, Claims: map[string][]string{"groups": make([]string, 100)}},
+		"too many claims": {Person: "anna", Deputy: "ben", Until: until, Claims: map[string][]string{"groups": make([]string, 257)}},
 	} {
 		wantKind(t, what, w.PutAway(ctx, "person:anna", a), authz.ErrInvalid)
 	}
