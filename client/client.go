@@ -15,6 +15,12 @@
 // the AuthZEN Authorization API 1.0, so Decide, DecideAll and the searches work against other decision
 // points too, as far as they go.
 //
+// A [Guard] does the rest of an enforcement point's work: it meets the obligations of a decision, has persons
+// asked if the refusal offers that, waits for them, and asks again with what they approved. Whoever wants the
+// steps one by one has them in [Client.Evaluate], [Client.RequestAccess] and [Client.AwaitApproval]. They keep
+// to the AuthZEN profiles of obligations (draft 1) and of access requests (ARAP): an approval is carried
+// unchanged and permits nothing by itself, and what is not understood refuses.
+//
 // An [Agent] has a key and gets tokens, passports, that are bound to it; one URL tells it everything
 // about its authorization server. The example "Agent" shows a whole one in ten lines. [Enrol] registers
 // its first key, [Agent.Rotate] replaces it, [Tokens] keeps tokens at hand, and a [Transport] shows them

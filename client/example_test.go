@@ -56,3 +56,27 @@ func ExampleAgent_Delegated() {
 	tokens := agent.Delegated(received, client.TokenRequest{Scope: []string{"read-invoices"}, Resource: "https://archive.example.com"})
 	fmt.Println(tokens.Token(context.Background()))
 }
+
+// A guard lets an act happen only if policy allows it, its obligations are met and, where policy wants one, a
+// person has agreed.
+func ExampleGuard() {
+	pdp, err := client.New("https://pdp.example.com", "sc_pep_...")
+	if err != nil {
+		panic(err)
+	}
+	guard := &client.Guard{
+		Client: pdp,
+		Obligations: map[string]client.Obliger{
+			"mask": func(ctx context.Context, o authz.Obligation) error { return nil /* hide the fields */ },
+		},
+		Ask: func(ctx context.Context, req authz.Request, a *client.Answer) *client.AccessRequest {
+			return &client.AccessRequest{Justification: "Invoice 2026-114 is due today."}
+		},
+	}
+	err = guard.Do(context.Background(), authz.Request{
+		Subject:  authz.Entity{Ref: authz.Ref{Type: "agent", ID: "invoice-bot"}},
+		Action:   authz.Action{Name: "pay", Properties: authz.Claimed(`{"amount": "900.00"}`)},
+		Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: "2026-114"}},
+	}, func(ctx context.Context) error { return nil /* pay it */ })
+	fmt.Println(err) // a *client.RefusedError says why it did not happen
+}
