@@ -175,8 +175,8 @@ func (s *Server) actDetail(ctx context.Context, a *approval.Ask, i int, cat *cat
 		}
 	}
 	d.Arguments = arguments(it.Action.Properties, from)
+	d.Allows = allows(a, it, approval.Scope{}, lasts(it, cat, false))
 	if a.Kind == approval.Access {
-		d.Allows = allows(a, it, approval.Scope{}, lasts(it, cat, false))
 		if st != nil && len(st.Routes) > 0 && !scopeless(&st.Most) {
 			d.Most = allows(a, it, st.Most, lasts(it, cat, true))
 		}

@@ -156,7 +156,7 @@ func actWarnings(it *approval.Item, d *ActDetail) []string {
 			unknown++
 		}
 	}
-	if unknown > 0 {
+	if unknown > 0 && it.Decision > 0 { // not of a token: there the agent itself says what it wants
 		out = append(out, fmt.Sprintf("Nobody kept track of where %s came from.", count(unknown, "argument", "arguments")))
 	}
 	return out

@@ -101,7 +101,7 @@ func TestPersonBehindAnAgent(t *testing.T) {
 		t.Errorf("ben answers for anna: %d %s", rep.status, rep.body)
 	}
 	shown := s.do("GET", "/v1/approvals/"+asked.ID, anna, "")
-	for _, want := range []string{"invoice 7", "pay-invoices", `"5000"`, "clerk"} {
+	for _, want := range []string{"invoice 7", "pay-invoices", `"5000"`, "clerk", "does in your name what"} {
 		if !strings.Contains(shown.body, want) {
 			t.Errorf("anna is not shown %q: %s", want, shown.body)
 		}
