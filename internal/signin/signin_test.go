@@ -1,7 +1,6 @@
 package signin_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -469,16 +468,4 @@ func FuzzVerifyAssertion(f *testing.F) {
 			t.Errorf("VerifyAssertion = %v", err)
 		}
 	})
-}
-
-// holds reports whether the log holds a text.
-func (h *house) holds(text string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, e := range h.entries {
-		if bytes.Contains(e.Body, []byte(text)) {
-			return true
-		}
-	}
-	return false
 }
