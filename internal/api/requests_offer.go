@@ -164,7 +164,7 @@ func (s *Server) offer(ctx context.Context, c *call, req *authz.Request, d *auth
 		schema:   s.public() + schemasPath + "/" + template(d.Routes),
 		expires:  until,
 	}
-	o.description = "It must be approved by: " + s.routeTitles(ctx, d.Catalog, d.Routes) + "."
+	o.description = "It must be approved by: " + s.routeTitles(d.Routes) + "."
 	if q.Signer == nil {
 		return o
 	}
@@ -192,10 +192,11 @@ func (q *Requests) bind(ctx context.Context, req *authz.Request, version int64) 
 	return members, hash, err
 }
 
-// routeTitles names routes for people.
-func (s *Server) routeTitles(ctx context.Context, version int64, routes []string) string {
+// routeTitles names routes for people, as the active catalog does: older ones would have to be read again for
+// each task that somebody looks at.
+func (s *Server) routeTitles(routes []string) string {
 	titles := slices.Clone(routes)
-	if cat, err := s.Requests.Catalog(ctx, version); err == nil {
+	if cat := s.Requests.Active(); cat != nil {
 		for i, id := range routes {
 			if r, ok := cat.Route(id); ok && r.Title != "" {
 				titles[i] = r.Title

@@ -193,7 +193,7 @@ func (s *Server) pollAfter(a *approval.Ask) int {
 // reason of a refusal, of which they know that the requester is told.
 func (s *Server) task(ctx context.Context, a *approval.Ask, may rights) *TaskResponse {
 	endpoint := s.public() + requestsPath + "/" + a.ID
-	out := &TaskResponse{Task: Task{ID: a.ID, Status: a.Status, StatusEndpoint: endpoint, ExpiresAt: readableUntil(a).UTC(), Display: s.display(ctx, a)}}
+	out := &TaskResponse{Task: Task{ID: a.ID, Status: a.Status, StatusEndpoint: endpoint, ExpiresAt: readableUntil(a).UTC(), Display: s.display(a)}}
 	if may.cancel && a.Status == approval.Pending {
 		out.Task.Links = &TaskLinks{Cancel: endpoint + "/cancel"}
 	}
@@ -213,7 +213,7 @@ func (s *Server) task(ctx context.Context, a *approval.Ask, may rights) *TaskRes
 	return out
 }
 
-func (s *Server) display(ctx context.Context, a *approval.Ask) Display {
+func (s *Server) display(a *approval.Ask) Display {
 	var routes []string
 	for i := range a.Items {
 		for _, id := range a.Items[i].Routes {
@@ -224,7 +224,7 @@ func (s *Server) display(ctx context.Context, a *approval.Ask) Display {
 	}
 	switch a.Status {
 	case approval.Pending:
-		return Display{"Waiting for approval", "Asked: " + s.routeTitles(ctx, a.Catalog, routes) + "."}
+		return Display{"Waiting for approval", "Asked: " + s.routeTitles(routes) + "."}
 	case approval.Approved:
 		return Display{"Approved", "Evaluate again, with the approval."}
 	case approval.Denied:
