@@ -8,7 +8,7 @@ import (
 )
 
 // Kept is how much the server remembers of what the log said.
-type Kept struct{ Used, Revoked, Children, Blocks int }
+type Kept struct{ Used, Revoked, Children, Blocks, Asks int }
 
 // Kept returns how much there is.
 func (s *Server) Kept() (k Kept) {
@@ -18,7 +18,7 @@ func (s *Server) Kept() (k Kept) {
 	for _, bucket := range t.used {
 		k.Used += len(bucket)
 	}
-	k.Revoked, k.Children, k.Blocks = len(t.revoked), len(t.children), len(t.blocks)
+	k.Revoked, k.Children, k.Blocks, k.Asks = len(t.revoked), len(t.children), len(t.blocks), len(t.asks)+len(t.taken)
 	return k
 }
 

@@ -27,6 +27,7 @@ func TestIssuedForm(t *testing.T) {
 		i := &oauth.Issued{
 			ID: id(), IssuedAt: when.Draw(t, "iat"), Expires: when.Draw(t, "exp"), Ancestors: []string{}, Uses: []oauth.RecordedUse{},
 			Address: rapid.SampledFrom([]string{"", "192.0.2.1", "2001:db8::1"}).Draw(t, "ip"), Method: rapid.SampledFrom([]string{"", "private_key_jwt", "other"}).Draw(t, "method"),
+			AuthReqID: rapid.SampledFrom([]string{"", "arq_m2zk5j3oq7wbxt4cdyvael6nui"}).Draw(t, "ask"), AMR: list.Draw(t, "amr"),
 			Grant: rapid.SampledFrom([]string{"client_credentials", "x"}).Draw(t, "grant"), ClientID: text.Draw(t, "client"), Key: text.Draw(t, "key"), Subject: text.Draw(t, "sub"),
 			Actors: list.Draw(t, "actors"), MayAct: text.Draw(t, "may_act"), Audience: list.Draw(t, "aud"), Scope: list.Draw(t, "scope"),
 			ACR: text.Draw(t, "acr"), AuthTime: when.Draw(t, "auth_time"), Txn: text.Draw(t, "txn"), Signer: text.Draw(t, "kid"), Digest: text.Draw(t, "digest"), Parent: text.Draw(t, "parent"),
