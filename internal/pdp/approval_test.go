@@ -185,13 +185,13 @@ func TestDecideByApproval(t *testing.T) {
 
 // A single use is for one decision, in a batch too, and in a race.
 func TestApprovalIsUsedOnce(t *testing.T) {
-	p, log, desk := asking(t)
+	p, _, _ := asking(t)
 	for i, want := range []string{authz.CodeAllowed, authz.CodeApprovalRequired} {
 		if d, err := p.Decide(t.Context(), pay(500, "one")); err != nil || d.Code != want {
 			t.Errorf("decision %d: %s, %v; want %s", i, d.Code, err, want)
 		}
 	}
-	p, log, desk = asking(t)
+	p, log, _ := asking(t)
 	decisions, err := p.DecideAll(t.Context(), []pdp.Item{{Request: pay(500, "one")}, {Request: pay(500, "one")}, {Request: pay(500, "many")}}, pdp.ExecuteAll)
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestApprovalIsUsedOnce(t *testing.T) {
 	}
 
 	// All have judged by the same approval when the first draws it.
-	p, _, desk = asking(t)
+	p, _, desk := asking(t)
 	const racers = 16
 	gate := &gated{desk: desk, wait: make(chan struct{}), arrived: make(chan struct{}, racers)}
 	p.Approvals, p.Log = gate, &locked{}
