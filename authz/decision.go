@@ -76,7 +76,8 @@ type Change struct {
 	Hint   string          `json:"hint"`             // one sentence
 }
 
-// An Obligation is something an enforcement point must do if it lets the act happen.
+// An Obligation is something an enforcement point must do along with the act, if it lets that happen; or
+// along with the refusal, where a Decision that refuses carries it.
 type Obligation struct {
 	ID         string          `json:"id"`   // in the catalog
 	Type       string          `json:"type"` // notification, mask, log, ...
