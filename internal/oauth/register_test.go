@@ -117,6 +117,8 @@ func TestRegisterRefused(t *testing.T) {
 		{"no authentication", []any{"token_endpoint_auth_method", "none"}, "invalid_client_metadata", "token_endpoint_auth_method"},
 		{"a grant for people", []any{"grant_types", []string{"authorization_code"}}, "invalid_client_metadata", "grant_types"},
 		{"a response type", []any{"response_types", []string{"code"}}, "invalid_client_metadata", "response_types"},
+		{"pings", []any{"backchannel_token_delivery_mode", "ping"}, "invalid_client_metadata", "must be poll"},
+		{"pushes", []any{"backchannel_token_delivery_mode", "push"}, "invalid_client_metadata", "must be poll"},
 		{"a redirect", []any{"redirect_uris", []string{"https://evil.example/"}}, "invalid_redirect_uri", "redirect_uris"},
 		{"no key", []any{"jwks", nil}, "invalid_client_metadata", "one key"},
 		{"two keys", []any{"jwks", map[string]any{"keys": []any{h.pub.JWK(), h.pub.JWK()}}}, "invalid_client_metadata", "one key"},
