@@ -68,10 +68,10 @@ func (n *Notifier) evaluate(ctx context.Context, e *Evaluator, d *Delivery, a *a
 	}
 	_, err = n.cfg.Asks.AnswerAs(ctx, d.Channel, a.ID, approval.Reply{Yes: v.Verdict == approve, Scope: v.Scope, Comment: v.Reason})
 	switch {
-	case errors.Is(err, authz.ErrConflict): // the ask has ended meanwhile
-		return o, nil
 	case errors.Is(err, authz.ErrForbidden), errors.Is(err, authz.ErrInvalid):
 		return outcome{State: Dead, Error: "its answer was refused: " + err.Error()}, nil
+	case errors.Is(err, authz.ErrConflict): // the ask has ended meanwhile
+		return o, nil
 	case err != nil:
 		return outcome{State: Waiting, Error: "its answer could not be recorded"}, nil
 	}
