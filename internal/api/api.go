@@ -1,5 +1,6 @@
-// Package api is the service's door: the AuthZEN Authorization API 1.0 for enforcement points, the
-// administration API for people and programs, and what operators and auditors read.
+// Package api is the service's door: the AuthZEN Authorization API 1.0 for enforcement points, with its
+// profiles for obligations and for access requests; the administration API for people and programs; the
+// inbox of those who answer; and what operators and auditors read.
 //
 // Every request is bounded in size, depth and time, authenticated by a bearer token (but for the
 // public routes: health, metrics, metadata, the log's checkpoints and tiles), and answered with its

@@ -1,6 +1,8 @@
 // Package token reads and writes what is signed: compact JWS (RFC 7515), public keys and sets of
-// them (RFC 7517), passports (RFC 9068), assertions (RFC 7523), DPoP proofs (RFC 9449) and status
-// lists (draft-ietf-oauth-status-list). go-jose does the signatures, and stays behind this package.
+// them (RFC 7517), passports (RFC 9068), assertions (RFC 7523), DPoP proofs (RFC 9449), status lists
+// (draft-ietf-oauth-status-list), and what binds an access request and an approval to one act (AuthZEN
+// Access Request and Approval Profile, draft 1; ARAP here). go-jose does the signatures, and stays
+// behind this package.
 //
 // What comes in is read twice: first by the strict reader here, then by go-jose, which verifies it,
 // and both must have seen the same payload. (Where the algorithm has the name Ed25519, which go-jose
