@@ -132,11 +132,21 @@ func (w *wireDecision) offer() *Offer {
 // became of an approval. An approval that is over is not sent: the answer is then as if there were none. The
 // Answer is never nil, and can always be used: with an error it refuses.
 func (c *Client) Evaluate(ctx context.Context, req authz.Request, a *Approval) (*Answer, error) {
+	return c.evaluate(ctx, req, nil, a)
+}
+
+// EvaluatePresented is Evaluate for whoever presented the passport p to this enforcement point; see
+// DecidePresented. A proof of possession counts once: asking again needs another.
+func (c *Client) EvaluatePresented(ctx context.Context, p authz.Presented, req authz.Request, a *Approval) (*Answer, error) {
+	return c.evaluate(ctx, req, &p, a)
+}
+
+func (c *Client) evaluate(ctx context.Context, req authz.Request, p *authz.Presented, a *Approval) (*Answer, error) {
 	var approval json.RawMessage
 	if a.Usable(time.Now()) {
 		approval = a.raw
 	}
-	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", c.appendQuestion(nil, &req, nil, approval), approval == nil)
+	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", c.appendQuestion(nil, &req, p, approval), approval == nil)
 	if err != nil {
 		return &Answer{Decision: refused(err)}, err
 	}

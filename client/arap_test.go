@@ -407,3 +407,36 @@ func TestAskTogether(t *testing.T) {
 		}
 	})
 }
+
+// A presented passport and an approval go together into one question.
+func TestEvaluatePresented(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: map[string][]string{evaluateLine: {offered(""), permitted}, submitLine: {task("approved", reevaluate)}}}
+		c, err := client.New("https://pdp.example.com", "t0ken")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.HTTP = &http.Client{Transport: s}
+		p := authz.Presented{Token: "a.b.c", Audience: "https://bank.example.com"}
+		a, err := c.EvaluatePresented(t.Context(), p, act, nil)
+		if err != nil || a.Offer == nil {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		tk, err := c.RequestAccess(t.Context(), client.AccessRequest{Acts: []client.Refused{{Request: act, Offer: a.Offer}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err = c.EvaluatePresented(t.Context(), p, act, tk.Approval(0)); err != nil || !a.Allowed() {
+			t.Errorf("%+v, %v", a, err)
+		}
+		body := s.last(evaluateLine).body
+		for _, want := range []string{`"passport":{"token":"a.b.c"`, `"id":"apr_1"`} {
+			if !strings.Contains(body, want) {
+				t.Errorf("asked %s, want it with %s", body, want)
+			}
+		}
+		if strings.Contains(s.last(submitLine).body, "passport") {
+			t.Errorf("the passport went into the access request: %s", s.last(submitLine).body)
+		}
+	})
+}
