@@ -64,6 +64,7 @@ type Server struct {
 	callers *caller.Registry
 	risks   *risk.Book
 	library *policy.Library
+	past    pastCatalogs
 	geoip   *catalog.GeoIP
 	keys    *keyring.Ring
 	seal    *keyring.SealingKey
@@ -238,18 +239,6 @@ func (s *Server) declares(capability string) bool {
 	}
 	_, ok := set.Catalog().Capability(capability)
 	return ok
-}
-
-// catalogOf returns the catalog of a published version.
-func (s *Server) catalogOf(ctx context.Context, version int64) (*catalog.Catalog, error) {
-	if set := s.library.Active(); set != nil && set.Version() == version {
-		return set.Catalog(), nil
-	}
-	t, err := s.library.Version(ctx, version)
-	if err != nil {
-		return nil, err
-	}
-	return catalog.Options{GeoIP: s.geoip}.Parse(fmt.Sprintf("version %d", version), []byte(t.Catalog))
 }
 
 // weights returns what the active catalog says of risk.
