@@ -47,6 +47,7 @@ const (
 // Bounds of an ask.
 const (
 	MaxItems  = 32
+	MaxAlso   = 64
 	MaxText   = 2000           // bytes of a justification, reason or comment
 	MaxAsk    = 256 << 10      // bytes of an ask's act and context together
 	Retention = 24 * time.Hour // how long an ask stays retrievable once it has ended
@@ -142,6 +143,8 @@ type Ask struct {
 	// requester too, and Print a hash of all that was submitted. "" if the requester gave no key.
 	Key   string `json:"key,omitempty"`
 	Print string `json:"print,omitempty"`
+	// Also are the keys of submissions that were joined to it, at most MaxAlso: later ones are not known again.
+	Also []Submission `json:"also,omitempty"`
 
 	Justification  string          `json:"justification,omitempty"`
 	RequestedUntil time.Time       `json:"requested_until,omitzero"`
@@ -164,6 +167,12 @@ type Ask struct {
 	Seq       int64     `json:"seq"`             // number of the entry that asked
 	Ended     int64     `json:"ended,omitempty"` // number of the entry that ended it; 0 while it is pending
 	AsOf      int64     `json:"as_of"`           // number of the entry that made this version
+}
+
+// A Submission is what a requester calls one by, and a hash of all that was submitted.
+type Submission struct {
+	Key   string `json:"key"`
+	Print string `json:"print"`
 }
 
 // Viewed says that a person looked at an ask.

@@ -39,7 +39,7 @@ func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) {
 	a.ID = newID("arq_")
 	a.AskedAt, a.Status = now, Pending
 	a.Seq, a.AsOf, a.Ended, a.Joined, a.ClosedAt, a.Escalated = 0, 0, 0, 0, time.Time{}, time.Time{}
-	a.Answers, a.Views, a.Broken, a.Why = nil, nil, nil, ""
+	a.Answers, a.Views, a.Broken, a.Why, a.Also = nil, nil, nil, "", nil
 	a.Items = slices.Clone(a.Items)
 	for i := range a.Items {
 		a.Items[i].Status, a.Items[i].Approval = Pending, nil
@@ -60,10 +60,10 @@ func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) {
 			return nil, false, err
 		}
 		if have != nil {
-			if have.Key != "" && have.Key == a.Key {
+			if _, submitted := have.print(a.Key); submitted {
 				return have.at(now), true, nil
 			}
-			if err := d.join(ctx, have.ID, a.Requester); errors.Is(err, authz.ErrConflict) || errors.Is(err, authz.ErrNotFound) {
+			if err := d.join(ctx, have.ID, &a); errors.Is(err, authz.ErrConflict) || errors.Is(err, authz.ErrNotFound) {
 				continue // it has ended meanwhile
 			} else if err != nil {
 				return nil, false, err
@@ -115,7 +115,7 @@ func (d *Desk) proposed(ctx context.Context, e audit.Entry) (*record, error) {
 	}
 	a.AskedAt, a.ExpiresAt, a.Seq, a.AsOf = e.At, end, e.Seq, e.Seq
 	a.Status, a.ClosedAt, a.Ended, a.Joined, a.Escalated, a.Why = Pending, time.Time{}, 0, 0, time.Time{}, ""
-	a.Answers, a.Views, a.Broken = nil, nil, nil
+	a.Answers, a.Views, a.Broken, a.Also = nil, nil, nil, nil
 	for i := range a.Items {
 		a.Items[i].Status, a.Items[i].Approval = Pending, nil
 	}
@@ -160,7 +160,7 @@ func (d *Desk) known(r *record, e audit.Entry) (*Ask, error) {
 	defer d.mu.RUnlock()
 	a := r.ask
 	if have := d.records[d.keys[a.Key]]; a.Key != "" && have != nil && have.ask.Seq < e.Seq && have.ask.retained(e.At) {
-		if have.ask.Print != a.Print {
+		if print, _ := have.ask.print(a.Key); print != a.Print {
 			return nil, ErrKeyTaken
 		}
 		return have.ask, nil
@@ -205,7 +205,10 @@ func (d *Desk) applyAsked(ctx context.Context, e audit.Entry) error {
 		return err
 	}
 	if have != nil {
-		return d.change(ctx, e, have.ID, false, func(a *Ask) error { a.Joined++; return nil })
+		return d.change(ctx, e, have.ID, false, func(a *Ask) error {
+			a.join(1, []Submission{{r.ask.Key, r.ask.Print}})
+			return nil
+		})
 	}
 	if err := d.cfg.Store.PutAsk(ctx, *r.ask); err != nil {
 		return fmt.Errorf("keeping ask %s: %w", r.ask.ID, err)
@@ -222,8 +225,13 @@ func (d *Desk) applyJoined(ctx context.Context, e audit.Entry) error {
 	if err := decode(e, &b); err != nil {
 		return err
 	}
-	if b.Count < 1 || b.Count > 1_000_000 {
-		return authz.Errorf(authz.ErrInvalid, "%d asks are joined", b.Count)
+	if b.Count < 1 || b.Count > 1_000_000 || len(b.Keys) > MaxAlso {
+		return authz.Errorf(authz.ErrInvalid, "%d asks are joined, by %d keys", b.Count, len(b.Keys))
+	}
+	for _, s := range b.Keys {
+		if s.Key == "" || len(s.Key) > maxName || len(s.Print) > maxName {
+			return authz.Errorf(authz.ErrInvalid, "a key of an ask that is joined has 1 to %d bytes", maxName)
+		}
 	}
 	return d.change(ctx, e, b.Ask, false, func(a *Ask) error {
 		if a.Status != Pending {
@@ -232,7 +240,7 @@ func (d *Desk) applyJoined(ctx context.Context, e audit.Entry) error {
 		if a.Requester != e.Actor {
 			return authz.Errorf(authz.ErrForbidden, "ask %s is another requester's", a.ID)
 		}
-		a.Joined += b.Count
+		a.join(b.Count, b.Keys)
 		return nil
 	})
 }
@@ -246,12 +254,13 @@ type line struct {
 
 type batch struct {
 	n    int64
+	keys []Submission
 	done chan struct{}
 	err  error
 }
 
 // join records that the same was asked again, and waits until that is in effect.
-func (d *Desk) join(ctx context.Context, id, requester string) error {
+func (d *Desk) join(ctx context.Context, id string, a *Ask) error {
 	d.mu.Lock()
 	l := d.lines[id]
 	if l == nil {
@@ -263,11 +272,14 @@ func (d *Desk) join(ctx context.Context, id, requester string) error {
 	}
 	b := l.next
 	b.n++
+	if a.Key != "" && len(b.keys) < MaxAlso {
+		b.keys = append(b.keys, Submission{a.Key, a.Print})
+	}
 	lead := !l.running
 	l.running = true
 	d.mu.Unlock()
 	if lead {
-		go d.lead(context.WithoutCancel(ctx), id, requester, l)
+		go d.lead(context.WithoutCancel(ctx), id, a.Requester, l)
 	}
 	select {
 	case <-b.done:
@@ -290,7 +302,7 @@ func (d *Desk) lead(ctx context.Context, id, requester string, l *line) {
 		if b == nil {
 			return
 		}
-		dr, err := draft(audit.ApprovalJoined, requester, joinedBody{id, b.n})
+		dr, err := draft(audit.ApprovalJoined, requester, joinedBody{id, b.n, b.keys})
 		if err == nil {
 			ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 			_, err = d.cfg.Log.Commit(ctx, dr)

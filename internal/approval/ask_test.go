@@ -192,7 +192,22 @@ func TestKeysAndDecisions(t *testing.T) {
 	}
 	_, _, err = key("k1", "p2", 1)
 	wantKind(t, "the key of another submission", err, approval.ErrKeyTaken)
+	got, joined, err = key("k3", "p3", 2)
+	wantKind(t, "the same act by another key", err, nil)
+	if !joined || got.ID != first.ID || got.Joined != 1 {
+		t.Errorf("another key: %s, joined %v, %d, want it joined", got.ID, joined, got.Joined)
+	}
 	w.approve(first, who("anna"))
+	got, joined, err = key("k3", "p3", 2)
+	wantKind(t, "the key of what was joined, after the end", err, nil)
+	if !joined || got.ID != first.ID || got.Joined != 1 {
+		t.Errorf("the key of what was joined: %s, joined %v, %d, want the same ask as it is", got.ID, joined, got.Joined)
+	}
+	_, _, err = key("k3", "p4", 2)
+	wantKind(t, "that key of another submission", err, approval.ErrKeyTaken)
+	if kept, err := w.Keyed("k3"); err != nil || kept.ID != first.ID || kept.Key != "k3" || kept.Print != "p3" {
+		t.Errorf("Keyed = %+v, %v, want the ask by that key", kept, err)
+	}
 	got, joined, err = key("k1", "p1", 1)
 	wantKind(t, "Ask after the end", err, nil)
 	if !joined || got.ID != first.ID || got.Status != approval.Approved {

@@ -19,8 +19,9 @@ import (
 // joinedBody is the body of an approval.joined entry: asks for the very same, that came while the entry
 // before this one was recorded, are one entry.
 type joinedBody struct {
-	Ask   string `json:"ask"`
-	Count int64  `json:"count"`
+	Ask   string       `json:"ask"`
+	Count int64        `json:"count"`
+	Keys  []Submission `json:"keys,omitempty"` // of those that have one, at most MaxAlso
 }
 
 // viewedBody is the body of an approval.viewed entry.

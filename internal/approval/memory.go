@@ -21,9 +21,6 @@ func (d *Desk) add(r *record) {
 	d.records[a.ID] = r
 	d.order = append(d.order, a.ID)
 	d.same[r.same] = append(d.same[r.same], a.ID)
-	if a.Key != "" {
-		d.keys[a.Key] = a.ID
-	}
 	for i := range a.Items {
 		if n := a.Items[i].Decision; n != 0 {
 			d.decisions[n] = a.ID
@@ -61,8 +58,14 @@ func (d *Desk) count(a *Ask, n int64) {
 	}
 }
 
-// place remembers where approvals were given. The caller holds d.mu.
+// place remembers where approvals were given, and by which keys the ask was submitted. The caller holds d.mu.
 func (d *Desk) place(a *Ask) {
+	if a.Key != "" {
+		d.keys[a.Key] = a.ID
+	}
+	for _, s := range a.Also {
+		d.keys[s.Key] = a.ID
+	}
 	for i := range a.Items {
 		if g := a.Items[i].Approval; g != nil {
 			d.grants[g.ID] = place{a.ID, i}
@@ -102,8 +105,10 @@ func (d *Desk) drop(r *record) {
 	if d.same[r.same] = slices.DeleteFunc(d.same[r.same], func(id string) bool { return id == a.ID }); len(d.same[r.same]) == 0 {
 		delete(d.same, r.same)
 	}
-	if d.keys[a.Key] == a.ID {
-		delete(d.keys, a.Key)
+	for _, s := range append([]Submission{{Key: a.Key}}, a.Also...) {
+		if d.keys[s.Key] == a.ID {
+			delete(d.keys, s.Key)
+		}
 	}
 	for i := range a.Items {
 		if it := &a.Items[i]; d.decisions[it.Decision] == a.ID {
@@ -200,6 +205,32 @@ func (a *Ask) at(now time.Time) *Ask {
 	return b
 }
 
+// print returns the print of the submission of that key.
+func (a *Ask) print(key string) (string, bool) {
+	if key == "" {
+		return "", false
+	}
+	if key == a.Key {
+		return a.Print, true
+	}
+	for _, s := range a.Also {
+		if s.Key == key {
+			return s.Print, true
+		}
+	}
+	return "", false
+}
+
+// join counts what was joined to the ask, and remembers its keys.
+func (a *Ask) join(n int64, keys []Submission) {
+	a.Joined += n
+	for _, s := range keys {
+		if _, known := a.print(s.Key); !known && s.Key != "" && len(a.Also) < MaxAlso {
+			a.Also = append(a.Also, s)
+		}
+	}
+}
+
 // end ends all items that are pending, and so the ask.
 func (a *Ask) end(s Status) {
 	for i := range a.Items {
@@ -236,6 +267,7 @@ func (a *Ask) clone() *Ask {
 			b.Items[i].Approval = &c
 		}
 	}
+	b.Also = slices.Clone(a.Also)
 	b.Answers, b.Views = slices.Clone(a.Answers), slices.Clone(a.Views)
 	if a.Broken != nil {
 		c := *a.Broken

@@ -90,7 +90,10 @@ func (a *Ask) checkNames() error {
 	if a.Agent != "" && a.Bound.Subject.Type == authz.AgentType && string(a.Agent) != a.Bound.Subject.ID {
 		return authz.Errorf(authz.ErrInvalid, "the agent %.64q is not the subject", a.Agent)
 	}
-	for _, s := range []string{string(a.Agent), a.Owner, a.Creator, a.Session, a.PEP, a.Key, a.Print} {
+	if len(a.Key) > maxName || len(a.Print) > maxName {
+		return authz.Errorf(authz.ErrInvalid, "the key and the print of a submission have at most %d bytes", maxName)
+	}
+	for _, s := range []string{string(a.Agent), a.Owner, a.Creator, a.Session, a.PEP} {
 		if len(s) > MaxText {
 			return authz.Errorf(authz.ErrInvalid, "%.64q... is too long", s)
 		}
