@@ -130,7 +130,12 @@ func printPassport(w io.Writer, p *token.Passport, signed string, now time.Time)
 	if p.MayAct != nil {
 		line("may act", "%s", p.MayAct.Subject)
 	}
-	line("trust", "%s", strings.TrimPrefix(p.ACR, "urn:safeconduct:trust:"))
+	if level, ok := strings.CutPrefix(p.ACR, "urn:safeconduct:trust:"); ok {
+		line("trust", "%s", level)
+	} else { // a level of assurance; trust is in the conduct
+		line("level", "%s", p.ACR)
+	}
+	line("person by", "%s", strings.Join(p.AMR, ", "))
 	if d := p.Conduct; d != nil {
 		line("conduct", "%s, %d decisions in %s, %d denied, as of entry %d", d.Level, d.Decisions, d.Window, d.Denied, d.AsOf)
 	}
