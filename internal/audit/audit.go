@@ -79,7 +79,7 @@ type Entry struct {
 type Applier interface {
 	// Apply is called with every entry, in order, also with those it has no interest in. It must be
 	// deterministic, and idempotent: after a restart it sees some entries again.
-	// authz.ErrInvalid, ErrNotFound, ErrConflict: the entry changes nothing, and whoever recorded it
-	// is told. Any other error: it is called again until it succeeds, and until then decisions refuse.
+	// authz.ErrInvalid, ErrNotFound, ErrConflict, ErrForbidden, ErrUnauthenticated: the entry changes
+	// nothing, and whoever recorded it is told. Any other error: it is called again until it succeeds, and until then decisions refuse.
 	Apply(ctx context.Context, e Entry) error
 }

@@ -91,7 +91,7 @@ func (f *Follower) apply(ctx context.Context, e Entry) (verdict, err error) {
 			if err == nil {
 				break
 			}
-			if errors.Is(err, authz.ErrInvalid) || errors.Is(err, authz.ErrNotFound) || errors.Is(err, authz.ErrConflict) {
+			if isVerdict(err) {
 				if verdict == nil {
 					verdict = err
 				}
@@ -111,6 +111,17 @@ func (f *Follower) apply(ctx context.Context, e Entry) (verdict, err error) {
 		}
 	}
 	return verdict, nil
+}
+
+// isVerdict reports whether an error says that an entry changes nothing, whoever applies it and however
+// often. Every other is trouble of this process, and the entry is tried again.
+func isVerdict(err error) bool {
+	for _, kind := range []error{authz.ErrInvalid, authz.ErrNotFound, authz.ErrConflict, authz.ErrForbidden, authz.ErrUnauthenticated} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Follower) stick(err error) {

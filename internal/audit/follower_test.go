@@ -268,3 +268,31 @@ func TestCommitAll(t *testing.T) {
 		}
 	})
 }
+
+// Whatever says that an entry changes nothing is said once, and the next entry is applied.
+func TestVerdictsHoldNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kinds := map[string]error{
+			"invalid": authz.ErrInvalid, "missing": authz.ErrNotFound, "conflict": authz.ErrConflict,
+			"forbidden": authz.ErrForbidden, "unknown": authz.ErrUnauthenticated,
+		}
+		l, _ := start(t, &audittest.Memory{}, audit.Config{Heartbeat: -1})
+		f := follow(t, l, audit.FollowerConfig{Appliers: []audit.Applier{
+			applierFunc(func(_ context.Context, e audit.Entry) error {
+				if kind := kinds[string(e.Kind)]; kind != nil {
+					return authz.Errorf(kind, "refused")
+				}
+				return nil
+			}),
+		}})
+		for name, kind := range kinds {
+			if _, err := f.Commit(t.Context(), draft(audit.Kind(name), `{}`)); !errors.Is(err, kind) {
+				t.Errorf("%s: %v, want %v", name, err, kind)
+			}
+		}
+		time.Sleep(time.Second)
+		if err := f.Fresh(); err != nil {
+			t.Errorf("after verdicts: %v", err)
+		}
+	})
+}

@@ -143,6 +143,9 @@ func (n *Notifier) try(ctx context.Context, d Delivery) error {
 	} else if err != nil {
 		return err
 	}
+	if tried == 0 && n.cfg.Now().Sub(d.Since) > patience { // made again from an old log, or long held up
+		return n.settle(ctx, &d, outcome{State: Moot})
+	}
 	a, err := n.cfg.Asks.Get(ctx, d.Ask)
 	if errors.Is(err, authz.ErrNotFound) {
 		return n.settle(ctx, &d, outcome{State: Dead, Error: "the ask is not there any more"})
