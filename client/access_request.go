@@ -151,6 +151,12 @@ func (c *Client) submission(r *AccessRequest) ([]byte, error) {
 	for i := range r.Acts {
 		q := r.Acts[i].Request
 		q.Approval = nil
+		if q.Subject.IsZero() {
+			q.Subject.Ref = c.agent // which asked for itself, without saying so
+		}
+		if q.Subject.IsZero() {
+			return nil, authz.Errorf(authz.ErrInvalid, "an access request names its subject: that of the token that was presented")
+		}
 		if err := json.Unmarshal(c.appendRequest(nil, &q, nil), &parts[i]); err != nil {
 			return nil, authz.Errorf(authz.ErrInvalid, "encoding the act: %w", err)
 		}

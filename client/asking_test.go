@@ -33,14 +33,16 @@ action "pay" appliesTo { principal: [Agent, User], resource: [Account], context:
 `,
 	"policies.cedar": `@id("pay") @obligations("masked")
 permit (principal is Agent, action == Action::"pay", resource) when { context.observed.grant.within.contains("pay") };
+@id("carry") permit (principal is Agent, action == Action::"token.issue", resource);
 @id("large") @remedy("approval") @approvers("finance")
 forbid (principal, action == Action::"pay", resource) when { context.args.amount.greaterThan(decimal("500.0")) };
 `,
 	"agents.yaml": `agents: [{id: clerk, owner: olga, purpose: accounts-payable, version: "1", capabilities: [pay]}]`,
 }
 
-// askingService runs the service with the paying house. It returns an enforcement point, and anna.
-func askingService(t *testing.T) (pep, anna *client.Client) {
+// askingService runs the service with the paying house. It returns an administrator, an enforcement point,
+// and anna.
+func askingService(t *testing.T) (admin, pep, anna *client.Client) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range payingHouse {
@@ -71,8 +73,7 @@ func askingService(t *testing.T) (pep, anna *client.Client) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the service does not come up")
 	}
-	admin, err := client.New(s.URL(), cfg.AdminToken)
-	if err != nil {
+	if admin, err = client.New(s.URL(), cfg.AdminToken); err != nil {
 		t.Fatal(err)
 	}
 	var made struct{ Token string }
@@ -94,7 +95,7 @@ func askingService(t *testing.T) (pep, anna *client.Client) {
 	if anna, err = client.New(s.URL(), made.Token); err != nil {
 		t.Fatal(err)
 	}
-	return pep, anna
+	return admin, pep, anna
 }
 
 // replies waits for the ask of somebody, looks at it and answers.
@@ -135,7 +136,7 @@ func pays(amount, account string) authz.Request {
 
 // A guard before a real service: refused, asked, approved, obliged, done; and no further than that.
 func TestGuardAgainstTheService(t *testing.T) {
-	pep, anna := askingService(t)
+	admin, pep, anna := askingService(t)
 	var masked int
 	g := &client.Guard{
 		Client:      pep,
@@ -221,6 +222,23 @@ func TestGuardAgainstTheService(t *testing.T) {
 	}
 	if _, err := anna.Evaluate(ctx, pays("1.0", "acme"), nil); !errors.Is(err, authz.ErrForbidden) {
 		t.Errorf("a person asks for a decision: %v", err)
+	}
+
+	// An agent asks for itself, by its own token.
+	self, err := enrolReal(t, admin, "clerk").Client(client.TokenRequest{Scope: []string{"pay"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := pays("640.0", "globex")
+	own.Subject, own.Observed = authz.Entity{}, authz.Observed{}
+	if a, err = self.Evaluate(ctx, own, nil); err != nil || a.Offer == nil {
+		t.Fatalf("an agent for itself: %+v, %v", a, err)
+	}
+	if task, err = self.RequestAccess(ctx, client.AccessRequest{Acts: []client.Refused{{Request: own, Offer: a.Offer}}, Justification: "I am asked to."}); err != nil {
+		t.Fatal(err)
+	}
+	if task, err = self.Cancel(ctx, task, ""); err != nil || task.Status != client.TaskCancelled {
+		t.Errorf("cancelled by the agent: %+v, %v", task, err)
 	}
 
 	// The whole story of the first, from one place.

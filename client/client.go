@@ -68,7 +68,8 @@ type Client struct {
 
 	base  string
 	token string
-	self  bool // an agent asks about itself
+	self  bool      // an agent asks about itself
+	agent authz.Ref // which, if self
 }
 
 const (

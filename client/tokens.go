@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
 )
 
 // Tokens is a source of tokens for one purpose. It keeps the newest, gets another one in the
@@ -149,6 +151,6 @@ func (a *Agent) Client(r TokenRequest) (*Client, error) {
 		return nil, err
 	}
 	t.Base = a.HTTP.Transport
-	c.HTTP.Transport, c.self = t, true
+	c.HTTP.Transport, c.self, c.agent = t, true, authz.Ref{Type: authz.AgentType, ID: a.ID()}
 	return c, nil
 }
