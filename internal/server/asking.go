@@ -241,13 +241,18 @@ func (d oauthDesk) Consent(ctx context.Context, id string) (*oauth.Consent, erro
 			}
 		}
 	}
+	// What may be said of who authorized it must hold of every answer by which something was granted.
+	c.AnsweredAt = a.ClosedAt
+	signed := false
 	for i := range a.Answers {
-		if w := &a.Answers[i]; w.Yes && w.At.After(c.AnsweredAt) {
-			c.AnsweredAt, c.AMR = w.At, nil
-			if len(w.Evidence) > 0 {
-				c.AMR = oauth.PasskeyAMR
+		if w := &a.Answers[i]; w.Yes {
+			if signed = len(w.Evidence) > 0; !signed {
+				break
 			}
 		}
+	}
+	if signed {
+		c.AMR = oauth.PasskeyAMR
 	}
 	switch {
 	case a.Status == approval.Pending && !d.s.cfg.now().Before(a.ExpiresAt), a.Status == approval.Expired:
