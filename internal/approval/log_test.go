@@ -182,10 +182,10 @@ func BenchmarkAskJoined(b *testing.B) {
 	})
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "asks/s")
-	b.ReportMetric(float64(desksSeq(desks[0], first.ID)), "entries")
+	b.ReportMetric(float64(newestEntry(desks[0], first.ID)), "entries")
 }
 
-func desksSeq(d *approval.Desk, id string) int64 {
+func newestEntry(d *approval.Desk, id string) int64 {
 	a, err := d.Get(ctx, id)
 	if err != nil {
 		return 0
