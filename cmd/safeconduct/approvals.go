@@ -135,6 +135,8 @@ type detailInfo struct {
 	} `json:"similar"`
 	Standing *struct {
 		Routes     []string `json:"routes"`
+		Refuse     bool     `json:"refuse"`
+		Review     bool     `json:"review"`
 		BreakGlass bool     `json:"break_glass"`
 		Passkey    bool     `json:"passkey"`
 		Why        string   `json:"why"`
@@ -329,20 +331,27 @@ func printAsk(w io.Writer, d *detailInfo) error {
 	p.line("asked      %s, by %s, session %s", when(d.AskedAt), clip(d.PEP, 60), clip(d.Session, 60))
 	p.line("status     %s, until %s", clip(d.Status, 20), when(d.ExpiresAt))
 	if st := d.Standing; st != nil {
-		p.line("you        %s", standingOf(st.Routes, st.BreakGlass, st.Passkey, st.Why))
+		p.line("you        %s", standingOf(st.Routes, st.Refuse, st.BreakGlass, st.Review, st.Passkey, st.Why))
 	}
 	return p.err
 }
 
-func standingOf(routes []string, breakGlass, passkey bool, why string) string {
+// standingOf says what a person may do.
+func standingOf(routes []string, refuse, breakGlass, review, passkey bool, why string) string {
 	text := "may answer for " + strings.Join(routes, ", ")
-	if len(routes) == 0 {
-		text = "may not answer: " + clip(why, 200)
-	} else if passkey {
+	switch {
+	case len(routes) > 0 && passkey:
 		text += ", a yes with a passkey only: on the ask's page"
+	case len(routes) == 0 && refuse:
+		text = "may refuse, and not approve: " + clip(why, 200)
+	case len(routes) == 0:
+		text = "may not answer: " + clip(why, 200)
 	}
 	if breakGlass {
 		text += "; may break the glass"
+	}
+	if review {
+		text += "; may review the broken glass"
 	}
 	return text
 }
