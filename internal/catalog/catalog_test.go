@@ -17,7 +17,7 @@ func TestDeclared(t *testing.T) {
 	c := parse(t, `{
   "zone": "Europe/Berlin",
   "types": {"document": {"class": "internal", "request_properties": ["status", "owner"]}},
-  "obligations": {"mask": {"type": "mask", "properties": {"fields": ["a", 1, 2.50, true, null], "q\"": "ü\n"}}, "note": {"type": "notification"}},
+  "obligations": {"mask": {"type": "our-mask", "properties": {"fields": ["a", 1, 2.50, true, null], "q\"": "ü\n"}}, "note": {"type": "our-note"}},
   "reasons": {"embargo": {"message": "Not now.", "detail": "See the runbook."}},
   "approvers": {"finance": {"title": "Finance", "members": [{"type": "user", "id": "anna"}, {"claims": {"department": "finance"}}]}},
   "entities": [
@@ -50,7 +50,7 @@ func TestDeclared(t *testing.T) {
 	mask, _ := c.Obligation("mask")
 	same("Obligation", string(mask.Properties), `{"fields":["a",1,2.50,true,null],"q\"":"ü\n"}`)
 	note, ok := c.Obligation("note")
-	if !ok || note.Type != "notification" || note.Properties != nil {
+	if !ok || note.Type != "our-note" || note.Properties != nil {
 		t.Errorf("Obligation(note) = %+v, %v, want one without properties", note, ok)
 	}
 	reason, _ := c.Reason("embargo")

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // All problems of a thoroughly broken document are reported at once, each with its place.
 func TestProblemsOfABrokenDocument(t *testing.T) {
-	for _, name := range []string{"broken", "broken_conduct", "broken_approvals"} {
+	for _, name := range []string{"broken", "broken_conduct", "broken_approvals", "broken_obligations"} {
 		t.Run(name, func(t *testing.T) { golden(t, name) })
 	}
 }
@@ -132,7 +132,7 @@ func TestProblemsAreBounded(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"../../docs/catalog.md", "testdata/broken.yaml", "testdata/broken_conduct.yaml", "testdata/broken_approvals.yaml"} {
+	for _, name := range []string{"../../docs/catalog.md", "testdata/broken.yaml", "testdata/broken_conduct.yaml", "testdata/broken_approvals.yaml", "testdata/broken_obligations.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

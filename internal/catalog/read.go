@@ -105,23 +105,6 @@ func (r *reader) texts(n ast.Node, what string, f func(s string, at ast.Node)) [
 	return all
 }
 
-func (r *reader) obligations(n ast.Node) {
-	r.each(n, "obligations", func(id string, at, v ast.Node) {
-		if !r.keyName(id, at, "obligation") {
-			return
-		}
-		o := authz.Obligation{ID: id}
-		r.object(v, "obligation "+id, fields{
-			"type":       func(n ast.Node) { o.Type = r.text(n, "type") },
-			"properties": func(n ast.Node) { o.Properties = []byte(r.document.properties(n, "properties")) },
-		})
-		if o.Type == "" {
-			r.at(at, "obligation %s has no type", id)
-		}
-		r.c.obligations[id] = o
-	})
-}
-
 // builtin are the codes of decisions, which an operator's reason must not be taken for.
 var builtin = []string{
 	authz.CodeAllowed, authz.CodeNoPermit, authz.CodeForbidden, authz.CodePolicyError, authz.CodeSignalMissing,

@@ -46,7 +46,7 @@ action read appliesTo {
 capabilities:
   payments: {title: Pay, class: money, actions: [money]}
 obligations:
-  tell: {type: notification}
+  tell: {type: notification, properties: {to: owner, body: It was done.}}
   sign: {type: log}
 types:
   Ledger: {class: internal, request_properties: [status]}

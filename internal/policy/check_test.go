@@ -23,7 +23,7 @@ action "pay" in ["money"] appliesTo { principal: [Agent], resource: [Account], c
 
 const checkCatalog = `
 reasons: {closed: {message: "It is closed."}}
-obligations: {tell: {type: notification}}
+obligations: {tell: {type: notification, properties: {to: owner, body: It was done.}}}
 signals: {always: [confidence]}
 `
 

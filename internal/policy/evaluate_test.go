@@ -47,7 +47,7 @@ func TestAppliedRemedies(t *testing.T) {
 @id("s") @remedy("step_up") forbid (principal, action, resource in Doc::"both");
 @id("x") @remedy("approval") forbid (principal, action, resource == Doc::"bar");
 @id("y") forbid (principal, action, resource == Doc::"bar");
-`), "obligations: {tell: {type: notification}}\n")
+`), "obligations: {tell: {type: notification, properties: {to: owner, body: It was done.}}}\n")
 	for _, c := range []struct {
 		doc      string
 		applied  []string

@@ -22,7 +22,7 @@ approvals:
 assurance:
   low: {bound: [dpop]}
   high: {person: true, acr: "urn:example:high", amr: [pin, hwk]}
-obligations: {tell: {type: notification}}
+obligations: {tell: {type: notification, properties: {to: owner, body: It was done.}}}
 `
 
 func parseCatalog(t interface{ Fatal(...any) }, text string) *catalog.Catalog {
