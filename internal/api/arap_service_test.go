@@ -61,9 +61,6 @@ var otherPEP = withCallers(map[string]*caller.Caller{
 
 var agentHeaders = []string{"Authorization", "DPoP h.bot.s", "Dpop", "proof"}
 
-// agentPayment is the payment as the agent itself asks about it.
-var agentPayment = strings.Replace(paymentRequest, `,"observed":{"session":"s1"},"on_behalf_of":[{"type":"user","id":"dora"}]`, "", 1)
-
 func asAgent(submission string) string {
 	return strings.Replace(submission, `,"observed":{"session":"s1"},"on_behalf_of":[{"type":"user","id":"dora"}]`, "", 1)
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +30,6 @@ const until = "2026-03-02T12:10:00Z"
 // asks as the real one does, but for the judging of answers, which tests give by hand.
 type requestDoor struct {
 	*door
-	mu        sync.Mutex
 	now       time.Time
 	recorded  map[int64]audit.Entry
 	asks      map[string]*approval.Ask

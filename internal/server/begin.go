@@ -72,6 +72,7 @@ func (s *Server) begin(ctx context.Context) error {
 			}
 		}
 	}
+	reach{s}.look(ctx)
 	s.state.CompareAndSwap(starting, serving)
 	s.once.Do(func() { close(s.up) })
 	return nil

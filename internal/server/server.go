@@ -216,7 +216,7 @@ func (s *Server) wire(ctx context.Context) error {
 	// To the others entries that they have applied before are nothing new.
 	after = min(after, s.monitor.Seq())
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
-		Appliers: []audit.Applier{s.library, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.tally, s.monitor},
+		Appliers: []audit.Applier{s.library, reach{s}, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.tally, s.monitor},
 		After:    after,
 		Stale:    s.cfg.Log.MaxAge,
 		Logger:   s.logger,
