@@ -79,6 +79,32 @@ func (f *answerForm) reply() approval.Reply {
 type challengeAsk struct {
 	askID
 	answerForm
+	BreakGlass string `json:"break_glass,omitempty" doc:"to break the glass instead of answering: the reason, as it will be sent. Besides it there is the view only"`
+}
+
+// digest returns what is to be signed, or authz.ErrInvalid.
+func (in *challengeAsk) digest(a *approval.Ask) ([32]byte, error) {
+	if in.BreakGlass == "" {
+		if err := in.check(a); err != nil {
+			return [32]byte{}, err
+		}
+		return approval.Digest(a, *in.Yes, in.Items, in.Scope, in.View), nil
+	}
+	if in.Yes != nil || len(in.Items) > 0 || !scopeless(&in.Scope) || in.Comment != "" {
+		return [32]byte{}, invalid("break_glass approves all acts, once each: leave yes, items, scope and comment out")
+	}
+	if err := checkGlass("break_glass", in.BreakGlass); err != nil {
+		return [32]byte{}, err
+	}
+	return approval.GlassDigest(a, in.BreakGlass, in.View), nil
+}
+
+// checkGlass returns authz.ErrInvalid unless a member says why the glass is broken.
+func checkGlass(member, reason string) error {
+	if reason == "" || len(reason) > approval.MaxText {
+		return invalid("%s is missing: say why it cannot wait, in 1 to %d bytes", member, approval.MaxText)
+	}
+	return nil
 }
 
 // A AnswerChallenge is what a passkey is to sign for one answer.
@@ -87,8 +113,8 @@ type AnswerChallenge struct {
 	Passkeys []string `json:"passkeys" doc:"ids of the person's passkeys, base64url: allowCredentials"`
 }
 
-// challengeAsk returns the digest of an answer: what is signed names the act, the answer and its scope, so
-// that the signature is good for nothing else.
+// challengeAsk returns the digest of an answer: what is signed names the act, the answer and its scope, or
+// that the glass is broken and why, so that the signature is good for nothing else.
 func (s *Server) challengeAsk(r *http.Request, c *call, in challengeAsk) (AnswerChallenge, error) {
 	a, _, err := s.askOf(r.Context(), c, in.ID)
 	if err != nil {
@@ -97,10 +123,10 @@ func (s *Server) challengeAsk(r *http.Request, c *call, in challengeAsk) (Answer
 	if _, err := c.person(); err != nil {
 		return AnswerChallenge{}, err
 	}
-	if err := in.check(a); err != nil {
+	digest, err := in.digest(a)
+	if err != nil {
 		return AnswerChallenge{}, err
 	}
-	digest := approval.Digest(a, *in.Yes, in.Items, in.Scope, in.View)
 	out := AnswerChallenge{Digest: base64.RawURLEncoding.EncodeToString(digest[:]), Passkeys: []string{}}
 	for i := range c.session.Person.Passkeys {
 		if k := &c.session.Person.Passkeys[i]; k.RevokedAt.IsZero() {
@@ -129,21 +155,22 @@ func (s *Server) answerAsk(r *http.Request, c *call, in answerAsk) (AskView, err
 		return AskView{}, err
 	}
 	reply := in.reply()
-	if reply.Evidence, err = s.evidence(c, a, &reply, in.Assertion); err != nil {
+	digest := approval.Digest(a, reply.Yes, reply.Items, reply.Scope, reply.View)
+	if reply.Evidence, err = s.evidence(c, digest, in.Assertion); err != nil {
 		return AskView{}, err
 	}
 	return s.shown(s.Approvals.Answer(r.Context(), p, in.ID, reply))
 }
 
-// evidence verifies a passkey assertion over a reply, if there is one.
-func (s *Server) evidence(c *call, a *approval.Ask, r *approval.Reply, assertion json.RawMessage) (json.RawMessage, error) {
+// evidence verifies a passkey assertion over the digest of a reply, if there is one.
+func (s *Server) evidence(c *call, digest [32]byte, assertion json.RawMessage) (json.RawMessage, error) {
 	if len(assertion) == 0 || bytes.Equal(assertion, []byte("null")) {
 		return nil, nil
 	}
 	if s.Door == nil {
 		return nil, authz.Errorf(authz.ErrUnavailable, "passkeys are not verified here")
 	}
-	return s.Door.VerifyAssertion(c.session.Person, approval.Digest(a, r.Yes, r.Items, r.Scope, r.View), assertion)
+	return s.Door.VerifyAssertion(c.session.Person, digest, assertion)
 }
 
 // shown returns what the desk answered, as it is shown.
@@ -160,7 +187,7 @@ type breakGlass struct {
 	askID
 	Reason    string          `json:"reason" doc:"why it cannot wait, 1 to 2000 bytes; somebody else reviews it afterwards"`
 	View      int64           `json:"view" doc:"number of the entry by which the person looked at it"`
-	Assertion json.RawMessage `json:"assertion,omitempty" doc:"WebAuthn assertion over the digest of a plain yes, if the route wants one"`
+	Assertion json.RawMessage `json:"assertion,omitempty" doc:"WebAuthn assertion over the digest of this reason, if the route wants one: ask for the challenge with break_glass"`
 }
 
 func (s *Server) breakGlass(r *http.Request, c *call, in breakGlass) (AskView, error) {
@@ -172,11 +199,11 @@ func (s *Server) breakGlass(r *http.Request, c *call, in breakGlass) (AskView, e
 	if err != nil {
 		return AskView{}, err
 	}
-	if in.Reason == "" || len(in.Reason) > approval.MaxText {
-		return AskView{}, invalid("reason is missing: say why it cannot wait, in 1 to %d bytes", approval.MaxText)
+	if err := checkGlass("reason", in.Reason); err != nil {
+		return AskView{}, err
 	}
 	reply := approval.Reply{Yes: true, View: in.View}
-	if reply.Evidence, err = s.evidence(c, a, &reply, in.Assertion); err != nil {
+	if reply.Evidence, err = s.evidence(c, approval.GlassDigest(a, in.Reason, in.View), in.Assertion); err != nil {
 		return AskView{}, err
 	}
 	return s.shown(s.Approvals.BreakGlass(r.Context(), p, in.ID, in.Reason, reply))

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ approvals:
   routes:
     one: {title: One of finance, approvers: [finance], break_glass: [heads], review: 2h, uses: 5, class: true, amounts: {amount: "1000"}}
     two: {title: Two of finance, approvers: [finance], quorum: 2}
-    key: {title: With a passkey, approvers: [finance], passkey: true}
+    key: {title: With a passkey, approvers: [finance], passkey: true, break_glass: [heads], review: 2h}
 `
 
 // An inbox is a door over a real desk. Its log is a list, its clock is set by hand.
@@ -487,6 +488,52 @@ func TestInboxBreaksGlass(t *testing.T) {
 	b.as("dora", "POST", path+"/review", `{"comment":"x"}`, 400)
 	has(t, "reviewed", b.as("dora", "POST", path+"/review", `{"justified":false,"comment":"it did not"}`, 200), `"verdict":"unjustified"`)
 	b.as("dora", "POST", path+"/review", `{"justified":true,"comment":"x"}`, 409)
+}
+
+// What a passkey has signed for a plain yes does not break the glass, nor for another reason; and what it has
+// signed for that is no answer.
+func TestInboxBreaksGlassWithPasskeys(t *testing.T) {
+	b := openInbox(t)
+	a := b.ask("key", inboxArgs)
+	path := "/v1/approvals/" + a.ID
+	const why = "the plant stands still"
+	view := b.view("carl", a.ID)
+	answer := fmt.Sprintf(`"view":%d,"yes":true`, view)
+	glass := fmt.Sprintf(`"view":%d,"reason":%q`, view, why)
+	challenge := func(who, body string) string {
+		t.Helper()
+		var c api.AnswerChallenge
+		if err := json.Unmarshal([]byte(b.as(who, "POST", path+"/challenge", "{"+body+"}", 200)), &c); err != nil {
+			t.Fatal(err)
+		}
+		digest, err := base64.RawURLEncoding.DecodeString(c.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf(`,"assertion":{"digest":"%x"}`, digest)
+	}
+	for _, body := range []string{`,"yes":true`, `,"yes":false`, `,"items":[0]`, `,"scope":{"uses":2}`, `,"comment":"x"`} {
+		b.as("carl", "POST", path+"/challenge", fmt.Sprintf(`{"view":%d,"break_glass":%q%s}`, view, why, body), 400)
+	}
+	b.as("carl", "POST", path+"/challenge", fmt.Sprintf(`{"view":%d,"break_glass":%q}`, view, strings.Repeat("x", approval.MaxText+1)), 400)
+	signed := challenge("carl", fmt.Sprintf(`"view":%d,"break_glass":%q`, view, why))
+	other := challenge("carl", fmt.Sprintf(`"view":%d,"break_glass":"another reason"`, view))
+	later := challenge("carl", fmt.Sprintf(`"view":%d,"break_glass":%q`, view+1, why))
+	plain := challenge("carl", answer)
+	for what, assertion := range map[string]string{"none": "", "for a yes": plain, "for another reason": other, "for another view": later} {
+		got := b.as("carl", "POST", path+"/break-glass", "{"+glass+assertion+"}", 403)
+		if !strings.Contains(got, "something else") && assertion != "" {
+			t.Errorf("an assertion %s: %s, want that it is over something else", what, got)
+		}
+	}
+	seen := b.view("anna", a.ID)
+	b.pass(5 * time.Second)
+	mixed := challenge("anna", fmt.Sprintf(`"view":%d,"break_glass":%q`, seen, why))
+	has(t, "answered by what breaks the glass", b.as("anna", "POST", path+"/answer", fmt.Sprintf(`{"view":%d,"yes":true,"comment":%q%s}`, seen, why, mixed), 403), "something else")
+	has(t, "broken", b.as("carl", "POST", path+"/break-glass", "{"+glass+signed+"}", 200), `"status":"approved"`, `"passkey":true`, `"broke_glass":true`)
+	if want := fmt.Sprintf(`,"assertion":{"digest":"%x"}`, approval.GlassDigest(a, why, view)); signed != want {
+		t.Errorf("signed %s, want %s", signed, want)
+	}
 }
 
 func TestInboxKnowsWhoIsAway(t *testing.T) {

@@ -20,6 +20,18 @@ import (
 // the ask. Indexes that the ask does not have, and acts that cannot be bound, which no desk takes, are in it
 // as nothing.
 func Digest(a *Ask, yes bool, items []int, s Scope, view int64) [32]byte {
+	return digest(a, yes, "", items, s, view)
+}
+
+// GlassDigest is what a passkey assertion is made over by whoever breaks the glass for a reason: a yes to all
+// of the ask, with a line that no other answer has. So neither stands for the other, nor for another reason.
+func GlassDigest(a *Ask, reason string, view int64) [32]byte {
+	sum := sha256.Sum256([]byte(reason))
+	return digest(a, true, "break_glass "+hex.EncodeToString(sum[:])+"\n", nil, Scope{}, view)
+}
+
+// digest returns SHA-256 of the text of an answer; glass is its line that the glass is broken, if it is.
+func digest(a *Ask, yes bool, glass string, items []int, s Scope, view int64) [32]byte {
 	var b bytes.Buffer
 	answer, until := "no", "-"
 	if yes {
@@ -28,8 +40,8 @@ func Digest(a *Ask, yes bool, items []int, s Scope, view int64) [32]byte {
 	if !s.Until.IsZero() {
 		until = s.Until.UTC().Format(time.RFC3339Nano)
 	}
-	fmt.Fprintf(&b, "safeconduct-answer/1\nask %s\nview %d\nanswer %s\nuses %d\nuntil %s\nclass %t\narguments %t\n",
-		a.ID, view, answer, s.limit(), until, s.Class, s.Arguments)
+	fmt.Fprintf(&b, "safeconduct-answer/1\nask %s\nview %d\nanswer %s\n%suses %d\nuntil %s\nclass %t\narguments %t\n",
+		a.ID, view, answer, glass, s.limit(), until, s.Class, s.Arguments)
 	for _, name := range slices.Sorted(maps.Keys(s.Amounts)) {
 		fmt.Fprintf(&b, "amount %s %s\n", quote(name), quote(s.Amounts[name]))
 	}

@@ -47,6 +47,10 @@ func TestDigest(t *testing.T) {
 	is("a no to the second", approval.Digest(&a, false, []int{1}, approval.Scope{}, 7),
 		"safeconduct-answer/1", "ask arq_aaaaaaaaaaaaaaaaaaaaaaaaaa", "view 7", "answer no", "uses 1", "until -",
 		"class false", "arguments false", `behalf "user" "Zoë \"<zoe>\"\n"`, "act 1 "+act1)
+	why := sha256.Sum256([]byte("the plant stands still\n"))
+	is("broken glass", approval.GlassDigest(&a, "the plant stands still\n", 7),
+		"safeconduct-answer/1", "ask arq_aaaaaaaaaaaaaaaaaaaaaaaaaa", "view 7", "answer yes", "break_glass "+hex.EncodeToString(why[:]), "uses 1", "until -",
+		"class false", "arguments false", `behalf "user" "Zoë \"<zoe>\"\n"`, "act 0 "+act0, "act 1 "+act1)
 	a.Kind, a.Person, a.Message, a.Details, a.Bound.OnBehalf = approval.CIBA, "zoe", "W4SCT", json.RawMessage(`[ {"type": "capability"} ]`), nil
 	sum := sha256.Sum256([]byte(`[{"type":"capability"}]`))
 	is("a token", approval.Digest(&a, true, []int{0}, approval.Scope{}, 7),
@@ -59,13 +63,16 @@ func TestDigestTellsApart(t *testing.T) {
 	a := about(payment(), 1, "one")
 	a.ID, a.Bulk, a.Items = "arq_a", true, append(a.Items, a.Items[0])
 	seen := map[[32]byte]string{}
-	add := func(what string, a *approval.Ask, yes bool, items []int, s approval.Scope, view int64) {
+	note := func(what string, d [32]byte) {
 		t.Helper()
-		d := approval.Digest(a, yes, items, s, view)
 		if other, ok := seen[d]; ok {
 			t.Errorf("%s has the digest of %s", what, other)
 		}
 		seen[d] = what
+	}
+	add := func(what string, a *approval.Ask, yes bool, items []int, s approval.Scope, view int64) {
+		t.Helper()
+		note(what, approval.Digest(a, yes, items, s, view))
 	}
 	add("yes", &a, true, nil, approval.Scope{}, 1)
 	add("no", &a, false, nil, approval.Scope{}, 1)
@@ -79,9 +86,14 @@ func TestDigestTellsApart(t *testing.T) {
 	add("an amount", &a, true, nil, approval.Scope{Amounts: map[string]string{"a": "1"}}, 1)
 	add("another amount", &a, true, nil, approval.Scope{Amounts: map[string]string{"a": "2"}}, 1)
 	add("an end", &a, true, nil, approval.Scope{Until: start}, 1)
+	note("broken glass", approval.GlassDigest(&a, "fire", 1))
+	note("glass broken for another reason", approval.GlassDigest(&a, "flood", 1))
+	note("glass broken for no reason", approval.GlassDigest(&a, "", 1))
+	note("glass broken after another view", approval.GlassDigest(&a, "fire", 2))
 	b := a
 	b.ID = "arq_b"
 	add("another ask", &b, true, nil, approval.Scope{}, 1)
+	note("the glass of another ask", approval.GlassDigest(&b, "fire", 1))
 	b = a
 	b.Bound.OnBehalf = []authz.Ref{{Type: "user", ID: "x"}}
 	add("for somebody", &b, true, nil, approval.Scope{}, 1)

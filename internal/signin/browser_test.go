@@ -167,6 +167,7 @@ type desk struct {
 	evidence  json.RawMessage
 	digest    [32]byte
 	spoil     bool // the digest that pages are told
+	glass     bool // whether it can be broken
 }
 
 const hostile = "\u202eknil <img src=x onerror=\"document.title='owned'\"> \u0007end"
@@ -191,6 +192,8 @@ func (d *desk) answer(r *http.Request) (any, error) {
 		Yes       bool
 		View      int64
 		Comment   string
+		Reason    string
+		Glass     string `json:"break_glass"`
 		Assertion json.RawMessage
 	}
 	if r.Method == "POST" {
@@ -198,14 +201,14 @@ func (d *desk) answer(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	digest := sha256.Sum256(fmt.Append(nil, "arq_1 pays 100: ", in.Yes, in.View))
+	digest := sha256.Sum256(fmt.Append(nil, "arq_1 pays 100: ", in.Yes, in.View, in.Glass+in.Reason))
 	ask := map[string]any{
 		"id": "arq_1", "status": d.status, "sentence": "The agent asks to pay " + hostile, "warnings": []string{hostile}, "expires_at": d.now().Add(time.Hour),
 		"asked_at": d.now(), "agent": hostile, "justification": hostile,
 		"items": []any{map[string]any{"action": "pay", "resource": map[string]any{"type": "Account", "id": hostile}, "data": "confidential", "status": d.status}},
 		"acts": []any{map[string]any{"arguments": []any{map[string]any{"name": "to", "value": hostile, "from": "untrusted"}, map[string]any{"name": "amount", "value": 100, "from": "prompt"}},
 			"policy": []any{map[string]string{"detail": "Payments need a person."}}, "allows": "Once."}},
-		"standing": map[string]any{"routes": []string{"money"}, "passkey": true, "break_glass": false},
+		"standing": map[string]any{"routes": []string{"money"}, "passkey": true, "break_glass": d.glass},
 	}
 	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, "/v1/approvals") {
 	case "GET ":
@@ -224,7 +227,7 @@ func (d *desk) answer(r *http.Request) (any, error) {
 			keys = append(keys, k.ID)
 		}
 		return map[string]any{"digest": base64.RawURLEncoding.EncodeToString(digest[:]), "passkeys": keys}, nil
-	case "POST /arq_1/answer":
+	case "POST /arq_1/answer", "POST /arq_1/break-glass":
 		if in.View != 40+d.views {
 			return nil, fmt.Errorf("view %d, want %d", in.View, 40+d.views)
 		}
@@ -320,6 +323,19 @@ func TestPasskey(t *testing.T) {
 	anna, _ = h.people.Person("anna")
 	checkEvidence(t, d, anna)
 	checkAssertion(t, d, anna)
+
+	// Break the glass: what is signed says so, and why.
+	d.status, d.glass = "pending", true
+	d.mu.Unlock()
+	b.run("breaking the glass", visit(h.url+"/asks/arq_1"), visible("body[data-ready] #glass"),
+		chromedp.SetValue(chromedp.CSS("#reason"), " the plant\nstands still "), click("#break"), hidden("#glass"))
+	d.mu.Lock()
+	if want := sha256.Sum256(fmt.Append(nil, "arq_1 pays 100: ", false, 40+d.views, "the plant\nstands still")); d.digest != want {
+		t.Errorf("the glass was broken over another digest: %x, want %x", d.digest, want)
+	}
+	if _, err := signin.ParseEvidence(d.evidence, d.digest); err != nil {
+		t.Errorf("the evidence of breaking the glass: %v", err)
+	}
 
 	// Sign out, everywhere.
 	b.run("signing out", click("#sign-out"), visible("body[data-ready] #passkey"))

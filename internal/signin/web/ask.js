@@ -151,7 +151,7 @@ async function look() {
   viewed = Date.now();
 }
 
-// sign makes the passkey's assertion over the digest of one answer.
+// sign makes the passkey's assertion over the digest of one answer, or of breaking the glass for a reason.
 async function sign(form) {
   const { digest, passkeys } = await call("POST", path + "/challenge", form);
   return assert({ challenge: digest, allowCredentials: passkeys.map((key) => ({ id: key, type: "public-key" })) });
@@ -180,7 +180,7 @@ function said(id, problem) {
 
 async function breakGlass() {
   const form = { reason: said("reason", "Say why it cannot wait."), view };
-  if (ask.standing?.passkey) form.assertion = await sign({ yes: true, view });
+  if (ask.standing?.passkey) form.assertion = await sign({ break_glass: form.reason, view });
   await call("POST", path + "/break-glass", form);
   await load();
 }
