@@ -64,15 +64,23 @@ func (e *RefusedError) Unwrap() []error {
 // Do lets act happen if req may, and returns what act returns, or a *RefusedError. The context of act ends when
 // the approval does on which the permission stands, if it stands on one.
 func (g *Guard) Do(ctx context.Context, req authz.Request, act func(context.Context) error) error {
+	return g.do(ctx, req,
+		func(ctx context.Context, ans *Answer) error { return g.meet(ctx, ans.Obligations) },
+		func(ctx context.Context, _ *Answer) error { return act(ctx) })
+}
+
+// do is Do with meet, which meets the obligations of a decision, and an act that is told the decision which
+// allows it.
+func (g *Guard) do(ctx context.Context, req authz.Request, meet, act func(context.Context, *Answer) error) error {
 	s := stand{g: g, req: req}
 	for {
 		ans, err := g.Client.Evaluate(ctx, req, s.approval)
 		if err != nil {
 			return &RefusedError{ans, s.task, err}
 		}
-		unmet := g.meet(ctx, ans.Obligations)
+		unmet := meet(ctx, ans)
 		if ans.Allowed() && unmet == nil {
-			return enforce(ctx, ans, s.task, act)
+			return enforce(ctx, ans, s.task, func(ctx context.Context) error { return act(ctx, ans) })
 		}
 		if ans.Allowed() {
 			return &RefusedError{ans, s.task, unmet}
@@ -227,12 +235,17 @@ func obligationName(o *authz.Obligation) (string, error) {
 	return o.Type, nil
 }
 
+// A Meeter meets the obligations of what a search found: a Guard, or an Enforcer.
+type Meeter interface {
+	meet(ctx context.Context, all []authz.Obligation) error
+}
+
 // Show returns of what a search found the results that may be shown: those without obligations, and those
 // whose obligations were all met. One whose obligations cannot be met is left out, and the others stay.
-func Show[T any](ctx context.Context, g *Guard, found []Result[T]) []T {
+func Show[T any](ctx context.Context, m Meeter, found []Result[T]) []T {
 	out := make([]T, 0, len(found))
 	for _, r := range found {
-		if g.meet(ctx, r.Obligations) == nil {
+		if m.meet(ctx, r.Obligations) == nil {
 			out = append(out, r.Value)
 		}
 	}

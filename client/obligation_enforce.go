@@ -1,0 +1,241 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// An Enforcer is a Guard whose obligations also say how an act happens and what of its result is seen. It keeps
+// the AuthZEN obligations profile (draft 1): it meets every obligation that it understands, of refusals too and
+// also where it has to refuse; and it refuses if one is not understood, is malformed, or could not be met.
+// It is safe for concurrent use; its fields are set before.
+type Enforcer struct {
+	// Guard asks, and has persons asked. Its Obligations are met too, where Handlers have none of the name.
+	Guard *Guard
+
+	// Handlers meet the obligations; see BuiltIn. Their names are sent with every question, so that the service
+	// need not allow what would be refused here.
+	Handlers Handlers
+
+	// Timeout is how long meeting one obligation may take: 1 minute by default. Set it longer if persons
+	// authenticate anew. One is met after the other.
+	Timeout time.Duration
+
+	// Outcome is told what came of every act that happened, with the ids of the obligations that were met: it is
+	// Client.Outcome by default, which is one more request for each act, at its end. Acts that were refused have
+	// no outcome: to report one would mean that they happened all the same.
+	Outcome func(ctx context.Context, decisionID string, o Outcome) error
+
+	advertised atomic.Pointer[[]string] // by the service, of the profile's types; nil if that is not known
+}
+
+// An Act is what an enforcement point lets happen. The result is JSON, or nothing. An obligation may change the
+// result, so nobody must see it but by what Enforcer.Do returns.
+type Act struct {
+	Do func(ctx context.Context) (json.RawMessage, error)
+
+	// Try returns what Do would, and has no effect. If it is nil the act cannot be tried, and the obligation
+	// dry-run refuses it.
+	Try func(ctx context.Context) (json.RawMessage, error)
+}
+
+// A Done is an act that happened, or was tried.
+type Done struct {
+	Decision   string          // its id, "" if the service has not recorded it
+	Result     json.RawMessage // as it may be seen
+	Tried      bool            // it was tried only
+	Met        []string        // ids of the obligations that were met
+	Unreported error           // why the service does not know what came of the act; nil if it does
+}
+
+// A WithheldError is why the result of an act that happened is not shown. The message shows nothing of it either;
+// the cause may.
+type WithheldError struct{ Cause error }
+
+// Error says that something is not shown.
+func (e *WithheldError) Error() string {
+	return "the act happened or failed, and what came of it is not shown: an obligation is to change it, and cannot"
+}
+
+// Unwrap returns the cause.
+func (e *WithheldError) Unwrap() error { return e.Cause }
+
+// Do lets act happen if req may, as far as the obligations let it, and returns what came of it; Done is nil if it
+// did not happen, and the error a *RefusedError. If the act fails its error is returned with Done, but a
+// *WithheldError if obligations were to change the result: errors tell of results.
+func (e *Enforcer) Do(ctx context.Context, req authz.Request, act Act) (*Done, error) {
+	req = e.declare(req, act)
+	var r *round
+	var done *Done
+	err := e.Guard.do(ctx, req,
+		func(ctx context.Context, ans *Answer) error {
+			r = &round{e: e, req: &req, ans: ans, terms: &terms{canTry: act.Try != nil}}
+			return r.meet(ctx, ans.Obligations)
+		},
+		func(ctx context.Context, ans *Answer) error {
+			var err error
+			done, err = r.act(ctx, act)
+			return err
+		})
+	return done, err
+}
+
+// act does or tries what is allowed, changes its result, and reports the outcome.
+func (r *round) act(ctx context.Context, act Act) (*Done, error) {
+	done := &Done{Decision: DecisionID(r.ans.Decision), Tried: r.terms.try}
+	do := act.Do
+	if r.terms.try {
+		do = act.Try
+	}
+	began := time.Now()
+	result, err := do(ctx)
+	o := Outcome{Latency: time.Since(began), Size: int64(len(result))}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		o.Fault = FaultTimeout
+	case err != nil:
+		o.Fault = FaultTool
+	}
+	if err != nil && len(r.terms.shapes) > 0 {
+		err = &WithheldError{err}
+	}
+	for i, s := range r.terms.shapes {
+		if err != nil {
+			break
+		}
+		if result, err = s.f(result); err != nil {
+			err = &WithheldError{fmt.Errorf("obligation %.64q is not met: %w", s.id, err)}
+			for _, s := range r.terms.shapes[i:] {
+				r.met = slices.DeleteFunc(r.met, func(id string) bool { return id == s.id })
+			}
+		}
+	}
+	if err == nil {
+		done.Result = result
+	}
+	done.Met, o.Met = r.met, r.met
+	done.Unreported = r.e.report(ctx, done.Decision, o)
+	return done, err
+}
+
+// report reports the outcome of a decision that was recorded, also if whoever asked has gone.
+func (e *Enforcer) report(ctx context.Context, decision string, o Outcome) error {
+	if decision == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout())
+	defer cancel()
+	if e.Outcome != nil {
+		return e.Outcome(ctx, decision, o)
+	}
+	return e.Guard.Client.Outcome(ctx, decision, o)
+}
+
+func (e *Enforcer) timeout() time.Duration {
+	if e.Timeout > 0 {
+		return e.Timeout
+	}
+	return time.Minute
+}
+
+// obligers returns those of the Guard, which only searches can do without.
+func (e *Enforcer) obligers() map[string]Obliger {
+	if e.Guard == nil {
+		return nil
+	}
+	return e.Guard.Obligations
+}
+
+// meet meets the obligations of what a search found. Those about an act cannot be met there.
+func (e *Enforcer) meet(ctx context.Context, all []authz.Obligation) error {
+	return (&round{e: e}).meet(ctx, all)
+}
+
+// Types returns the types of obligations that are met here, sorted.
+func (e *Enforcer) Types() []string {
+	types := slices.Collect(maps.Keys(e.Handlers))
+	types = slices.AppendSeq(types, maps.Keys(e.obligers()))
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+// Declare returns req with the types of obligations that can be met here: for searches, whose results have
+// obligations too. Do declares by itself.
+func (e *Enforcer) Declare(req authz.Request) authz.Request {
+	types := e.Types()
+	for _, typ := range []string{"mask", "cap", "dry-run", "delay"} { // which Show cannot meet
+		types = slices.DeleteFunc(types, func(s string) bool { return s == typ && e.obligers()[s] == nil })
+	}
+	return e.with(req, types)
+}
+
+func (e *Enforcer) declare(req authz.Request, act Act) authz.Request {
+	types := e.Types()
+	if act.Try == nil {
+		types = slices.DeleteFunc(types, func(s string) bool { return s == "dry-run" && e.obligers()[s] == nil })
+	}
+	return e.with(req, types)
+}
+
+// with returns req with types: all of them as our service wants to know them, and those that the service has
+// advertised as the profile has it. What req says already stays.
+func (e *Enforcer) with(req authz.Request, types []string) authz.Request {
+	if e.Guard == nil || e.Guard.Client == nil || e.Guard.Client.self { // an agent does not say what an enforcement point can do
+		return req
+	}
+	if req.Observed.Obligations == nil {
+		req.Observed.Obligations = types
+	}
+	known := e.advertised.Load()
+	if known == nil {
+		return req
+	}
+	listed := slices.DeleteFunc(slices.Clone(types), func(s string) bool { return !slices.Contains(*known, s) })
+	members := map[string]json.RawMessage{}
+	if len(req.Context) > 0 && json.Unmarshal(req.Context, &members) != nil || members[supported] != nil {
+		return req
+	}
+	text, err := json.Marshal(listed)
+	if err != nil { // texts always encode
+		return req
+	}
+	members[supported] = text
+	if text, err = json.Marshal(members); err == nil {
+		req.Context = authz.Claimed(text)
+	}
+	return req
+}
+
+// supported is the member of a request's context, and of the service's metadata, that lists types.
+const supported = "supported_obligations"
+
+// Negotiate reads in the service's metadata which types of obligations it may issue. From then on the member
+// supported_obligations of the profile goes with every question, and has of the types that are met here
+// those that the service has advertised. Without it no such member is sent, which says nothing to the
+// service; ours knows the types by what is observed.
+func (e *Enforcer) Negotiate(ctx context.Context) error {
+	answer, err := e.Guard.Client.send(ctx, http.MethodGet, "/.well-known/authzen-configuration", nil, true)
+	var m struct {
+		Supported []string `json:"supported_obligations"`
+	}
+	if err == nil {
+		err = json.Unmarshal(answer, &m)
+	}
+	if err != nil {
+		return authz.Errorf(authz.ErrUnavailable, "reading the service's metadata: %w", err)
+	}
+	if m.Supported == nil {
+		m.Supported = []string{} // "its absence is equivalent to an empty array"
+	}
+	e.advertised.Store(&m.Supported)
+	return nil
+}
