@@ -132,6 +132,7 @@ type Ask struct {
 	Agent     authz.AgentID `json:"agent,omitempty"`
 	Owner     string        `json:"owner,omitempty"`   // of the agent, at the time
 	Creator   string        `json:"creator,omitempty"` // of the agent: the actor who registered it
+	Owners    []string      `json:"owners,omitempty"`  // owners and creators of the agents on whose behalf it acts; sorted
 	Session   string        `json:"session,omitempty"`
 	PEP       string        `json:"pep,omitempty"`
 	Requester string        `json:"requester"`         // the actor who submitted it: pep:NAME, agent:ID

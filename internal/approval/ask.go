@@ -28,7 +28,8 @@ var errTooMany = authz.Errorf(authz.ErrForbidden, "too many asks: wait until som
 
 // Ask records an ask, or joins it to a pending one for the very same by the same requester, and reports
 // whether it did. It sets ID, AskedAt, ExpiresAt, Status and the numbers; an ExpiresAt that is given bounds
-// the one that is set. authz.ErrInvalid, authz.ErrForbidden: a bound was passed.
+// the one that is set. authz.ErrInvalid. authz.ErrForbidden: a bound was passed, of the desk or of the
+// catalog's AskBudget, for which each act of an ask counts.
 //
 // Asks that are still retained count, whatever became of them: one of the same Key and Print is returned as
 // it is, as one that was joined; one of the same Key and another Print is ErrKeyTaken; and one that names
@@ -71,7 +72,16 @@ func (d *Desk) Ask(ctx context.Context, a Ask) (*Ask, bool, error) {
 			joined, err := d.Get(ctx, have.ID)
 			return joined, true, err
 		}
-		if _, err := d.cfg.Log.Commit(ctx, dr); err != nil {
+		c, err := d.catalogs.catalog(ctx, a.Catalog)
+		if err != nil {
+			return nil, false, err
+		}
+		done, err := d.book(r, c.AskBudget(), now)
+		if err != nil {
+			return nil, false, err
+		}
+		_, err = d.cfg.Log.Commit(ctx, dr)
+		if done(); err != nil {
 			return nil, false, fmt.Errorf("recording %s: %w", dr.Kind, err)
 		}
 		if made := d.record(a.ID); made != nil {
@@ -128,7 +138,10 @@ func (d *Desk) newRecord(ctx context.Context, a *Ask) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &record{ask: a, volatile: c.Volatile(), size: int64(a.weight()) + 1024}
+	r := &record{ask: a, volatile: c.Volatile(), size: int64(a.weight()) + 1024 + 512*int64(len(a.Items))}
+	if a.Callback != nil {
+		r.size += int64(len(a.Callback.Endpoint) + len(a.Callback.State))
+	}
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	for i := range a.Items {
@@ -147,7 +160,8 @@ func (d *Desk) newRecord(ctx context.Context, a *Ask) (*record, error) {
 	if a.Kind == CIBA {
 		alone = a.ID
 	}
-	if err := enc.Encode([]any{a.Requester, a.Agent, a.Bound.OnBehalf, a.Bulk, a.Callback, alone}); err != nil {
+	// Whoever is judged by other rules, or may be answered by others, does not ask the same.
+	if err := enc.Encode([]any{a.Catalog, a.Requester, a.Agent, a.Owner, a.Creator, a.Owners, a.Bound.OnBehalf, a.Bulk, a.Callback, alone}); err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "the ask: %w", err)
 	}
 	r.same = hex.EncodeToString(h.Sum(nil))
@@ -179,10 +193,6 @@ func (d *Desk) known(r *record, e audit.Entry) (*Ask, error) {
 	}
 	all, own := d.waiting(accountOf(a), e.Seq)
 	if all >= maxPending || own >= maxAgentPending {
-		return nil, errTooMany
-	}
-	// These are for the process alone, and so for who asks, not for who applies.
-	if e.Seq == 1<<63-1 && (len(d.records) >= maxKept || d.bytes+r.size > maxBytes) {
 		return nil, errTooMany
 	}
 	return nil, nil

@@ -22,6 +22,8 @@ const (
 	maxAgentPending = 200       // likewise, of one agent
 	maxKept         = 100_000   // asks in memory: pending ones, those whose approvals hold, and those retained
 	maxBytes        = 512 << 20 // of what agents say in them
+	agentShare      = 20        // one agent may take 1/20 of maxKept, and likewise of maxBytes
+	requesterShare  = 4         // likewise one requester, which may ask for many agents
 	maxAways        = 10_000
 )
 
@@ -42,6 +44,9 @@ type Desk struct {
 	decisions  map[int64]string    // number of a decision -> id of the newest ask that names it
 	grants     map[string]place
 	accounts   map[string]*account // by accountOf
+	requesters map[string]share
+	booked     map[string]*booking // asks that this process is recording, by record.same
+	past       *past               // while entries up to the horizon are read again; else nil
 	aways      map[string]Away     // by person
 	stood      map[string][]string // deputy -> persons whose newest absence names it, sorted
 	pending    int64
@@ -67,13 +72,6 @@ type record struct {
 	size     int64    // bytes that the asking side said
 }
 
-// An account is what is known of one agent's asking.
-type account struct {
-	asks     []*Ask // as first recorded, in the order of their entries: those in memory
-	pending  int64
-	sessions map[string]int64
-}
-
 // New returns an empty desk, to be loaded.
 func New(cfg Config) *Desk {
 	if cfg.Now == nil {
@@ -92,6 +90,7 @@ func (d *Desk) clear() {
 	d.records, d.order = map[string]*record{}, nil
 	d.same, d.keys, d.decisions = map[string][]string{}, map[string]string{}, map[int64]string{}
 	d.grants, d.accounts = map[string]place{}, map[string]*account{}
+	d.requesters, d.booked, d.past = map[string]share{}, map[string]*booking{}, nil
 	d.aways, d.stood = map[string]Away{}, map[string][]string{}
 	d.unsaved, d.lines = map[string]bool{}, map[string]*line{}
 	d.pending, d.bytes, d.horizon = 0, 0, 0
@@ -136,6 +135,7 @@ func (d *Desk) Load(ctx context.Context) error {
 		d.horizon = max(d.horizon, a.AsOf)
 		d.setAway(a)
 	}
+	d.past = newPast(d.records)
 	return nil
 }
 

@@ -37,6 +37,7 @@ approvers:
   oncall: {title: On call, members: [{type: user, id: dora, during: day}]}
 approvals:
   default: one
+  asks: {session: 0, hour: 0, pending: 0}
   routes:
     one:
       title: One of finance

@@ -108,8 +108,11 @@ func (a *Ask) submits(p *Person) bool {
 	return person && p.is(a.Requester) || p.means(a.Bound.Subject.Ref)
 }
 
-// interested reports whether the person owns or made the agent that asks, and so does not decide alone.
-func (a *Ask) interested(p *Person) bool { return p.is(a.Owner) || p.is(a.Creator) }
+// interested reports whether the person owns or made the agent that asks, or one on whose behalf it does,
+// and so does not decide alone.
+func (a *Ask) interested(p *Person) bool {
+	return p.is(a.Owner) || p.is(a.Creator) || slices.ContainsFunc(a.Owners, p.is)
+}
 
 // namesOf returns those names of the person by which the ask knows somebody: no others need be recorded.
 func (a *Ask) namesOf(p *Person) (names []string) {

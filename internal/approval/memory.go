@@ -32,13 +32,14 @@ func (d *Desk) add(r *record) {
 		c = &account{sessions: map[string]int64{}}
 		d.accounts[name] = c
 	}
-	c.asks = append(c.asks, a)
-	if a.Session != "" {
-		c.sessions[a.Session]++
-	}
+	c.keep(a, r.size)
+	own := d.requesters[a.Requester]
+	d.requesters[a.Requester] = share{own.kept + 1, own.bytes + r.size}
+	delete(d.booked, r.same)
 	d.kept.Add(1)
 	d.bytes += r.size
 	d.count(a, 1)
+	d.remember(nil, a)
 	d.place(a)
 }
 
@@ -47,14 +48,28 @@ func (d *Desk) replace(old, next *record) {
 	d.count(old.ask, -1)
 	d.records[next.ask.ID] = next
 	d.count(next.ask, 1)
+	d.remember(old.ask, next.ask)
 	d.place(next.ask)
 }
 
 // count counts a pending ask. The caller holds d.mu.
 func (d *Desk) count(a *Ask, n int64) {
 	if a.Status == Pending {
+		c := d.accounts[accountOf(a)]
 		d.pending += n
-		d.accounts[accountOf(a)].pending += n
+		c.open += n
+		c.pending += n * a.waiting()
+	}
+}
+
+// remember notes the next version of an ask for entries that are read again. There are none any more once a
+// later one has come. The caller holds d.mu.
+func (d *Desk) remember(old, next *Ask) {
+	switch {
+	case next.AsOf > d.horizon:
+		d.past = nil
+	case d.past != nil:
+		d.past.note(old, next)
 	}
 }
 
@@ -91,10 +106,12 @@ func (d *Desk) forget(at time.Time) {
 		return
 	}
 	for name, c := range d.accounts {
-		c.asks = slices.DeleteFunc(c.asks, func(a *Ask) bool { return gone[a.ID] })
-		if len(c.asks) == 0 {
+		if c.prune(gone); len(c.asks) == 0 {
 			delete(d.accounts, name)
 		}
+	}
+	if d.past != nil {
+		d.past = newPast(d.records)
 	}
 }
 
@@ -118,11 +135,12 @@ func (d *Desk) drop(r *record) {
 			delete(d.grants, g.ID)
 		}
 	}
-	c := d.accounts[accountOf(a)]
-	if a.Session != "" {
-		if c.sessions[a.Session]--; c.sessions[a.Session] <= 0 {
-			delete(c.sessions, a.Session)
-		}
+	d.accounts[accountOf(a)].leave(a, r.size)
+	own := d.requesters[a.Requester]
+	if own = (share{own.kept - 1, own.bytes - r.size}); own.kept > 0 {
+		d.requesters[a.Requester] = own
+	} else {
+		delete(d.requesters, a.Requester)
 	}
 	d.kept.Add(-1)
 	d.bytes -= r.size
@@ -135,9 +153,15 @@ func (d *Desk) drop(r *record) {
 func (d *Desk) waiting(name string, seq int64) (all, own int64) {
 	if seq > d.horizon {
 		if c := d.accounts[name]; c != nil {
-			own = c.pending
+			own = c.open
 		}
 		return d.pending, own
+	}
+	if d.past != nil {
+		if s := d.past.of[name]; s != nil {
+			own = s.waiting(seq)
+		}
+		return d.past.all.waiting(seq), own
 	}
 	for _, r := range d.records {
 		if a := r.ask; a.Seq < seq && (a.Ended == 0 || a.Ended >= seq) {

@@ -120,24 +120,3 @@ func (d *Desk) used(_ context.Context, a *Ask, e audit.Entry, b *usedBody) error
 	}
 	return authz.Errorf(authz.ErrNotFound, "ask %s has no approval %.64q", a.ID, b.Approval)
 }
-
-// Asks returns how much an agent has asked of late. Asks that were joined to another do not count.
-func (d *Desk) Asks(agent authz.AgentID, session string, at time.Time) authz.Asks {
-	if d.kept.Load() == 0 {
-		return authz.Asks{}
-	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	c := d.accounts[authz.AgentType+":"+string(agent)]
-	if c == nil {
-		return authz.Asks{}
-	}
-	n := authz.Asks{Pending: c.pending}
-	if session != "" {
-		n.Session = c.sessions[session]
-	}
-	hour := at.Add(-time.Hour)
-	from, _ := slices.BinarySearchFunc(c.asks, hour, func(a *Ask, t time.Time) int { return a.AskedAt.Compare(t) })
-	n.Hour = int64(len(c.asks) - from)
-	return n
-}

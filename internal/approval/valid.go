@@ -17,6 +17,7 @@ const (
 	maxRoutes   = 16        // of an item
 	maxBehalf   = 32
 	maxLabels   = 64
+	maxOwners   = 4 * maxBehalf
 	maxEvidence = 16 << 10
 )
 
@@ -96,6 +97,14 @@ func (a *Ask) checkNames() error {
 	for _, s := range []string{string(a.Agent), a.Owner, a.Creator, a.Session, a.PEP} {
 		if len(s) > MaxText {
 			return authz.Errorf(authz.ErrInvalid, "%.64q... is too long", s)
+		}
+	}
+	if !slices.IsSorted(a.Owners) || len(a.Owners) > maxOwners {
+		return authz.Errorf(authz.ErrInvalid, "the owners of the agents for which the agent acts are not sorted, or more than %d", maxOwners)
+	}
+	for _, s := range a.Owners {
+		if s == "" || len(s) > MaxText {
+			return authz.Errorf(authz.ErrInvalid, "an owner has 1 to %d bytes", MaxText)
 		}
 	}
 	if len(a.Bound.OnBehalf) > maxBehalf {
