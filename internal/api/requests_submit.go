@@ -164,7 +164,7 @@ func (s *Server) newAsk(ctx context.Context, c *call, sub *submission) (*approva
 		}
 		if first == nil {
 			first = ref
-			s.bindAsk(a, ref)
+			bindAsk(a, ref)
 		} else if ref.Decision.Catalog != first.Decision.Catalog || !slices.Equal(ref.members, first.members) ||
 			!token.Same(orEmpty(ref.context), orEmpty(first.context)) || !slices.Equal(ref.Request.OnBehalf, first.Request.OnBehalf) {
 			return nil, invalidBinding.because("the items were not refused in the same context, for the same persons, and by the same version of the catalog: submit them one by one")
@@ -172,6 +172,7 @@ func (s *Server) newAsk(ctx context.Context, c *call, sub *submission) (*approva
 		if slices.ContainsFunc(a.Items, func(o approval.Item) bool { return o.Decision == ref.seq }) {
 			return nil, invalidBinding.because("two items are about the same refusal")
 		}
+		addOwners(a, ref)
 		a.Items = append(a.Items, approval.Item{
 			Action: ref.Request.Action, Resource: ref.Request.Resource, Decision: ref.seq, Routes: ref.Decision.Routes,
 			Data: ref.Facts.Class, Labels: ref.Facts.Labels, Status: approval.Pending,
@@ -189,11 +190,32 @@ func (s *Server) newAsk(ctx context.Context, c *call, sub *submission) (*approva
 }
 
 // bindAsk sets whom an ask is about, and in which context, by the first of its items.
-func (s *Server) bindAsk(a *approval.Ask, ref *refusal) {
+func bindAsk(a *approval.Ask, ref *refusal) {
 	a.Bound = approval.Bound{Subject: ref.Request.Subject, OnBehalf: ref.Request.OnBehalf, Context: ref.context, Members: ref.members}
 	a.Agent, a.Session, a.PEP, a.Catalog = ref.Request.Agent(), ref.Request.Observed.Session, ref.Request.Observed.PEP, ref.Decision.Catalog
 	if ref.Facts.Agent != nil {
 		a.Owner, a.Creator = ref.Facts.Agent.Owner, ref.Facts.Agent.Creator
+	}
+}
+
+// addOwners adds who owns or made the agents on whose behalf the acting one was refused an item, and the
+// acting one itself if that has changed since the first item. None of them decides alone, so that nobody
+// agrees to what its own agent has another agent do.
+func addOwners(a *approval.Ask, ref *refusal) {
+	add := func(names ...string) {
+		for _, name := range names {
+			if i, known := slices.BinarySearch(a.Owners, name); name != "" && !known {
+				a.Owners = slices.Insert(a.Owners, i, name)
+			}
+		}
+	}
+	if agent := ref.Facts.Agent; agent != nil && (agent.Owner != a.Owner || agent.Creator != a.Creator) {
+		add(agent.Owner, agent.Creator)
+	}
+	for i := range ref.Facts.Behalf {
+		if agent := ref.Facts.Behalf[i].Agent; agent != nil {
+			add(agent.Owner, agent.Creator)
+		}
 	}
 }
 
