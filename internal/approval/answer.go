@@ -297,7 +297,7 @@ func (j *judge) grant(item int, id string, last *Answer) *Grant {
 		g.Scope = Scope{}
 	} else {
 		for i := range j.ask.Answers {
-			if w := &j.ask.Answers[i]; w.Yes && w.about(item) {
+			if w := &j.ask.Answers[i]; w.counts() && w.about(item) {
 				g.Scope = narrow(g.Scope, w.Scope)
 			}
 		}

@@ -112,6 +112,7 @@ type Answer struct {
 	Evidence json.RawMessage `json:"evidence,omitempty"` // passkey assertion over the act's digest, and what verified it
 	Broke    bool            `json:"broke_glass,omitempty"`
 	Close    bool            `json:"close,omitempty"` // whether By or For owns or made the agent, and so does not decide alone
+	Void     time.Time       `json:"void,omitzero"`   // since when a yes counts for nothing that was not approved by then: By or For was disabled
 }
 
 // A Callback is where the enforcement point wants to be told (ARAP, Callback Completion).
@@ -217,6 +218,9 @@ type Store interface {
 	Ask(ctx context.Context, id string) (Ask, error)
 	// PutAsk keeps a unless a newer version (by AsOf) is kept already.
 	PutAsk(ctx context.Context, a Ask) error
+	// AsksAsOf returns the number of the newest entry that made a version of an ask or of an absence that is
+	// kept, 0 if none is. What became of the entries before it is kept too, but for what was joined.
+	AsksAsOf(ctx context.Context) (int64, error)
 
 	AwayStore
 }

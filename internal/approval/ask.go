@@ -200,6 +200,9 @@ func (d *Desk) known(r *record, e audit.Entry) (*Ask, error) {
 
 // applyAsked brings an approval.asked entry into effect.
 func (d *Desk) applyAsked(ctx context.Context, e audit.Entry) error {
+	if known, err := d.judged(ctx, e); known || err != nil {
+		return err
+	}
 	r, err := d.proposed(ctx, e)
 	if err != nil {
 		return err
@@ -220,12 +223,15 @@ func (d *Desk) applyAsked(ctx context.Context, e audit.Entry) error {
 			return nil
 		})
 	}
+	if e.Seq <= d.covered {
+		return authz.Errorf(authz.ErrConflict, "ask %s was refused, or joined to one that is forgotten", r.ask.ID)
+	}
 	if err := d.cfg.Store.PutAsk(ctx, *r.ask); err != nil {
 		return fmt.Errorf("keeping ask %s: %w", r.ask.ID, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.add(r)
+	d.insert(r)
 	return nil
 }
 

@@ -35,10 +35,12 @@ type Desk struct {
 	seen    atomic.Int64 // time of the newest entry that was applied: microseconds since 1970
 	kept    atomic.Int64 // how many asks are in memory; 0 lets Asks skip the lock
 	horizon int64        // number of the newest entry that what was loaded knows of; constant once loaded
+	covered int64        // number of an entry such that all that was loaded knows what became of it and those before; likewise
 
 	mu         sync.RWMutex
 	records    map[string]*record
 	order      []string            // ids, in the order of the entries that asked
+	open       []question          // those that are pending, in that order
 	same       map[string][]string // what joined asks have in common -> ids
 	keys       map[string]string   // Ask.Key -> id
 	decisions  map[int64]string    // number of a decision -> id of the newest ask that names it
@@ -70,6 +72,7 @@ type record struct {
 	same     string   // what asks that are joined to it have in common
 	volatile []string // members of a context that do not count
 	size     int64    // bytes that the asking side said
+	unread   bool     // the catalog by which it is judged cannot be read any more: it only waits until it expires
 }
 
 // New returns an empty desk, to be loaded.
@@ -87,18 +90,27 @@ func New(cfg Config) *Desk {
 }
 
 func (d *Desk) clear() {
-	d.records, d.order = map[string]*record{}, nil
+	d.records, d.order, d.open = map[string]*record{}, nil, nil
 	d.same, d.keys, d.decisions = map[string][]string{}, map[string]string{}, map[int64]string{}
 	d.grants, d.accounts = map[string]place{}, map[string]*account{}
 	d.requesters, d.booked, d.past = map[string]share{}, map[string]*booking{}, nil
 	d.aways, d.stood = map[string]Away{}, map[string][]string{}
 	d.unsaved, d.lines = map[string]bool{}, map[string]*line{}
-	d.pending, d.bytes, d.horizon = 0, 0, 0
+	d.pending, d.bytes, d.horizon, d.covered = 0, 0, 0, 0
 	d.kept.Store(0)
 }
 
-// Load reads the stored asks. It must return before the desk is used.
+// Load reads the stored asks. It must return before the desk is used. Absences are read first: an ask that
+// is read later may know answers that were given because of one, never the other way round.
 func (d *Desk) Load(ctx context.Context) error {
+	newest, err := d.cfg.Store.AsksAsOf(ctx)
+	if err != nil {
+		return fmt.Errorf("finding the newest ask: %w", err)
+	}
+	aways, err := d.cfg.Store.Aways(ctx)
+	if err != nil {
+		return fmt.Errorf("loading absences: %w", err)
+	}
 	var all []*record
 	const limit = 500
 	for after := ""; ; {
@@ -107,7 +119,7 @@ func (d *Desk) Load(ctx context.Context) error {
 			return fmt.Errorf("loading asks: %w", err)
 		}
 		for i := range page {
-			r, err := d.newRecord(ctx, &page[i])
+			r, err := d.loaded(ctx, &page[i])
 			if err != nil {
 				return fmt.Errorf("loading ask %s: %w", page[i].ID, err)
 			}
@@ -118,10 +130,6 @@ func (d *Desk) Load(ctx context.Context) error {
 		}
 		after = page[len(page)-1].ID
 	}
-	aways, err := d.cfg.Store.Aways(ctx)
-	if err != nil {
-		return fmt.Errorf("loading absences: %w", err)
-	}
 	slices.SortFunc(all, func(a, b *record) int { return cmp.Compare(a.ask.Seq, b.ask.Seq) })
 
 	d.mu.Lock()
@@ -129,12 +137,13 @@ func (d *Desk) Load(ctx context.Context) error {
 	d.clear()
 	for _, r := range all {
 		d.horizon = max(d.horizon, r.ask.AsOf)
-		d.add(r)
+		d.insert(r)
 	}
 	for _, a := range aways {
 		d.horizon = max(d.horizon, a.AsOf)
 		d.setAway(a)
 	}
+	d.covered = max(newest-1, 0)
 	d.past = newPast(d.records)
 	return nil
 }
@@ -142,6 +151,9 @@ func (d *Desk) Load(ctx context.Context) error {
 // Apply brings an entry into effect. It is an audit.Applier.
 func (d *Desk) Apply(ctx context.Context, e audit.Entry) error {
 	d.seen.Store(e.At.UnixMicro())
+	if e.Seq <= d.covered && e.Kind != audit.ApprovalAsked && e.Kind != audit.ApprovalJoined {
+		return nil // it has been judged, by who knew all that it depends on
+	}
 	var err error
 	switch e.Kind {
 	case audit.ApprovalAsked:
@@ -160,6 +172,8 @@ func (d *Desk) Apply(ctx context.Context, e audit.Entry) error {
 		err = applyTo(ctx, d, e, func(b *usedBody) string { return b.Ask }, d.used)
 	case audit.AwayPut:
 		err = d.applyAway(ctx, e)
+	case audit.PersonPut:
+		err = d.applyPerson(ctx, e)
 	}
 	if err != nil {
 		return verdict(e, err)
@@ -208,6 +222,7 @@ func (d *Desk) change(ctx context.Context, e audit.Entry, id string, save bool, 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.replace(r, &next)
+	d.index(a)
 	if d.unsaved[id] = !save; save {
 		delete(d.unsaved, id)
 	}

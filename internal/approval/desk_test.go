@@ -278,5 +278,6 @@ func (none) Ask(context.Context, string) (approval.Ask, error) {
 	return approval.Ask{}, authz.ErrNotFound
 }
 func (none) PutAsk(context.Context, approval.Ask) error     { return nil }
+func (none) AsksAsOf(context.Context) (int64, error)        { return 0, nil }
 func (none) Aways(context.Context) ([]approval.Away, error) { return nil, nil }
 func (none) PutAway(context.Context, approval.Away) error   { return nil }

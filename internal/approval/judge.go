@@ -151,7 +151,9 @@ type seat struct {
 	why     string   // why a yes counts for no route
 }
 
-// seat returns the person's seat among the routes of ids. The person's own comes before that of a deputy.
+// seat returns the person's seat among the routes of ids. The person's own comes before that of a deputy. A
+// deputy says no by a route that demands a passkey, but not yes: the absent person has named the deputy
+// without one.
 func (j *judge) seat(p *Person, ids []string) seat {
 	if j.ask.Kind == CIBA {
 		if p.ID == j.ask.Person {
@@ -168,16 +170,30 @@ func (j *judge) seat(p *Person, ids []string) seat {
 	if s := j.own(p, p, ids); len(s.no) > 0 {
 		return s
 	}
+	var lent seat
 	for i := range j.aways {
 		away := &j.aways[i]
 		absent := &Person{ID: away.Person, Claims: away.Claims, Names: away.Names}
 		if j.ask.asks(absent) {
 			continue
 		}
-		if s := j.own(absent, p, ids); len(s.no) > 0 {
-			s.as = away.Person
+		s := j.own(absent, p, ids)
+		s.as = away.Person
+		if n := len(s.yes); n > 0 {
+			s.yes = slices.DeleteFunc(s.yes, func(id string) bool { r, ok := j.catalog.Route(id); return !ok || r.Passkey })
+			if len(s.yes) == 0 {
+				s.why = "by a route that demands a passkey nobody says yes as a deputy"
+			}
+		}
+		if len(s.yes) > 0 {
 			return s
 		}
+		if len(lent.no) == 0 {
+			lent = s
+		}
+	}
+	if len(lent.no) > 0 {
+		return lent
 	}
 	return seat{why: "the routes of this ask do not lead to this person, or not now"}
 }
@@ -222,11 +238,12 @@ func (j *judge) reviews(p *Person) bool {
 	})
 }
 
-// said reports whether a person, or the one for whom it stands in, has said yes to an item, in whatever seat.
+// said reports whether a person, or the one for whom it stands in, has said yes to an item, in whatever seat,
+// and that counts.
 func (a *Ask) said(item int, by, as string) bool {
 	is := func(id string) bool { return id != "" && (id == by || id == as) }
 	return slices.ContainsFunc(a.Answers, func(w Answer) bool {
-		return w.Yes && w.about(item) && (is(strings.TrimPrefix(w.By, personActor)) || is(w.For))
+		return w.counts() && w.about(item) && (is(strings.TrimPrefix(w.By, personActor)) || is(w.For))
 	})
 }
 
@@ -251,7 +268,7 @@ func (j *judge) gone(r *catalog.Route, item int) bool {
 	all, persons, free := map[string]bool{}, map[string]bool{}, false
 	for i := range j.ask.Answers {
 		w := &j.ask.Answers[i]
-		if !w.Yes || !w.about(item) || !slices.Contains(w.Routes, r.ID) {
+		if !w.counts() || !w.about(item) || !slices.Contains(w.Routes, r.ID) {
 			continue
 		}
 		seat := w.By

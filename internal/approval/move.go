@@ -130,7 +130,7 @@ func (a *Ask) heard(item int, route string) bool {
 	for i := range a.Answers {
 		w := &a.Answers[i]
 		for _, id := range w.Routes {
-			if id == route && w.Yes && w.about(item) {
+			if id == route && w.counts() && w.about(item) {
 				return true
 			}
 		}
@@ -206,23 +206,27 @@ func (d *Desk) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// due returns the moves that are due.
+// due returns the moves that are due. An ask whose catalog cannot be read is not escalated: nobody knows to whom.
 func (d *Desk) due(ctx context.Context, now time.Time) (all []movedBody, err error) {
-	var open []*Ask
+	var open []*record
 	d.mu.RLock()
-	for _, id := range d.order {
-		if a := d.records[id].ask; a.Status == Pending {
-			open = append(open, a)
-		}
+	for _, q := range d.open {
+		open = append(open, d.records[q.id])
 	}
 	d.mu.RUnlock()
-	for _, a := range open {
+	for _, r := range open {
+		a := r.ask
 		if !now.Before(a.ExpiresAt) {
 			all = append(all, movedBody{Ask: a.ID, To: toExpired, Why: "nobody has answered in time"})
 			continue
 		}
+		if r.unread {
+			continue
+		}
 		c, err := d.catalogs.catalog(ctx, a.Catalog)
-		if err != nil {
+		if unreadable(err) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		if a.silent(c, now) {

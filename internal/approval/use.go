@@ -43,7 +43,7 @@ func (d *Desk) Holds(req *authz.Request, data authz.DataClass, labels []string, 
 	p, ok := d.grants[req.Approval.ID]
 	r := d.records[p.ask]
 	d.mu.RUnlock()
-	if !ok || r == nil || r.ask.Kind != Access || r.ask.Bound.Subject.Ref != req.Subject.Ref {
+	if !ok || r == nil || r.unread || r.ask.Kind != Access || r.ask.Bound.Subject.Ref != req.Subject.Ref {
 		return nil, authz.ApprovalUnverifiable
 	}
 	it := &r.ask.Items[p.item]
@@ -57,7 +57,7 @@ func (d *Desk) Holds(req *authz.Request, data authz.DataClass, labels []string, 
 	a := &authz.Approval{ID: g.ID, Ask: r.ask.ID, Until: g.Until, Single: g.left() == 1}
 	a.Routes = slices.Compact(slices.Sorted(slices.Values(it.Routes)))
 	for i := range r.ask.Answers {
-		if w := &r.ask.Answers[i]; w.Yes && w.about(p.item) {
+		if w := &r.ask.Answers[i]; w.Yes && w.about(p.item) && (w.Void.IsZero() || g.At.Before(w.Void)) {
 			a.By = append(a.By, w.By)
 		}
 	}

@@ -83,6 +83,20 @@ func (db *DB) PutAsk(ctx context.Context, a approval.Ask) error {
 	return err
 }
 
+// AsksAsOf returns the number of the newest entry that made a version of an ask or of an absence that is kept,
+// 0 if none is.
+func (db *DB) AsksAsOf(ctx context.Context) (int64, error) {
+	return one(ctx, db, func(s scanner) (seq int64, err error) {
+		return seq, s.Scan(&seq)
+	}, `
+		select coalesce(max(newest), 0)
+		from (
+			select max(as_of) as newest from ask
+			union all
+			select max(as_of) from away
+		) as kept`)
+}
+
 // Aways returns the newest absence of each person, also those that have ended.
 func (db *DB) Aways(ctx context.Context) ([]approval.Away, error) {
 	return many(ctx, db, scanRecord[approval.Away], `

@@ -15,6 +15,7 @@ create table ask (
 create index ask_agent on ask (agent, asked) where not pending;
 create index ask_over on ask (over_at);
 create index ask_changed on ask (changed_at);
+create index ask_as_of on ask (as_of);
 
 -- Who is away, and who stands in: the newest absence of each person, also one that has ended.
 create table away (
@@ -22,3 +23,5 @@ create table away (
 	record text   not null, -- as JSON
 	as_of  bigint not null
 );
+
+create index away_as_of on away (as_of);

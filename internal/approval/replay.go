@@ -1,0 +1,97 @@
+package approval
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
+)
+
+// A process begins with what is in the tables, and reads the log from an entry on of which the tables know
+// already what became of it: from the very first, if what else reads the log has lost its own. Who wrote
+// down what an entry made had judged every entry before, and had written down what those made. So nothing
+// up to the newest entry that the tables name is judged again: the desk does not remember any more what it
+// depended on, asks that are forgotten, and absences that have ended.
+//
+// There are two exceptions. What was joined to an ask is written down late. And an entry may make several
+// versions, so that the newest one may have come half its way.
+
+// loaded returns what follows from an ask that is stored. One whose catalog cannot be read any more is kept,
+// so that it expires, and nothing else is lost with it.
+func (d *Desk) loaded(ctx context.Context, a *Ask) (*record, error) {
+	r, err := d.newRecord(ctx, a)
+	if unreadable(err) {
+		d.cfg.Logger.ErrorContext(ctx, "an ask cannot be answered any more", "ask", a.ID, "catalog", a.Catalog, "err", err)
+		return &record{ask: a, acts: make([]string, len(a.Items)), same: a.ID, size: int64(a.weight()) + 1024, unread: true}, nil
+	}
+	return r, err
+}
+
+// unreadable reports whether an error says that the catalog of an ask cannot be read, now or later.
+func unreadable(err error) bool {
+	return errors.Is(err, authz.ErrInvalid) || errors.Is(err, authz.ErrNotFound)
+}
+
+// judged reports whether an approval.asked entry has made an ask of which what was loaded knows.
+func (d *Desk) judged(ctx context.Context, e audit.Entry) (bool, error) {
+	if e.Seq > d.covered {
+		return false, nil
+	}
+	var b struct {
+		ID string `json:"id"`
+	}
+	if err := decode(e, &b); err != nil {
+		return false, err
+	}
+	if d.record(b.ID) != nil {
+		return true, nil
+	}
+	if checkName("the id of an ask", b.ID) != nil {
+		return false, nil // it is refused again
+	}
+	switch _, err := d.cfg.Store.Ask(ctx, b.ID); {
+	case errors.Is(err, authz.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("finding ask %s: %w", b.ID, err)
+	}
+	return true, nil
+}
+
+// A question is an ask that is pending, and the number of the entry that asked.
+type question struct {
+	seq int64
+	id  string
+}
+
+func (q question) compare(seq int64) int { return cmp.Compare(q.seq, seq) }
+
+// insert keeps a new record in its place. What another process asked while this one loaded may come after
+// what was loaded. The caller holds d.mu.
+func (d *Desk) insert(r *record) {
+	d.add(r)
+	d.index(r.ask)
+	n := len(d.order)
+	if n < 2 || d.records[d.order[n-2]].ask.Seq < r.ask.Seq {
+		return
+	}
+	slices.SortFunc(d.order, func(a, b string) int { return cmp.Compare(d.records[a].ask.Seq, d.records[b].ask.Seq) })
+	c := d.accounts[accountOf(r.ask)]
+	slices.SortFunc(c.asks, func(a, b made) int { return cmp.Compare(d.records[a.id].ask.Seq, d.records[b.id].ask.Seq) })
+	c.prune(nil)
+}
+
+// index keeps d.open, after the ask has changed. The caller holds d.mu.
+func (d *Desk) index(a *Ask) {
+	i, there := slices.BinarySearchFunc(d.open, a.Seq, question.compare)
+	switch {
+	case a.Status == Pending && !there:
+		d.open = slices.Insert(d.open, i, question{a.Seq, a.ID})
+	case a.Status != Pending && there:
+		d.open = slices.Delete(d.open, i, i+1)
+	}
+}
