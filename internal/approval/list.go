@@ -1,8 +1,10 @@
 package approval
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -25,58 +27,150 @@ type Filter struct {
 const MaxPage = 1000
 
 // List returns asks that are pending or retained, newest first. authz.ErrInvalid: the ask to go on from is
-// not among them any more, or the limit is none.
+// not among them any more, or the limit is none. For a person, asks whose catalog cannot be read are left
+// out: who may answer them, nobody knows.
 func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) {
 	if f.Limit < 1 || f.Limit > MaxPage {
 		return nil, authz.Errorf(authz.ErrInvalid, "a page has 1 to %d asks", MaxPage)
 	}
-	now := d.cfg.Now()
-	d.mu.RLock()
-	end := len(d.order)
+	before := int64(math.MaxInt64)
 	if f.After != "" {
-		last := d.records[f.After]
+		last := d.record(f.After)
 		if last == nil {
-			d.mu.RUnlock()
 			return nil, authz.Errorf(authz.ErrInvalid, "there is no ask %.64q to go on from", f.After)
 		}
-		end, _ = slices.BinarySearchFunc(d.order, last.ask.Seq, func(id string, seq int64) int {
-			return int(min(max(d.records[id].ask.Seq-seq, -1), 1))
-		})
+		before = last.ask.Seq
 	}
-	found := make([]*Ask, 0, end)
-	for i := end - 1; i >= 0; i-- {
-		a := d.records[d.order[i]].ask
-		if (f.Agent == "" || a.Agent == f.Agent) && (f.Session == "" || a.Session == f.Session) {
-			found = append(found, a)
-		}
-	}
-	d.mu.RUnlock()
-
+	now := d.cfg.Now()
+	look := d.glance(ctx, &f)
 	page := []*Ask{}
-	for _, a := range found {
-		if a = a.at(now); f.Status != "" && a.Status != f.Status || !a.retained(now) {
-			continue
+	for {
+		some := d.before(before, &f)
+		if len(some) == 0 {
+			return page, nil
 		}
-		if f.Review && (a.Broken == nil || a.Broken.Verdict != "") {
-			continue
-		}
-		if f.Person != nil {
-			s, err := d.Standing(ctx, a, *f.Person)
-			if err != nil {
-				return nil, err
-			}
-			switch {
-			case f.Review && !s.Review,
-				f.Mine && !f.Review && len(s.Routes) == 0 && !s.Refuse,
-				!f.Mine && !f.Review && !s.any() && !a.took(f.Person.ID):
+		before = some[len(some)-1].ask.Seq
+		for _, r := range some {
+			a := r.ask
+			if f.Agent != "" && a.Agent != f.Agent || f.Session != "" && a.Session != f.Session || !a.retained(now) {
 				continue
 			}
-		}
-		if page = append(page, a); len(page) == f.Limit {
-			break
+			if f.Review && (a.Broken == nil || a.Broken.Verdict != "") || f.Person != nil && !look(r) {
+				continue
+			}
+			if a = a.at(now); f.Status != "" && a.Status != f.Status {
+				continue
+			}
+			if f.Person != nil {
+				s, err := d.Standing(ctx, a, *f.Person)
+				if unreadable(err) {
+					continue
+				} else if err != nil {
+					return nil, err
+				}
+				switch {
+				case f.Review && !s.Review,
+					f.Mine && !f.Review && len(s.Routes) == 0 && !s.Refuse,
+					!f.Mine && !f.Review && !s.any() && !a.took(f.Person.ID):
+					continue
+				}
+			}
+			if page = append(page, a); len(page) == f.Limit {
+				return page, nil
+			}
 		}
 	}
-	return page, nil
+}
+
+// stride is how many asks List looks at before it lets others at them.
+const stride = 1024
+
+// before returns the newest asks among those that a filter is about which an entry before the given one
+// asked, newest first: at most stride, and none if there are no more.
+func (d *Desk) before(seq int64, f *Filter) []*record {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	some := make([]*record, 0, stride)
+	if f.Status == Pending || f.Mine && !f.Review {
+		end, _ := slices.BinarySearchFunc(d.open, seq, question.compare)
+		for i := end - 1; i >= 0 && len(some) < stride; i-- {
+			some = append(some, d.records[d.open[i].id])
+		}
+		return some
+	}
+	end, _ := slices.BinarySearchFunc(d.order, seq, func(id string, seq int64) int { return cmp.Compare(d.records[id].ask.Seq, seq) })
+	for i := end - 1; i >= 0 && len(some) < stride; i-- {
+		some = append(some, d.records[d.order[i]])
+	}
+	return some
+}
+
+// glance returns what reports, sooner than Standing, that an ask is nothing to the person of a filter. Most
+// asks of a large installation are none of a person's business, and what leads to a person are groups: it
+// looks once for all asks of the same routes.
+func (d *Desk) glance(ctx context.Context, f *Filter) func(*record) bool {
+	if f.Person == nil {
+		return nil
+	}
+	p := f.Person
+	whose := []*Person{p}
+	for _, away := range d.standsFor(p.ID, math.MaxInt64, d.cfg.Now()) {
+		whose = append(whose, &Person{ID: away.Person, Claims: away.Claims, Names: away.Names})
+	}
+	type way struct {
+		version int64
+		route   string
+	}
+	leads := map[way]bool{}
+	return func(r *record) bool {
+		a := r.ask
+		switch {
+		case r.unread:
+			return false
+		case a.Status != Pending && (a.Broken == nil || a.Broken.Verdict != ""):
+			return !f.Mine && a.took(p.ID)
+		case a.Kind == CIBA:
+			return a.Person == p.ID || a.took(p.ID)
+		case !f.Mine && a.took(p.ID):
+			return true
+		}
+		return slices.ContainsFunc(a.Items, func(it Item) bool {
+			return slices.ContainsFunc(it.Routes, func(id string) bool {
+				w := way{a.Catalog, id}
+				yes, known := leads[w]
+				if !known {
+					c, err := d.catalogs.catalog(ctx, a.Catalog)
+					yes = err != nil && !unreadable(err) || err == nil && leading(c, id, whose, f.Mine && !f.Review)
+					leads[w] = yes
+				}
+				return yes
+			})
+		})
+	}
+}
+
+// leading reports whether a route may lead to one of the persons, at whatever hour; with answer, to one who
+// answers by it.
+func leading(c *catalog.Catalog, route string, whose []*Person, answer bool) bool {
+	r, ok := c.Route(route)
+	if !ok {
+		return false
+	}
+	ids := slices.Concat(r.Approvers, r.Escalate)
+	if !answer {
+		ids = append(ids, r.BreakGlass...)
+	}
+	return slices.ContainsFunc(ids, func(id string) bool {
+		g, ok := c.Approvers(id)
+		if !ok {
+			return false
+		}
+		var open []string
+		for i := range g.Members {
+			open = append(open, g.Members[i].During)
+		}
+		return slices.ContainsFunc(whose, func(p *Person) bool { return g.Has(p.Ref(), p.Claims, open) })
+	})
 }
 
 // took reports whether the person has answered or reviewed the ask.
