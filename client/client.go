@@ -21,6 +21,9 @@
 // to the AuthZEN profiles of obligations (draft 1) and of access requests (ARAP): an approval is carried
 // unchanged and permits nothing by itself, and what is not understood refuses.
 //
+// An [Enforcer] is a Guard whose obligations also say how an act happens and what is seen of its result: it masks,
+// caps, delays, logs, tries without doing, and reports which obligations were met.
+//
 // An [Agent] has a key and gets tokens, passports, that are bound to it; one URL tells it everything
 // about its authorization server. The example "Agent" shows a whole one in ten lines. [Enrol] registers
 // its first key, [Agent.Rotate] replaces it, [Tokens] keeps tokens at hand, and a [Transport] shows them
