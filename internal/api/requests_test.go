@@ -37,6 +37,7 @@ type requestDoor struct {
 	signer    *token.Signer
 	down      bool // whether nobody can sign or verify
 	callbacks map[string]bool
+	facts     func(*authz.Facts) // changes those of what is recorded
 	refusal   authz.Decision
 }
 
@@ -212,6 +213,9 @@ func (d *requestDoor) record(req authz.Request, dec authz.Decision) authz.Decisi
 	rec := pdp.Record{Request: req, Decision: dec, Facts: authz.Facts{Class: authz.Confidential, Labels: []string{"pii"}}}
 	if req.Agent() != "" {
 		rec.Facts.Agent = &authz.Agent{ID: req.Agent(), Owner: "carol", Creator: "dave"}
+	}
+	if d.facts != nil {
+		d.facts(&rec.Facts)
 	}
 	body, err := json.Marshal(rec)
 	if err != nil {
@@ -395,5 +399,36 @@ func TestAccessRequest(t *testing.T) {
 	again.is("context.approval.approved_until", "2026-03-02T12:15:00.25Z")
 	if got := d.last(); got.Approval.ID != done.at("result.approval.id") || string(got.Context) != `{"tenant":"acme","time":"10:00"}` {
 		t.Errorf("decided %+v with context %s, want the approval apart from the context", got.Approval, got.Context)
+	}
+}
+
+// TestOwnersOfDelegators: whoever owns an agent on whose behalf another asks is known to the desk.
+func TestOwnersOfDelegators(t *testing.T) {
+	d := openRequests(t)
+	d.facts = func(f *authz.Facts) {
+		f.Behalf = []authz.Delegator{
+			{Agent: &authz.Agent{ID: "payer", Owner: "olga", Creator: "admin:mike"}},
+			{Agent: &authz.Agent{ID: "boss", Owner: "anna", Creator: "admin:mike"}},
+		}
+	}
+	_, ask := d.asked(submission(d.evaluate(paymentRequest)))
+	if want := []string{"admin:mike", "anna", "olga"}; ask.Owner != "carol" || ask.Creator != "dave" || !slices.Equal(ask.Owners, want) {
+		t.Errorf("the ask is of %s and %s, and of %q, want carol and dave, and %q", ask.Owner, ask.Creator, ask.Owners, want)
+	}
+}
+
+// TestOwnersOfItems: what another owned when one of the items was refused counts too.
+func TestOwnersOfItems(t *testing.T) {
+	d := openRequests(t)
+	first := d.evaluate(paymentRequest)
+	d.facts = func(f *authz.Facts) { f.Agent.Owner = "eve" }
+	second := d.evaluate(strings.Replace(paymentRequest, `"id":"7"`, `"id":"8"`, 1))
+	item := func(r *answered, account string) string {
+		return fmt.Sprintf(`{"action":{"name":"pay","properties":{"amount":500,"to":"NL01"}},"resource":{"type":"account","id":%q},"denial":{"evaluation_id":%q,"expires_at":%q}}`,
+			account, r.at("context.evaluation_id"), r.at("context.access_request.expires_at"))
+	}
+	_, ask := d.asked(`{"subject":{"type":"agent","id":"bot"},"context":{"tenant":"acme","time":"10:00"},"items":[` + item(first, "7") + "," + item(second, "8") + `]}`)
+	if want := []string{"dave", "eve"}; ask.Owner != "carol" || !slices.Equal(ask.Owners, want) {
+		t.Errorf("the ask is of %s, and of %q, want carol, and %q", ask.Owner, ask.Owners, want)
 	}
 }

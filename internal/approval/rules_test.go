@@ -196,6 +196,26 @@ func TestWhoDecides(t *testing.T) {
 			says(s, who("dora"), yes, authz.ErrConflict)
 			is(s, approval.Pending)
 		}},
+		{"the owner of an agent on whose behalf another asks does not decide alone", "one", func(a *approval.Ask) {
+			a.Owner, a.Creator = "wanda", ""
+			a.Bound.OnBehalf, a.Owners = []authz.Ref{{Type: "agent", ID: "payer2"}}, []string{"admin:zoe", "user:anna"}
+		}, func(s *stage) {
+			says(s, who("anna"), yes, authz.ErrForbidden)
+			says(s, who("zoe", "finance"), yes, authz.ErrForbidden)
+			says(s, who("ben"), yes, nil)
+			is(s, approval.Approved)
+		}},
+		{"the owner of such an agent may refuse", "one", func(a *approval.Ask) { a.Owners = []string{"anna"} }, func(s *stage) {
+			says(s, who("anna"), no, nil)
+			is(s, approval.Denied)
+		}},
+		{"the owner of such an agent does not break the glass", "one", func(a *approval.Ask) { a.Owners = []string{"dora"} }, func(s *stage) {
+			v, err := s.View(ctx, who("dora"), s.a.ID)
+			if err == nil {
+				_, err = s.BreakGlass(ctx, who("dora"), s.a.ID, "It burns.", approval.Reply{View: v.Seq})
+			}
+			wantKind(s.t, "the owner breaks the glass", err, authz.ErrForbidden)
+		}},
 		{"the owner is no deputy that decides alone", "one", func(a *approval.Ask) { a.Owner = "dora" }, func(s *stage) {
 			away(s, "anna", "dora", nil)
 			says(s, who("dora"), yes, authz.ErrForbidden)
