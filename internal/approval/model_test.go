@@ -18,7 +18,7 @@ import (
 
 // Whatever is done, in whatever order, by two replicas that hear of it at different times: nothing is
 // approved without enough different persons who may, no approval is used more often than its scope says,
-// and everybody who reads the log has the same asks.
+// and everybody who reads the log has the same asks, also who reads it again when they are forgotten.
 func TestModel(t *testing.T) {
 	var approved, used, lost, joined int
 	rapid.Check(t, func(r *rapid.T) {
@@ -28,6 +28,7 @@ func TestModel(t *testing.T) {
 		m.play(rapid.IntRange(5, 40).Draw(r, "steps"))
 		m.w.agree()
 		m.judge(&approved, &used, &lost, &joined)
+		m.w.forgetful()
 		if t.Failed() {
 			r.Fatal("see above")
 		}
@@ -62,7 +63,7 @@ func (m *model) play(steps int) {
 		if len(m.asks) > 0 {
 			id = m.one("ask", m.asks...)
 		}
-		switch op := m.one("op", "ask", "ask", "answer", "answer", "answer", "answer", "use", "use", "pass", "sweep", "cancel", "revoke", "break", "review", "away", "robot"); op {
+		switch op := m.one("op", "ask", "ask", "answer", "answer", "answer", "answer", "use", "use", "pass", "sweep", "cancel", "revoke", "break", "review", "away", "robot", "disable"); op {
 		case "ask":
 			a := about(payment(), int64(i+1), m.one("routes", "one", "two", "three", "pair", "wide", "late", "robot", "safe", "duty"))
 			if rapid.Bool().Draw(m.r, "bulk") {
@@ -127,6 +128,9 @@ func (m *model) play(steps int) {
 			_, _ = d.Revoke(ctx, "admin:anna", id, "why")
 		case "review":
 			_, _ = d.Review(ctx, p, id, rapid.Bool().Draw(m.r, "justified"), "because")
+		case "disable":
+			m.w.person(p.ID, true)
+			m.w.log.pass(time.Second)
 		case "away":
 			a := approval.Away{Person: m.one("who", people...), Deputy: p.ID, Until: m.w.log.Now().Add(time.Hour)}
 			if a.Person == "zoe" {
@@ -178,7 +182,7 @@ func (m *model) judge(approved, used, lost, joined *int) {
 			for _, route := range it.Routes {
 				voices, persons, free := map[string]bool{}, map[string]bool{}, 0
 				for _, w := range a.Answers {
-					if !w.Yes || w.Broke || len(w.Items) > 0 && !slices.Contains(w.Items, i) || !slices.Contains(w.Routes, route) || w.At.After(g.At) {
+					if !w.Yes || w.Broke || len(w.Items) > 0 && !slices.Contains(w.Items, i) || !slices.Contains(w.Routes, route) || w.At.After(g.At) || !w.Void.IsZero() && !w.Void.After(g.At) {
 						continue
 					}
 					by, person := strings.CutPrefix(w.By, "person:")
