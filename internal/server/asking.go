@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,7 +243,9 @@ func (d oauthDesk) Consent(ctx context.Context, id string) (*oauth.Consent, erro
 		}
 	}
 	// What may be said of who authorized it must hold of every answer by which something was granted.
-	c.AnsweredAt = a.ClosedAt
+	if c.AnsweredAt = a.ClosedAt; c.AnsweredAt.After(a.ExpiresAt) {
+		c.AnsweredAt = a.ExpiresAt
+	}
 	signed := false
 	for i := range a.Answers {
 		if w := &a.Answers[i]; w.Yes {
@@ -254,12 +257,17 @@ func (d oauthDesk) Consent(ctx context.Context, id string) (*oauth.Consent, erro
 	if signed {
 		c.AMR = oauth.PasskeyAMR
 	}
+	// What was said yes to counts once everything was answered. Of an ask that was ended, or ran out, before,
+	// nothing does.
+	left := func(st approval.Status) bool {
+		return a.Status == st || slices.ContainsFunc(a.Items, func(it approval.Item) bool { return it.Status == st })
+	}
 	switch {
-	case a.Status == approval.Pending && !d.s.cfg.now().Before(a.ExpiresAt), a.Status == approval.Expired:
+	case a.Status == approval.Pending && !d.s.cfg.now().Before(a.ExpiresAt), left(approval.Expired):
 		c.Status, c.Details = oauth.ConsentExpired, details
 	case a.Status == approval.Pending:
 		c.Status, c.Details = oauth.ConsentPending, details
-	case c.Status != oauth.ConsentApproved:
+	case c.Status != oauth.ConsentApproved, left(approval.Cancelled), left(approval.Failed):
 		c.Status, c.Details = oauth.ConsentRefused, details
 	}
 	return c, nil
