@@ -153,11 +153,7 @@ func (c *call) person() (approval.Person, error) {
 
 // approverOf is how the desk knows a person with those claims.
 func approverOf(p *people.Person, claims map[string][]string) approval.Person {
-	a := approval.Person{ID: p.ID, Claims: claims}
-	if p.Email != "" {
-		a.Names = []string{p.Email}
-	}
-	return a
+	return approval.Person{ID: p.ID, Claims: claims, Names: p.Known()}
 }
 
 // actor is who calls, as the log names them.

@@ -118,7 +118,7 @@ func (b *inbox) person(id string) (*people.Person, error) {
 	if !slices.Contains(inboxPersons, id) {
 		return nil, authz.Errorf(authz.ErrNotFound, "no person %q", id)
 	}
-	return &people.Person{ID: id, Name: strings.ToUpper(id), Passkeys: []people.Passkey{{ID: "key-of-" + id}, {ID: "old", RevokedAt: b.now}}}, nil
+	return &people.Person{ID: id, Name: strings.ToUpper(id), Names: []string{id + "@login.example"}, Passkeys: []people.Passkey{{ID: "key-of-" + id}, {ID: "old", RevokedAt: b.now}}}, nil
 }
 
 type inboxDoor struct{ b *inbox }
@@ -217,11 +217,14 @@ func (b *inbox) refusal(args string) int64 {
 const inboxArgs = `{"amount":400,"to":"DE1","note":"rent"}`
 
 // ask asks for the bot's payment by a route.
-func (b *inbox) ask(route, args string) *approval.Ask {
+func (b *inbox) ask(route, args string) *approval.Ask { return b.askOwned(route, args, "olga") }
+
+// askOwned asks as if the bot were somebody's.
+func (b *inbox) askOwned(route, args, owner string) *approval.Ask {
 	b.Helper()
 	seq := b.refusal(args)
 	a, _, err := b.desk.Ask(b.Context(), approval.Ask{
-		Kind: approval.Access, Catalog: 7, Agent: "bot", Owner: "olga", Session: "s1", PEP: "gateway", Requester: "pep:gateway",
+		Kind: approval.Access, Catalog: 7, Agent: "bot", Owner: owner, Session: "s1", PEP: "gateway", Requester: "pep:gateway",
 		Bound: approval.Bound{Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "bot"}}, Members: []string{}},
 		Items: []approval.Item{{Action: authz.Action{Name: "pay", Properties: authz.Claimed(args)}, Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: fmt.Sprint(seq)}},
 			Decision: seq, Routes: []string{route}, Data: authz.Confidential, Labels: []string{"pii"}}},
@@ -426,6 +429,25 @@ func TestInboxTakesSessions(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.name, r.StatusCode, tt.want, text(t, r))
 		}
 	}
+}
+
+// Whoever owns the agent does not decide alone, also if the record names the owner by an address which only
+// the identity provider knows; and not by being away.
+func TestInboxKnowsOwnersByTheirNames(t *testing.T) {
+	b := openInbox(t)
+	a := b.askOwned("one", inboxArgs, "Anna@Login.example")
+	view := b.view("anna", a.ID)
+	b.pass(5 * time.Second)
+	body := fmt.Sprintf(`{"view":%d,"yes":true}`, view)
+	has(t, "the owner by token", b.as("anna", "POST", "/v1/approvals/"+a.ID+"/answer", body, 403), "does not decide alone")
+	r := b.send("POST", "/v1/approvals/"+a.ID+"/answer", body, "Authorization", "", "Cookie", "session=anna", "X-Safeconduct-Request", "1", "Sec-Fetch-Site", "same-origin")
+	if got := text(t, r); r.StatusCode != 403 || !strings.Contains(got, "does not decide alone") {
+		t.Errorf("the owner by session: %d %s, want 403", r.StatusCode, got)
+	}
+	until := b.Now().Add(time.Hour).Format(time.RFC3339)
+	b.as("anna", "PUT", "/v1/approvals/away", `{"deputy":"zoe","until":"`+until+`","why":"x"}`, 200)
+	has(t, "the owner's deputy", b.as("zoe", "GET", "/v1/approvals/"+a.ID, "", 200), "does not decide alone")
+	has(t, "somebody else", b.answer("ben", a.ID, `"yes":true`, 200), `"status":"approved"`)
 }
 
 func TestInboxTakesPasskeys(t *testing.T) {

@@ -51,10 +51,7 @@ func (n *Notifier) choose(ctx context.Context, d *Delivery, a *approval.Ask) (ch
 
 // concerned reports whether a person has something to do because of an event.
 func (n *Notifier) concerned(ctx context.Context, c *catalog.Catalog, event string, a *approval.Ask, p *people.Person, now time.Time) (bool, error) {
-	who := approval.Person{ID: p.ID, Claims: p.Claims}
-	if p.Email != "" {
-		who.Names = []string{p.Email}
-	}
+	who := approval.Person{ID: p.ID, Claims: p.Claims, Names: p.Known()}
 	switch event {
 	case Asked, Escalated:
 		if a.Kind == approval.CIBA && a.Person != p.ID {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,7 +60,10 @@ func clone(a people.Account) (out people.Account) {
 // drafts draws entries about a few persons who share a few passkeys, accounts, links and sessions: most
 // of them are refused.
 func drafts(t *rapid.T) audit.Entry {
-	person := rapid.SampledFrom([]string{"anna", "ben", "cleo"}).Draw(t, "person")
+	person := rapid.SampledFrom([]string{"anna", "ben", "cleo", "sso-1", "sso-2"}).Draw(t, "person")
+	name := func(label string) string {
+		return rapid.SampledFrom([]string{"", "", "a@example.com", "A@example.com", "b@example.com", "cleo"}).Draw(t, label)
+	}
 	hash := func(label string) string {
 		return fmt.Sprintf("%064x", rapid.IntRange(1, 6).Draw(t, label))
 	}
@@ -70,6 +75,12 @@ func drafts(t *rapid.T) audit.Entry {
 		body = map[string]any{"id": person, "name": person, "why": "test", "if_as_of": rapid.Int64Range(0, 12).Draw(t, "as of")}
 		if rapid.Bool().Draw(t, "account") {
 			body["issuer"], body["subject"] = "https://idp.example", rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
+		}
+		if email := name("address"); strings.Contains(email, "@") {
+			body["email"] = email
+		}
+		if n := name("name"); n != "" {
+			body["names"] = []string{n}
 		}
 		body["disabled"] = rapid.IntRange(0, 5).Draw(t, "disabled") == 0
 	case 2:
@@ -87,6 +98,9 @@ func drafts(t *rapid.T) audit.Entry {
 			body["method"], body["passkey"], body["count"] = "passkey", rapid.SampledFrom([]string{"YQ", "Yg", "Yw"}).Draw(t, "key"), rapid.IntRange(0, 4).Draw(t, "count")
 		} else {
 			body["method"], body["issuer"], body["subject"] = "oidc", "https://idp.example", rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
+			if n := name("name"); n != "" {
+				body["names"] = []string{n}
+			}
 		}
 	}
 	text, err := json.Marshal(body)
@@ -94,6 +108,26 @@ func drafts(t *rapid.T) audit.Entry {
 		t.Fatal(err)
 	}
 	return audit.Entry{Kind: kind, Actor: "admin:root", Body: text}
+}
+
+// apply applies an entry. Whatever is wrong with one, the error is a verdict: on every other error a follower
+// tries the entry again, and nothing that comes after it takes effect.
+func apply(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, r *people.Registry, e audit.Entry) error {
+	t.Helper()
+	err := r.Apply(context.Background(), e)
+	if err == nil {
+		return nil
+	}
+	for _, kind := range []error{authz.ErrInvalid, authz.ErrNotFound, authz.ErrConflict, authz.ErrForbidden, authz.ErrUnauthenticated} {
+		if errors.Is(err, kind) {
+			return err
+		}
+	}
+	t.Fatalf("entry %d holds everything up: %s %s: %v", e.Seq, e.Kind, e.Body, err)
+	return err
 }
 
 // Whatever the log says, every replica concludes the same: one that shares the tables with another, one
@@ -118,23 +152,27 @@ func TestReplicas(t *testing.T) {
 			at = at.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 61, 1000}).Draw(t, "pause")) * time.Second)
 			e.Seq, e.At = int64(len(log)+1), at
 			log = append(log, e)
-			verdict := a.Apply(context.Background(), e)
+			before := a.Accounts()
+			verdict := apply(t, a, e)
 			if verdict == nil {
 				took++
+				unshared(t, a, e)
+			} else if diff := cmp.Diff(before, a.Accounts()); diff != "" {
+				t.Fatalf("entry %d is refused, %v, and changes something (-before +after):\n%s", e.Seq, verdict, diff)
 			}
 			if rapid.IntRange(0, 3).Draw(t, "restart") == 0 { // b dies, and another process reads from some entry on
 				b = start(shared)
 				for _, old := range log[rapid.IntRange(0, len(log)).Draw(t, "cursor"):] {
-					b.Apply(context.Background(), old)
+					apply(t, b, old)
 				}
-			} else if err := b.Apply(context.Background(), e); verdict == nil && err != nil {
+			} else if err := apply(t, b, e); verdict == nil && err != nil {
 				t.Fatalf("entry %d: one replica says %v, another %v", e.Seq, verdict, err)
 			}
-			if err := c.Apply(context.Background(), e); fmt.Sprint(err) != fmt.Sprint(verdict) {
+			if err := apply(t, c, e); fmt.Sprint(err) != fmt.Sprint(verdict) {
 				t.Fatalf("entry %d: one replica says %v, another %v", e.Seq, verdict, err)
 			}
 			again := a.Accounts()
-			a.Apply(context.Background(), e)
+			apply(t, a, e)
 			if diff := cmp.Diff(again, a.Accounts()); diff != "" {
 				t.Fatalf("entry %d again (-before +after):\n%s", e.Seq, diff)
 			}
@@ -181,11 +219,41 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
+// unshared checks after an entry that took effect that whom no administrator put does not sign in, or come into
+// being, beside somebody else of the same name.
+func unshared(t *rapid.T, r *people.Registry, e audit.Entry) {
+	t.Helper()
+	var body struct {
+		ID, Person, Op string
+		IfAsOf         int64 `json:"if_as_of"`
+	}
+	if err := json.Unmarshal(e.Body, &body); err != nil {
+		t.Fatal(err)
+	}
+	id := body.Person
+	if e.Kind == audit.PersonPut && body.IfAsOf == 0 {
+		id = body.ID
+	} else if body.Op != "in" {
+		return
+	}
+	p, err := r.Person(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range r.People() {
+		for _, name := range append(q.Known(), q.ID) {
+			if same := func(n string) bool { return strings.EqualFold(n, name) }; strings.HasPrefix(id, "sso-") && q.ID != id && slices.ContainsFunc(p.Known(), same) {
+				t.Fatalf("entry %d: %s and %s are both known as %q", e.Seq, id, q.ID, name)
+			}
+		}
+	}
+}
+
 // commits hands drafts to a follower that is made later, because it needs the registry first.
 type commits struct{ *audit.Follower }
 
 // onTheLog returns two replicas on one database, with a log and a follower each.
-func onTheLog(t *testing.T) (rs [2]*people.Registry) {
+func onTheLog(t *testing.T) (rs [2]*people.Registry, logs [2]*commits) {
 	t.Helper()
 	db := storetest.Open(t)
 	key, err := audit.NewKey(rnd{}, "people.example")
@@ -201,6 +269,7 @@ func onTheLog(t *testing.T) (rs [2]*people.Registry) {
 			t.Fatal(err)
 		}
 		c := &commits{}
+		logs[i] = c
 		rs[i] = people.NewRegistry(people.Config{Store: db, Log: c})
 		wantKind(t, "Load", rs[i].Load(ctx), nil)
 		c.Follower = audit.NewFollower(l, audit.FollowerConfig{Appliers: []audit.Applier{rs[i]}})
@@ -212,14 +281,14 @@ func onTheLog(t *testing.T) (rs [2]*people.Registry) {
 			})
 		}
 	}
-	return rs
+	return rs, logs
 }
 
 // Of those who use one link at the same time, on two replicas, one registers a passkey; of those who
 // sign in with one proof, one does.
 func TestRaces(t *testing.T) {
 	ctx := t.Context()
-	rs := onTheLog(t)
+	rs, _ := onTheLog(t)
 	_, err := rs[0].Put(ctx, admin, why, anna(), 0)
 	wantKind(t, "Put", err, nil)
 	e, err := rs[1].Enrol(ctx, admin, why, "anna", 0)
@@ -272,6 +341,57 @@ func race(rs [2]*people.Registry, f func(*people.Registry, int) error) (won int)
 	return won
 }
 
+// A replica that has not read yet that somebody was disabled, or has signed in a hundred times, records one
+// sign-in more. It changes nothing, and what comes after it takes effect on every replica.
+func TestLateSignIn(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // so that what holds the log up is told
+	defer cancel()
+	rs, logs := onTheLog(t)
+	n := 0
+	signIn := func(person string) audit.Draft {
+		n++
+		return audit.Draft{Kind: audit.SessionPut, Actor: "person:" + person, Body: fmt.Appendf(nil,
+			`{"person":%q,"op":"in","hash":"%064x","challenge":"%064x","method":"oidc","issuer":%q,"subject":%q,"ttl_seconds":3600,"why":"signed in"}`, person, n, n, idp, person)}
+	}
+	put := func(r *people.Registry, id string) *people.Person {
+		t.Helper()
+		p, err := r.Put(ctx, admin, why, people.Profile{ID: id, Name: id, Issuer: idp, Subject: id}, 0)
+		if err != nil {
+			t.Fatalf("Put(%s): %v", id, err)
+		}
+		return p
+	}
+	refused := func(what string, d audit.Draft, want error) {
+		t.Helper()
+		before := rs[0].Accounts()
+		seq, err := logs[0].Commit(ctx, d)
+		wantKind(t, what, err, want)
+		if diff := cmp.Diff(before, rs[0].Accounts()); diff != "" {
+			t.Errorf("%s changes something (-before +after):\n%s", what, diff)
+		}
+		last := put(rs[0], fmt.Sprint("after-", seq))
+		if err := logs[1].Wait(ctx, last.AsOf); err != nil {
+			t.Fatalf("%s holds the other replica up: %v", what, err)
+		}
+		if diff := cmp.Diff(rs[0].Accounts(), rs[1].Accounts(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("after %s the replicas differ (-first +second):\n%s", what, diff)
+		}
+	}
+	off := put(rs[0], "anna")
+	p := off.Profile()
+	p.Disabled = true
+	_, err := rs[0].Put(ctx, admin, why, p, off.AsOf)
+	wantKind(t, "disabling", err, nil)
+	refused("a sign-in of somebody who was disabled", signIn("anna"), authz.ErrUnauthenticated)
+
+	put(rs[0], "ben")
+	for range 100 {
+		_, err := logs[0].Commit(ctx, signIn("ben"))
+		wantKind(t, "one of a hundred sign-ins", err, nil)
+	}
+	refused("the 101st sign-in within 15 minutes", signIn("ben"), authz.ErrForbidden)
+}
+
 // rnd is a source of chance that is none.
 type rnd struct{}
 
@@ -302,9 +422,7 @@ func FuzzApply(f *testing.F) {
 			{Kind: audit.Kind(kind), Body: body},
 		} {
 			e.Seq, e.At = int64(i+1), at
-			err := r.Apply(t.Context(), e)
-			if err != nil && (i < 2 || !errors.Is(err, authz.ErrInvalid) && !errors.Is(err, authz.ErrConflict) && !errors.Is(err, authz.ErrNotFound) &&
-				!errors.Is(err, authz.ErrForbidden) && !errors.Is(err, authz.ErrUnauthenticated)) {
+			if err := apply(t, r, e); err != nil && i < 2 {
 				t.Errorf("entry %d: %v", i, err)
 			}
 		}

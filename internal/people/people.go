@@ -6,7 +6,8 @@
 // Of links and sessions only the SHA-256 of their tokens is recorded, stored and kept in memory, and of
 // passkeys only public parts, so neither the database nor the log can be used to answer as somebody. What
 // belongs to one person belongs to nobody else for ever: an id, a passkey, and an account of the identity
-// provider unless an administrator takes it away.
+// provider unless an administrator takes it away. One human being is one person: whom the identity provider
+// brings does not become another one beside a person who is known by the same e-mail address or name.
 //
 // The package verifies no assertion and speaks no protocol; internal/signin does.
 package people
@@ -32,6 +33,7 @@ type Person struct {
 	Issuer   string              `json:"issuer,omitempty"` // of the identity provider, with Subject; "" for passkeys only
 	Subject  string              `json:"subject,omitempty"`
 	Claims   map[string][]string `json:"claims,omitempty"` // as an administrator set them; a session may bring others
+	Names    []string            `json:"names,omitempty"`  // by which the identity provider knows the account, the newest first: see Known
 	Disabled bool                `json:"disabled,omitempty"`
 	Passkeys []Passkey           `json:"passkeys,omitempty"` // the oldest first, also the revoked ones
 	AsOf     int64               `json:"as_of"`              // number of the log entry that changed the person or a passkey last

@@ -5,6 +5,7 @@ import (
 	"net/mail"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -64,7 +65,8 @@ func (p *Person) Profile() Profile {
 // Put makes a person, if ifAsOf is 0, or changes the one whose AsOf it is. Disabling somebody ends their
 // sessions and withdraws a pending enrolment; so does giving them another account of the identity
 // provider. It returns authz.ErrInvalid, authz.ErrNotFound, or authz.ErrConflict if the person was made
-// or changed meanwhile, if another one has the account, or if there are MaxPeople.
+// or changed meanwhile, if another one has the account, if the e-mail address is that of another one and the
+// identity provider brought one of the two, or if there are MaxPeople.
 func (r *Registry) Put(ctx context.Context, actor, why string, p Profile, ifAsOf int64) (*Person, error) {
 	return r.commit(ctx, audit.PersonPut, actor, &personChange{Profile: p, IfAsOf: ifAsOf, Why: why})
 }
@@ -72,8 +74,9 @@ func (r *Registry) Put(ctx context.Context, actor, why string, p Profile, ifAsOf
 // personChange is the body of a person.put entry.
 type personChange struct {
 	Profile
-	IfAsOf int64  `json:"if_as_of"` // AsOf of the person that it replaces, 0 if there is to be none
-	Why    string `json:"why"`
+	Names  []string `json:"names,omitempty"` // of whom the identity provider brings
+	IfAsOf int64    `json:"if_as_of"`        // AsOf of the person that it replaces, 0 if there is to be none
+	Why    string   `json:"why"`
 }
 
 func (c *personChange) person() string { return c.ID }
@@ -94,6 +97,11 @@ func (c *personChange) check() error {
 		return authz.Errorf(authz.ErrInvalid, "a subject has at most %d bytes of printable text", maxIdentity)
 	case c.IfAsOf < 0:
 		return authz.Errorf(authz.ErrInvalid, "if_as_of is below 0")
+	case len(c.Names) > 0 && (c.IfAsOf != 0 || c.Subject == ""):
+		return authz.Errorf(authz.ErrInvalid, "names are of somebody whom the identity provider brings")
+	}
+	if err := checkNames(c.Names); err != nil {
+		return err
 	}
 	if err := checkClaims(c.Claims); err != nil {
 		return err
@@ -116,12 +124,38 @@ func (c *personChange) alter(r *Registry, a *Account, _ time.Time, seq int64) (b
 	if holder := r.accounts[identity{c.Issuer, c.Subject}]; c.Subject != "" && holder != "" && holder != c.ID {
 		return false, authz.Errorf(authz.ErrConflict, "person %q has that account of the identity provider", holder)
 	}
-	if c.Disabled || p.Issuer != c.Issuer || p.Subject != c.Subject {
+	if err := c.apart(r, p); err != nil {
+		return false, err
+	}
+	other := p.Issuer != c.Issuer || p.Subject != c.Subject
+	if c.Disabled || other {
 		a.Sessions, a.Enrolment = nil, nil
+	}
+	if other {
+		p.Names = c.Names
 	}
 	p.ID, p.Name, p.Email, p.Issuer, p.Subject = c.ID, c.Name, c.Email, c.Issuer, c.Subject
 	p.Claims, p.Disabled, p.AsOf = c.Claims, c.Disabled, seq
 	return true, nil
+}
+
+// apart returns why the change would make two persons of one human being: authz.ErrForbidden if the identity
+// provider brings somebody who is known here, and authz.ErrConflict if an administrator makes or changes
+// somebody whom it has brought. Two persons whom administrators put may share a mailbox.
+func (c *personChange) apart(r *Registry, before *Person) error {
+	p := Person{ID: c.ID, Email: c.Email, Names: c.Names, Issuer: c.Issuer, Subject: c.Subject}
+	if before.ID == "" && p.provisioned() {
+		return r.alone(&p, p.Known())
+	}
+	if c.Email == "" || strings.EqualFold(c.Email, before.Email) {
+		return nil
+	}
+	brought := func(q *Person) bool { return p.provisioned() || q.provisioned() }
+	if other, _ := r.namesake(c.ID, []string{c.Email}, brought); other != nil {
+		return authz.Errorf(authz.ErrConflict, "person %q has that e-mail address, too, and the identity provider brought one of the two: to make one of them, "+
+			"take the account and the address away from the one (safeconduct person put ID --issuer '' --subject '' --email '') and give them to the other", other.ID)
+	}
+	return nil
 }
 
 // checkClaims returns authz.ErrInvalid unless claims are few and plain.

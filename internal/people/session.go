@@ -69,12 +69,14 @@ type Login struct {
 
 	Issuer, Subject string              // of the ID token
 	Claims          map[string][]string // of the ID token, those that count
+	Names           []string            // of the ID token, by which records may know the person: see Person.Known
 }
 
 // SignIn begins a session, and returns its token, which cannot be had again. Each challenge begins one
 // session in the whole installation. It returns authz.ErrInvalid, authz.ErrUnauthenticated if the person
 // is disabled or has no such passkey or account (any more), authz.ErrConflict if the challenge was used,
-// or if the signature counter did not grow, and authz.ErrForbidden if the person signs in too often.
+// or if the signature counter did not grow, and authz.ErrForbidden if the person signs in too often, or was
+// put by no administrator and is known by a name of somebody else.
 func (r *Registry) SignIn(ctx context.Context, l Login) (token string, _ *Session, err error) {
 	token = secret(SessionPrefix)
 	c := &sessionChange{
@@ -82,7 +84,7 @@ func (r *Registry) SignIn(ctx context.Context, l Login) (token string, _ *Sessio
 		Passkey: l.Passkey, Count: l.Count, TTL: int64(min(r.cfg.Session, MaxSession) / time.Second), Why: "signed in",
 	}
 	if l.Passkey == "" {
-		c.Method, c.Issuer, c.Subject, c.Claims, c.Count = ByOIDC, l.Issuer, l.Subject, l.Claims, 0
+		c.Method, c.Issuer, c.Subject, c.Claims, c.Names, c.Count = ByOIDC, l.Issuer, l.Subject, l.Claims, l.Names, 0
 	}
 	if _, err := r.commit(ctx, audit.SessionPut, "person:"+l.Person, c); err != nil {
 		return "", nil, err
@@ -158,6 +160,7 @@ type sessionChange struct {
 	Issuer    string              `json:"issuer,omitempty"`
 	Subject   string              `json:"subject,omitempty"`
 	Claims    map[string][]string `json:"claims,omitempty"`
+	Names     []string            `json:"names,omitempty"`
 	TTL       int64               `json:"ttl_seconds,omitempty"` // from the time of the entry
 	Why       string              `json:"why"`
 }
@@ -182,12 +185,17 @@ func (c *sessionChange) check() error {
 		return authz.Errorf(authz.ErrInvalid, "a session begins with either a passkey or an account of the identity provider")
 	case !validHash(c.Challenge):
 		return authz.Errorf(authz.ErrInvalid, "a challenge's hash is no SHA-256 in hex")
+	case c.Method == ByPasskey && len(c.Names) > 0:
+		return authz.Errorf(authz.ErrInvalid, "a passkey knows nobody by a name")
 	case c.Count < 0 || c.Count > math.MaxUint32:
 		return authz.Errorf(authz.ErrInvalid, "a passkey's signature counter is out of bounds")
 	case c.TTL < 60 || c.TTL > int64(MaxSession/time.Second):
 		return authz.Errorf(authz.ErrInvalid, "a session lasts at least a minute and at most %d hours", MaxSession/time.Hour)
 	}
 	if err := checkClaims(c.Claims); err != nil {
+		return err
+	}
+	if err := checkNames(c.Names); err != nil {
 		return err
 	}
 	return checkWhy(c.Why)
@@ -225,6 +233,12 @@ func (c *sessionChange) alter(r *Registry, a *Account, at time.Time, _ int64) (b
 	} else if p.Issuer != c.Issuer || p.Subject != c.Subject {
 		return false, authz.Errorf(authz.ErrUnauthenticated, "person %q has another account of the identity provider", p.ID)
 	}
+	if p.provisioned() {
+		if err := r.alone(p, append(p.Known(), c.Names...)); err != nil {
+			return false, err
+		}
+	}
+	p.Names = remember(p.Names, c.Names)
 	a.Used = append(a.Used, challenge{c.Challenge, at})
 	a.Sessions = append(a.Sessions, login{Hash: c.Hash, Method: c.Method, Passkey: c.Passkey, Claims: c.Claims, At: at,
 		ExpiresAt: at.Add(time.Duration(c.TTL) * time.Second)})

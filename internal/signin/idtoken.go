@@ -55,6 +55,14 @@ func (p *provider) redeem(ctx context.Context, found *oidc.Provider, code string
 			l.Claims[name] = values
 		}
 	}
+	// Verified or not: names keep somebody from being two persons, and from answering for an agent of their own.
+	for _, name := range []string{"email", "preferred_username", "upn"} {
+		for _, v := range texts(said[name]) {
+			if len(l.Names) < people.MaxNames && !slices.Contains(l.Names, v) {
+				l.Names = append(l.Names, v)
+			}
+		}
+	}
 	who = people.Profile{Issuer: id.Issuer, Subject: id.Subject, Name: plain(said["name"], people.MaxName)}
 	if who.Name == "" {
 		who.Name = plain(said["preferred_username"], people.MaxName)

@@ -3,9 +3,7 @@ package signin
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -19,7 +17,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/internal/people"
 )
 
 // A Provider is the organisation's identity provider.
@@ -30,7 +27,7 @@ type Provider struct {
 	ClientSecret string       // "" for a public client: PKCE is used always
 	Scopes       []string     // besides openid: profile and email by default
 	Claims       []string     // of the ID token that groups of approvers may ask for: groups by default
-	Provision    bool         // make a person of whoever signs in; otherwise an administrator must have put them
+	Provision    bool         // make a person of whoever signs in and is not known by another name; otherwise an administrator must have put them
 	Client       *http.Client // http.DefaultTransport with a timeout of 10 s by default
 }
 
@@ -232,7 +229,9 @@ func (d *Door) takeIn(w http.ResponseWriter, r *http.Request) (to string, err er
 			d.warn(r, "sign-in of somebody who is not known here", "subject", l.Subject)
 			return "", authz.Errorf(authz.ErrForbidden, "you are not known here: ask an administrator to add you, as subject %.128q of %s", l.Subject, l.Issuer)
 		}
-		p, err = d.provision(r.Context(), who)
+		if p, err = d.cfg.People.Provision(r.Context(), who, l.Names); err != nil {
+			d.warn(r, "sign-in of somebody of whom no person was made", "subject", l.Subject, "err", err)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -244,18 +243,6 @@ func (d *Door) takeIn(w http.ResponseWriter, r *http.Request) (to string, err er
 	}
 	d.setSession(w, token, s)
 	return f.Return, nil
-}
-
-// provision makes a person of somebody whom the provider knows. Their id follows from the account, so that
-// whoever does it at the same time makes the same one.
-func (d *Door) provision(ctx context.Context, who people.Profile) (*people.Person, error) {
-	h := sha256.Sum256([]byte(who.Issuer + "\x00" + who.Subject))
-	who.ID = "sso-" + hex.EncodeToString(h[:10])
-	p, err := d.cfg.People.Put(ctx, "safeconduct", "signed in with the identity provider for the first time", who, 0)
-	if errors.Is(err, authz.ErrConflict) {
-		return d.cfg.People.ByIdentity(who.Issuer, who.Subject)
-	}
-	return p, err
 }
 
 // slot waits until a request to the provider may begin.

@@ -364,6 +364,63 @@ func TestProvision(t *testing.T) {
 	}
 }
 
+// Somebody whom an administrator put does not become a second person by signing in with the identity
+// provider, whether it vouches for the address or not: an administrator links the account.
+func TestProvisionKnown(t *testing.T) {
+	p := newIDP(t)
+	c := p.config()
+	c.Provision = true
+	h := open(t, "", signin.Config{Provider: c})
+	p.now = h.now
+	anna, err := h.people.Put(t.Context(), admin, why, people.Profile{ID: "anna", Name: "Anna", Email: "anna@example.com"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, claims := range map[string]map[string]any{
+		"a verified address":     {"email": "Anna@Example.com"},
+		"an address":             {"email": "anna@example.com", "email_verified": false},
+		"an address and no more": {"email": "anna@example.com", "email_verified": nil},
+		"a preferred user name":  {"email": nil, "preferred_username": "anna@example.com"},
+		"her id":                 {"email": nil, "preferred_username": "ANNA"},
+		"a principal name":       {"email": nil, "upn": "anna@EXAMPLE.com"},
+		"one of several":         {"email": []string{"x@example.com", "anna@example.com"}},
+	} {
+		claims["sub"] = "s-anna"
+		p.with(claims, nil)
+		v := h.visitor()
+		r := v.through("/sign-in/provider")
+		if r.status != 403 || !strings.Contains(r.body, "safeconduct person put") || !strings.Contains(r.body, "s-anna") {
+			t.Errorf("%s: %d %s, want 403 and what an administrator does", what, r.status, r.body)
+		}
+		if n := len(h.people.People()); n != 1 {
+			t.Fatalf("%s: %d persons, want 1", what, n)
+		}
+		if r := v.do("GET", "/sign-in/me", "", nil); r.status != 401 {
+			t.Errorf("%s: somebody is signed in: %s", what, r.body)
+		}
+	}
+	linked := anna.Profile()
+	linked.Issuer, linked.Subject = p.srv.URL, "s-anna"
+	if _, err := h.people.Put(t.Context(), admin, why, linked, anna.AsOf); err != nil {
+		t.Fatal(err)
+	}
+	p.with(map[string]any{"sub": "s-anna", "email": "a.schmidt@example.com", "email_verified": false, "preferred_username": "schmidt", "upn": "a\u202e"}, nil)
+	if r := h.visitor().through("/sign-in/provider"); r.status != 200 {
+		t.Fatalf("signing in with the linked account: %d %s", r.status, r.body)
+	}
+	s := h.people.Sessions("anna", h.now())
+	if len(s) != 1 {
+		t.Fatalf("%d sessions, want 1", len(s))
+	}
+	// What the provider does not vouch for is a name, and lets nobody into a group.
+	if diff := cmp.Diff([]string{"anna@example.com", "a.schmidt@example.com", "schmidt"}, s[0].Person.Known()); diff != "" {
+		t.Errorf("known by (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string][]string{"groups": {"finance", "ops"}}, s[0].Claims); diff != "" {
+		t.Errorf("claims (-want +got):\n%s", diff)
+	}
+}
+
 // The service does without its provider until somebody wants to sign in by it.
 func TestProviderDown(t *testing.T) {
 	p := newIDP(t)
