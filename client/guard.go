@@ -237,7 +237,11 @@ func obligationName(o *authz.Obligation) (string, error) {
 
 // A Meeter meets the obligations of what a search found: a Guard, or an Enforcer.
 type Meeter interface {
-	meet(ctx context.Context, all []authz.Obligation) error
+	meetShown(ctx context.Context, all []authz.Obligation, shown any) error
+}
+
+func (g *Guard) meetShown(ctx context.Context, all []authz.Obligation, _ any) error {
+	return g.meet(ctx, all)
 }
 
 // Show returns of what a search found the results that may be shown: those without obligations, and those
@@ -245,7 +249,7 @@ type Meeter interface {
 func Show[T any](ctx context.Context, m Meeter, found []Result[T]) []T {
 	out := make([]T, 0, len(found))
 	for _, r := range found {
-		if m.meet(ctx, r.Obligations) == nil {
+		if m.meetShown(ctx, r.Obligations, r.Value) == nil {
 			out = append(out, r.Value)
 		}
 	}

@@ -51,6 +51,7 @@ type Duty struct {
 	authz.Obligation
 	Request *authz.Request // what was asked; not to be changed. nil of a search
 	Answer  *Answer        // the decision that obliges; not to be changed. nil of a search
+	Shown   any            // the Value of the Result of a search; nil of a decision
 
 	terms *terms
 }
@@ -128,6 +129,7 @@ type round struct {
 	req   *authz.Request
 	ans   *Answer
 	terms *terms // nil of a search
+	shown any    // by a search
 	met   []string
 }
 
@@ -166,7 +168,14 @@ func (r *round) meet(ctx context.Context, all []authz.Obligation) error {
 	return errors.Join(errs...)
 }
 
-func (r *round) one(ctx context.Context, o *authz.Obligation) error {
+// one meets one obligation. A handler that panics has not met it, and does not keep the others from being met:
+// what an obligation says may be written by who would like that.
+func (r *round) one(ctx context.Context, o *authz.Obligation) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("meeting it panicked: %.200v", p)
+		}
+	}()
 	if len(o.Properties) > maxProperties {
 		return fmt.Errorf("it has %d bytes, more than %d", len(o.Properties), maxProperties)
 	}
@@ -186,7 +195,7 @@ func (r *round) one(ctx context.Context, o *authz.Obligation) error {
 	if h == nil {
 		return errors.New("nobody here knows how")
 	}
-	if err := h(ctx, &Duty{Obligation: *o, Request: r.req, Answer: r.ans, terms: r.terms}); err != nil {
+	if err := h(ctx, &Duty{Obligation: *o, Request: r.req, Answer: r.ans, Shown: r.shown, terms: r.terms}); err != nil {
 		return err
 	}
 	return ctx.Err() // met too late is not met

@@ -79,7 +79,10 @@ func (e *Enforcer) Do(ctx context.Context, req authz.Request, act Act) (*Done, e
 	err := e.Guard.do(ctx, req,
 		func(ctx context.Context, ans *Answer) error {
 			r = &round{e: e, req: &req, ans: ans, terms: &terms{canTry: act.Try != nil}}
-			return r.meet(ctx, ans.Obligations)
+			if err := r.meet(ctx, ans.Obligations); err != nil {
+				return err
+			}
+			return ctx.Err() // nothing is done for who has gone
 		},
 		func(ctx context.Context, ans *Answer) error {
 			var err error
@@ -155,9 +158,9 @@ func (e *Enforcer) obligers() map[string]Obliger {
 	return e.Guard.Obligations
 }
 
-// meet meets the obligations of what a search found. Those about an act cannot be met there.
-func (e *Enforcer) meet(ctx context.Context, all []authz.Obligation) error {
-	return (&round{e: e}).meet(ctx, all)
+// meetShown meets the obligations of what a search found. Those about an act cannot be met there.
+func (e *Enforcer) meetShown(ctx context.Context, all []authz.Obligation, shown any) error {
+	return (&round{e: e, shown: shown}).meet(ctx, all)
 }
 
 // Types returns the types of obligations that are met here, sorted.

@@ -255,6 +255,24 @@ func TestObligationsAreMetWhoeverHangs(t *testing.T) {
 	})
 }
 
+// A handler that panics refuses the act, and the others are called all the same; nothing is done for who has gone.
+func TestObligationsWhateverHandlersDo(t *testing.T) {
+	d := &desk{}
+	h := d.handlers()
+	h["panics"] = func(context.Context, *client.Duty) error { panic("index out of range") }
+	obligations := custom("panics", `{}`) + `,{"id":"t","type":"notification","properties":{"to":"boss","body":"x"}}`
+	if done, err := obliged(t, h, obligations, d.act()); done != nil || !errors.Is(err, authz.ErrForbidden) || strings.Join(d.did, " ") != "tell:boss" {
+		t.Errorf("a panic: %+v, %v, did %q, want a refusal and the boss told", done, err, d.did)
+	}
+	d = &desk{}
+	ctx, cancel := context.WithCancel(t.Context())
+	h = client.Handlers{"leaves": func(context.Context, *client.Duty) error { cancel(); return nil }}
+	e := enforcer(t, &script{answers: map[string][]string{evaluateLine: {`{"decision":true,"context":{"obligations":[` + custom("leaves", `{}`) + `]}}`}}}, h)
+	if done, err := e.Do(ctx, act, d.act()); done != nil || !errors.Is(err, context.Canceled) || len(d.did) != 0 {
+		t.Errorf("whoever asked has gone: %+v, %v, did %q, want a refusal", done, err, d.did)
+	}
+}
+
 // What an answer can make us do is bounded.
 func TestObligationsAreBounded(t *testing.T) {
 	d := &desk{}

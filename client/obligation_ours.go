@@ -142,7 +142,7 @@ func length(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// MeetLog logs what was decided: who asked, for what, and of the act's arguments the "fields", names or JSON
+// MeetLog logs what was decided, or found by a search: who asked, for what, and of the act's arguments the "fields", names or JSON
 // pointers, at the "level" debug, info, warn or error, which is info if nothing is said. Values are clipped, and
 // have no characters that a terminal could take for orders. A log that does not take the entry, or not of
 // this level, does not meet it.
@@ -167,6 +167,9 @@ func MeetLog(logger *slog.Logger) Handler {
 				return err
 			}
 			attrs = append(attrs, more...)
+		}
+		if d.Shown != nil {
+			attrs = append(attrs, slog.String("shown", loggable(fmt.Sprint(d.Shown))))
 		}
 		h := logger.Handler()
 		if !h.Enabled(ctx, level) {

@@ -182,6 +182,17 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// What a search shows is logged as well.
+func TestLogOfSearches(t *testing.T) {
+	var b bytes.Buffer
+	e := &client.Enforcer{Handlers: client.BuiltIn(slog.New(slog.NewTextHandler(&b, nil)))}
+	shown := client.Show(t.Context(), e, []client.Result[authz.Ref]{{Value: authz.Ref{Type: "doc", ID: "7\x1b"},
+		Obligations: []authz.Obligation{{ID: "o", Type: "log", Properties: []byte(`{"fields":["amount"]}`)}}}})
+	if got := b.String(); len(shown) != 1 || !strings.Contains(got, `msg="obliged to log" obligation=o shown=`) || !strings.Contains(got, "7?") {
+		t.Errorf("shown %v, logged %s", shown, got)
+	}
+}
+
 type fullDisk struct{ slog.Handler }
 
 func (fullDisk) Enabled(context.Context, slog.Level) bool { return true }
