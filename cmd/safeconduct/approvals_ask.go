@@ -32,7 +32,7 @@ allowed, 3 if it is refused or waits, and 1 if there is no answer. What is asked
 	q.flags(c)
 	f := c.Flags()
 	why := f.String("why", "", "why the act is needed, for the persons who answer")
-	long := f.Duration("for", 0, "ask for an approval that lasts so `LONG`")
+	long := f.Duration("for", 0, "ask for an approval that lasts so `LONG` from now; the ask ends then, too")
 	emergency := f.Bool("emergency", false, "say that it is urgent")
 	wait := f.Bool("wait", false, "wait for the answer, and use it")
 	c.RunE = func(c *cobra.Command, args []string) error {

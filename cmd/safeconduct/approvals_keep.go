@@ -200,7 +200,7 @@ func newApprovalsStats() *cobra.Command {
 		Long: `Count asks, answers and how long they took, over the last hour or up to a day.
 
 FAST counts answers that came sooner after looking than the route's reading time: who always answers so
-does not read. A person sees their own numbers only.`,
+does not read. Of persons, a person sees only themselves.`,
 		Example: `  $ safeconduct approvals stats --window 24h
   asks      42, and 310 more were joined to them
   pending   3

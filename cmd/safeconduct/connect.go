@@ -134,9 +134,12 @@ func (r *remote) hinted(err error) error {
 	case errors.Is(e, authz.ErrUnauthenticated):
 		return hinted(err, "give a token with --token-file or %s; `safeconduct serve` shows the first one when it starts for the first time", envToken)
 	case errors.Is(e, authz.ErrForbidden):
+		if !strings.Contains(e.Message, "the role ") {
+			return err
+		}
 		return hinted(err, "this needs a token of another role; `safeconduct caller list` shows the roles")
 	case errors.Is(e, authz.ErrConflict):
-		return hinted(err, "look at how it stands now, and repeat")
+		return hinted(err, "look at how it stands now, before you repeat it")
 	case e.Code == "internal":
 		return hinted(err, "the service's own log says more about request %s", e.RequestID)
 	case errors.Is(e, authz.ErrUnavailable):
