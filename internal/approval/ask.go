@@ -191,6 +191,9 @@ func (d *Desk) known(r *record, e audit.Entry) (*Ask, error) {
 			}
 		}
 	}
+	if e.Seq <= d.covered {
+		return nil, nil // whether it was one too many has been judged
+	}
 	all, own := d.waiting(accountOf(a), e.Seq)
 	if all >= maxPending || own >= maxAgentPending {
 		return nil, errTooMany
@@ -200,9 +203,6 @@ func (d *Desk) known(r *record, e audit.Entry) (*Ask, error) {
 
 // applyAsked brings an approval.asked entry into effect.
 func (d *Desk) applyAsked(ctx context.Context, e audit.Entry) error {
-	if known, err := d.judged(ctx, e); known || err != nil {
-		return err
-	}
 	r, err := d.proposed(ctx, e)
 	if err != nil {
 		return err
@@ -224,7 +224,7 @@ func (d *Desk) applyAsked(ctx context.Context, e audit.Entry) error {
 		})
 	}
 	if e.Seq <= d.covered {
-		return authz.Errorf(authz.ErrConflict, "ask %s was refused, or joined to one that is forgotten", r.ask.ID)
+		return authz.Errorf(authz.ErrConflict, "ask %s was refused, or is forgotten, as what it was joined to may be", r.ask.ID)
 	}
 	if err := d.cfg.Store.PutAsk(ctx, *r.ask); err != nil {
 		return fmt.Errorf("keeping ask %s: %w", r.ask.ID, err)

@@ -150,6 +150,39 @@ func TestBudgetAtOnce(t *testing.T) {
 	w.agree()
 }
 
+// What is being recorded counts, and the very same of it only once.
+func TestBudgetWhileRecording(t *testing.T) {
+	w := open(t, frugal("{session: 1, hour: 0, pending: 0}"))
+	meanwhile := func() {}
+	cfg := w.cfg
+	cfg.Log = committer(func(ctx context.Context, d audit.Draft) (int64, error) {
+		f := meanwhile
+		meanwhile = func() {}
+		f()
+		return w.log.Commit(ctx, d)
+	})
+	*w.Desk = *approval.New(cfg)
+	var same *approval.Ask
+	meanwhile = func() {
+		_, _, err := w.Ask(ctx, distinct(2, "payer", "s1"))
+		wantKind(t, "another, while one is recorded", err, authz.ErrForbidden)
+		meanwhile = func() {}
+		same, _, err = w.Ask(ctx, distinct(1, "payer", "s1"))
+		wantKind(t, "the same, while it is recorded", err, nil)
+	}
+	a, joined, err := w.Ask(ctx, distinct(1, "payer", "s1"))
+	wantKind(t, "Ask", err, nil)
+	if !joined || a.ID != same.ID {
+		t.Errorf("ask %s, joined %v, want it joined to %s, which was recorded before", a.ID, joined, same.ID)
+	}
+	_, err = w.Cancel(ctx, "pep:gate", a.ID, "", "")
+	wantKind(t, "Cancel", err, nil)
+	_, _, err = w.Ask(ctx, distinct(2, "payer", "s1"))
+	wantKind(t, "another of the session", err, authz.ErrForbidden)
+	_, _, err = w.Ask(ctx, distinct(2, "payer", "s2"))
+	wantKind(t, "another of another session", err, nil)
+}
+
 // An ask that could not be recorded does not count.
 func TestBudgetOfWhatFails(t *testing.T) {
 	w := open(t, frugal("{session: 1, hour: 0, pending: 0}"))

@@ -48,7 +48,6 @@ type Desk struct {
 	accounts   map[string]*account // by accountOf
 	requesters map[string]share
 	booked     map[string]*booking // asks that this process is recording, by record.same
-	past       *past               // while entries up to the horizon are read again; else nil
 	aways      map[string]Away     // by person
 	stood      map[string][]string // deputy -> persons whose newest absence names it, sorted
 	pending    int64
@@ -93,7 +92,7 @@ func (d *Desk) clear() {
 	d.records, d.order, d.open = map[string]*record{}, nil, nil
 	d.same, d.keys, d.decisions = map[string][]string{}, map[string]string{}, map[int64]string{}
 	d.grants, d.accounts = map[string]place{}, map[string]*account{}
-	d.requesters, d.booked, d.past = map[string]share{}, map[string]*booking{}, nil
+	d.requesters, d.booked = map[string]share{}, map[string]*booking{}
 	d.aways, d.stood = map[string]Away{}, map[string][]string{}
 	d.unsaved, d.lines = map[string]bool{}, map[string]*line{}
 	d.pending, d.bytes, d.horizon, d.covered = 0, 0, 0, 0
@@ -144,7 +143,6 @@ func (d *Desk) Load(ctx context.Context) error {
 		d.setAway(a)
 	}
 	d.covered = max(newest-1, 0)
-	d.past = newPast(d.records)
 	return nil
 }
 

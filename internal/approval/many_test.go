@@ -1,6 +1,7 @@
 package approval_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -68,10 +69,21 @@ func TestTooManyWait(t *testing.T) {
 	}
 	wantKind(t, "one more, when all have ended", w.asked(most, "another"), nil)
 
+	const share = 25_000 // of one requester, however many agents it asks for
+	for i := most + 1; i < share; i++ {
+		wantKind(t, "one more", w.asked(i, fmt.Sprint("more", i/200)), nil)
+	}
+	a := distinct(2_000_000, "another", "s1")
+	_, _, err = w.Ask(ctx, a)
+	wantKind(t, "one more than the requester's share", err, authz.ErrForbidden)
+	a.Requester = "pep:other"
+	_, _, err = w.Ask(ctx, a)
+	wantKind(t, "another requester's", err, nil)
+
 	w.log.pass(time.Hour)
 	wantKind(t, "Sweep", w.Sweep(ctx), nil)
 	w.log.pass(2 * approval.Retention)
-	wantKind(t, "one of the next day", w.asked(most+1, "another"), nil)
+	wantKind(t, "one of the next day", w.asked(share, "another"), nil)
 	wantKind(t, "Sweep", w.Sweep(ctx), nil)
 	all, err := w.List(ctx, approval.Filter{Limit: 10})
 	wantKind(t, "List", err, nil)
@@ -81,6 +93,57 @@ func TestTooManyWait(t *testing.T) {
 	if n := w.Asks("agent0", "s1", w.log.Now()); n != (authz.Asks{}) {
 		t.Errorf("Asks of an agent whose asks are forgotten = %+v, want none", n)
 	}
+}
+
+// A half is a store that has the asks that came after so many entries.
+type half struct {
+	none
+	asks []approval.Ask
+}
+
+func (h half) OpenAsks(_ context.Context, _ time.Time, after string, limit int) (page []approval.Ask, err error) {
+	for i := range h.asks {
+		if h.asks[i].ID > after && len(page) < limit {
+			page = append(page, h.asks[i])
+		}
+	}
+	return page, nil
+}
+
+func (h half) AsksAsOf(context.Context) (int64, error) { return h.asks[len(h.asks)-1].Seq, nil }
+
+// BenchmarkReplay is what it costs to read 5,000 asks again of which nothing is kept, while 20,000 newer ones
+// wait that were loaded.
+func BenchmarkReplay(b *testing.B) {
+	const n, loaded = 25_000, 20_000
+	w := open(b, organisation)
+	w.cfg.Store, w.log.desks = none{}, nil
+	var h half
+	for i := range n {
+		wantKind(b, "asking", w.asked(i, fmt.Sprint("agent", i/100)), nil)
+		if i < n-loaded {
+			continue
+		}
+		var a approval.Ask
+		e := w.log.entries[i]
+		if err := json.Unmarshal(e.Body, &a); err != nil {
+			b.Fatal(err)
+		}
+		a.Status, a.Seq, a.AsOf, a.AskedAt, a.ExpiresAt = approval.Pending, e.Seq, e.Seq, e.At, e.At.Add(time.Hour)
+		a.Items[0].Status = approval.Pending
+		h.asks = append(h.asks, a)
+	}
+	w.cfg.Store = h
+	for b.Loop() {
+		b.StopTimer()
+		d := approval.New(w.cfg)
+		wantKind(b, "Load", d.Load(ctx), nil)
+		b.StartTimer()
+		for _, e := range w.log.entries[:n-loaded] {
+			d.Apply(ctx, e) // the verdict is not what counts here
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*(n-loaded)), "ns/ask")
 }
 
 // BenchmarkSweep is what sweeping costs each second while 20,000 asks wait and none is due.

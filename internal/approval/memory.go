@@ -39,7 +39,6 @@ func (d *Desk) add(r *record) {
 	d.kept.Add(1)
 	d.bytes += r.size
 	d.count(a, 1)
-	d.remember(nil, a)
 	d.place(a)
 }
 
@@ -48,7 +47,6 @@ func (d *Desk) replace(old, next *record) {
 	d.count(old.ask, -1)
 	d.records[next.ask.ID] = next
 	d.count(next.ask, 1)
-	d.remember(old.ask, next.ask)
 	d.place(next.ask)
 }
 
@@ -59,17 +57,6 @@ func (d *Desk) count(a *Ask, n int64) {
 		d.pending += n
 		c.open += n
 		c.pending += n * a.waiting()
-	}
-}
-
-// remember notes the next version of an ask for entries that are read again. There are none any more once a
-// later one has come. The caller holds d.mu.
-func (d *Desk) remember(old, next *Ask) {
-	switch {
-	case next.AsOf > d.horizon:
-		d.past = nil
-	case d.past != nil:
-		d.past.note(old, next)
 	}
 }
 
@@ -110,9 +97,6 @@ func (d *Desk) forget(at time.Time) {
 			delete(d.accounts, name)
 		}
 	}
-	if d.past != nil {
-		d.past = newPast(d.records)
-	}
 }
 
 // drop forgets a record, but for d.order and the list of its account. The caller holds d.mu.
@@ -148,20 +132,14 @@ func (d *Desk) drop(r *record) {
 }
 
 // waiting returns how many asks were pending just before an entry, of all and of one account. What was
-// loaded may know more than the entries that are read again say so far; then it is counted. The caller
-// holds d.mu.
+// loaded may know more than the entries that are read again say so far; then it is counted, which happens
+// for the few entries only that were written down while it was loaded. The caller holds d.mu.
 func (d *Desk) waiting(name string, seq int64) (all, own int64) {
 	if seq > d.horizon {
 		if c := d.accounts[name]; c != nil {
 			own = c.open
 		}
 		return d.pending, own
-	}
-	if d.past != nil {
-		if s := d.past.of[name]; s != nil {
-			own = s.waiting(seq)
-		}
-		return d.past.all.waiting(seq), own
 	}
 	for _, r := range d.records {
 		if a := r.ask; a.Seq < seq && (a.Ended == 0 || a.Ended >= seq) {
