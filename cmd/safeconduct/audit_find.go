@@ -26,7 +26,7 @@ occur in the names of a decision (its agent, action, resource and so on) or in a
 	params := map[string]*string{}
 	for _, p := range [][2]string{
 		{"kind", "only entries of this `KIND`, such as decision.made or agent.put"},
-		{"actor", "only what this `ACTOR` did: admin:NAME, pep:NAME, safeconduct"},
+		{"actor", "only what this `ACTOR` did: admin:NAME, pep:NAME, person:ID, safeconduct"},
 		{"agent", "only what concerns this `AGENT`"},
 		{"action", "only decisions about this `ACTION`"},
 		{"resource", "only decisions about this resource, `TYPE:ID`"},
