@@ -87,6 +87,7 @@ type AnswerView struct {
 	Read    int64          `json:"read_ms,omitzero" doc:"between looking and answering"`
 	Passkey bool           `json:"passkey" doc:"whether it was signed with a passkey"`
 	Broke   bool           `json:"broke_glass,omitzero"`
+	Void    time.Time      `json:"void_at,omitzero" doc:"since when it counts no more for acts that are not approved: who gave it, or in whose stead, was disabled"`
 }
 
 // viewOf returns an ask as it is shown.
@@ -117,7 +118,7 @@ func viewOf(a *approval.Ask) AskView {
 		n := &a.Answers[i]
 		v.Answers = append(v.Answers, AnswerView{
 			By: n.By, For: n.For, Yes: n.Yes, Routes: n.Routes, Items: n.Items, Scope: n.Scope, Comment: n.Comment,
-			At: n.At, Seq: n.Seq, Viewed: n.View, Read: n.Read, Passkey: len(n.Evidence) > 0, Broke: n.Broke,
+			At: n.At, Seq: n.Seq, Viewed: n.View, Read: n.Read, Passkey: len(n.Evidence) > 0, Broke: n.Broke, Void: n.Void,
 		})
 	}
 	return v

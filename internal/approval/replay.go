@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/internal/audit"
 )
 
 // A process begins with what is in the tables, and reads the log from an entry on of which the tables know
@@ -17,8 +15,9 @@ import (
 // up to the newest entry that the tables name is judged again: the desk does not remember any more what it
 // depended on, asks that are forgotten, and absences that have ended.
 //
-// There are two exceptions. What was joined to an ask is written down late. And an entry may make several
-// versions, so that the newest one may have come half its way.
+// There are two exceptions. What was joined to an ask is written down late; but an ask has all that was joined
+// to it once it has changed otherwise, and until then nothing else about it is different. And an entry may
+// make several versions, so that the newest one may have come half its way.
 
 // loaded returns what follows from an ask that is stored. One whose catalog cannot be read any more is kept,
 // so that it expires, and nothing else is lost with it.
@@ -34,32 +33,6 @@ func (d *Desk) loaded(ctx context.Context, a *Ask) (*record, error) {
 // unreadable reports whether an error says that the catalog of an ask cannot be read, now or later.
 func unreadable(err error) bool {
 	return errors.Is(err, authz.ErrInvalid) || errors.Is(err, authz.ErrNotFound)
-}
-
-// judged reports whether an approval.asked entry has made an ask of which what was loaded knows.
-func (d *Desk) judged(ctx context.Context, e audit.Entry) (bool, error) {
-	if e.Seq > d.covered {
-		return false, nil
-	}
-	var b struct {
-		ID string `json:"id"`
-	}
-	if err := decode(e, &b); err != nil {
-		return false, err
-	}
-	if d.record(b.ID) != nil {
-		return true, nil
-	}
-	if checkName("the id of an ask", b.ID) != nil {
-		return false, nil // it is refused again
-	}
-	switch _, err := d.cfg.Store.Ask(ctx, b.ID); {
-	case errors.Is(err, authz.ErrNotFound):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("finding ask %s: %w", b.ID, err)
-	}
-	return true, nil
 }
 
 // A question is an ask that is pending, and the number of the entry that asked.
