@@ -25,6 +25,7 @@ type AskView struct {
 	Context   authz.Claimed   `json:"context,omitempty" doc:"what the approval is bound to besides the acts"`
 	Agent     authz.AgentID   `json:"agent,omitempty"`
 	Owner     string          `json:"owner,omitempty" doc:"of the agent, when it asked"`
+	Owners    []string        `json:"owners,omitempty" doc:"who owned or made the agents on whose behalf it asks, when it asked"`
 	Session   string          `json:"session,omitempty"`
 	PEP       string          `json:"pep,omitempty"`
 	Requester string          `json:"requester"`
@@ -95,7 +96,7 @@ func viewOf(a *approval.Ask) AskView {
 	v := AskView{
 		ID: a.ID, Kind: a.Kind, Status: a.Status, Sentence: askSentence(a), Items: make([]ItemView, len(a.Items)),
 		Subject: a.Bound.Subject.Ref, OnBehalf: a.Bound.OnBehalf, Context: a.Bound.Context,
-		Agent: a.Agent, Owner: a.Owner, Session: a.Session, PEP: a.PEP, Requester: a.Requester,
+		Agent: a.Agent, Owner: a.Owner, Owners: a.Owners, Session: a.Session, PEP: a.PEP, Requester: a.Requester,
 		Person: a.Person, Message: a.Message, Details: a.Details,
 		Justification: a.Justification, RequestedUntil: a.RequestedUntil, Emergency: a.Emergency,
 		AskedAt: a.AskedAt, ExpiresAt: a.ExpiresAt, Escalated: a.Escalated, ClosedAt: a.ClosedAt,
