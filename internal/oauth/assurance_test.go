@@ -9,6 +9,8 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/oauth"
+	"github.com/safeconduct/safeconduct/internal/pdp"
+	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
 // An agent gets the level that its authentication reaches, and asks for one by acr_values (RFC 9470).
@@ -89,6 +91,66 @@ func TestAssuranceIsNotGainedByExchange(t *testing.T) {
 		t.Errorf("exchanged for a bound one: acr = %q", p.ACR)
 	}
 	wantError(t, "asked for", filer.exchange(r, first.Token, "acr_values", "urn:example:keyed"), 400, "unmet_authentication_requirements")
+}
+
+// Decisions see no more of an exchanged token than its acr tells, also when the level is over.
+func TestAssuranceOfExchangedTokens(t *testing.T) {
+	o := newOffice(t, 1, func(c *oauth.Config) { c.AllowBearer = true })
+	r := o.replicas[0]
+	teller, filer := o.member("teller", "pay"), o.member("filer", "pay")
+	for _, c := range []struct{ name, text, want string }{
+		{"of one that is bound to nothing", r.post("/oauth2/token", teller.form("grant_type", "client_credentials", "may_act", "filer")).Token, "urn:safeconduct:trust:medium"},
+		{"of one of a level", teller.token(r, "may_act", "filer").Token, "urn:example:keyed"},
+	} {
+		second := filer.exchange(r, c.text)
+		if judged := o.requests[len(o.requests)-1].Observed.Passport; judged.Auth.ACR != c.want || judged.Depth != 1 {
+			t.Errorf("%s: the judge was asked of %+v, want acr %s", c.name, judged, c.want)
+		}
+		b, err := r.server.Passport(t.Context(), present(filer, second.Token))
+		if err != nil || b.Passport.Auth.ACR != c.want {
+			t.Errorf("%s: authentication = %+v, %v, want acr %s", c.name, b.Passport.Auth, err, c.want)
+		}
+	}
+	id := teller.asked(r, "scope", "pay", "acr_values", annaSays, "may_act", "filer")
+	o.answer(id, nil)
+	second := filer.exchange(r, teller.redeem(r, id).Token)
+	for _, want := range []string{annaSays, "urn:safeconduct:trust:medium"} {
+		if b, err := r.server.Passport(t.Context(), present(filer, second.Token)); err != nil || b.Passport.Auth.ACR != want {
+			t.Errorf("of one of a person: authentication = %+v, %v, want acr %s", b.Passport.Auth, err, want)
+		}
+		o.advance(3 * time.Minute)
+	}
+}
+
+// What decisions see of an exchanged token, the decision point takes for no more: neither did both what a
+// level demands.
+func TestDecisionsReachNoMoreByExchange(t *testing.T) {
+	o := newOffice(t, 0, nil)
+	set, err := policy.Compile(policy.Source{Schema: houseSchema, Files: []policy.File{{Name: "issue.cedar", Text: `
+@id("carry") permit (principal is Agent, action == Action::"token.issue", resource is Capability);
+@id("keyed") @remedy("step_up") @assurance("keyed") forbid (principal, action == Action::"token.issue", resource == Capability::"pay");`}}}, o.catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &judgeOf{house: o.house, set: set}
+	j.PDP = &pdp.PDP{Agents: keyed{o.house}, Policies: j, Risks: j, Conduct: unjudged{}, Fresh: o.Fresh, Now: o.Now}
+	r := o.replica(func(c *oauth.Config) { c.Judge, c.AllowBearer = j, true })
+	teller, filer := o.member("teller", "pay", "read-mail"), o.member("filer", "pay", "read-mail")
+	loose := r.post("/oauth2/token", teller.form("grant_type", "client_credentials", "scope", "read-mail", "may_act", "filer"))
+	if loose.Scope != "read-mail" {
+		t.Fatalf("bound to nothing: %d %s", loose.Status, loose.Body)
+	}
+	if out := filer.exchange(r, teller.token(r, "may_act", "filer").Token); out.Scope != "pay read-mail" {
+		t.Errorf("exchanged for one of the level: %d %s", out.Status, out.Body)
+	}
+	// What the level was not demanded for at first is, from now on.
+	j.set, err = policy.Compile(policy.Source{Schema: houseSchema, Files: []policy.File{{Name: "issue.cedar", Text: `
+@id("carry") permit (principal is Agent, action == Action::"token.issue", resource is Capability);
+@id("keyed") @remedy("step_up") @assurance("keyed") forbid (principal, action == Action::"token.issue", resource == Capability::"read-mail");`}}}, o.catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "exchanged, bound by who exchanges", filer.exchange(r, loose.Token), 400, "invalid_request")
 }
 
 // The metadata names the levels of the catalog of now, and how persons are asked.

@@ -61,22 +61,21 @@ func (s *Server) live(p *passport, now time.Time) (*view, error) {
 	v := &view{mark: m, answer: inactive}
 	revoked, from, began := s.state.standing(p.id, p.ancestors)
 	v.auth = authenticationOf(p.claims, from.method, p.person)
-	v.auth.ACR = p.claims.ACR
 	if !revoked && s.standing(p, began) {
-		q := question{p.chain, p.person, from, p.claims.Audience, passportOf(p.claims, v.auth, p.details, len(p.chain)-1)}
-		verdict, err := s.judge(&q, p.details, now)
-		if err != nil {
-			return nil, err
-		}
-		v.active, v.details = len(verdict.granted) > 0, verdict.granted
-	}
-	if v.active {
 		trust, conduct := s.trust(p.chain, ceilingOf(p.claims))
 		v.trust = trust
 		if v.acr = acr(trust); s.reaches(p.claims.ACR, &v.auth, now) {
 			v.acr, conduct = p.claims.ACR, leveled(conduct, trust)
 		}
-		v.answer = s.introspected(p, v, conduct)
+		v.auth.ACR = v.acr // decisions read no other level of a token that was exchanged
+		q := question{p.chain, p.person, from, p.claims.Audience, passportOf(p.claims, v.auth, p.details, len(p.chain)-1)}
+		verdict, err := s.judge(&q, p.details, now)
+		if err != nil {
+			return nil, err
+		}
+		if v.active, v.details = len(verdict.granted) > 0, verdict.granted; v.active {
+			v.answer = s.introspected(p, v, conduct)
+		}
 	}
 	// A process that has not read of the token yet says what it can, and looks again at the next call.
 	if from.grant != "" {

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
@@ -90,4 +92,26 @@ func authentication(o *authz.Observed, at time.Time) (a authz.Authentication, kn
 		return a, false
 	}
 	return a, true
+}
+
+// assured returns the levels of assurance that the bearer reaches, sorted. Of a token that was exchanged only
+// the level that its acr tells counts: what the client did that exchanged it says nothing of who stood before
+// it, and the two together would reach what neither did.
+func assured(cat *catalog.Catalog, o *authz.Observed, at time.Time) []string {
+	auth, known := authentication(o, at)
+	if !known {
+		return nil
+	}
+	ids := cat.Assured(&auth, at)
+	if o.Passport == nil || o.Passport.Depth == 0 {
+		return ids
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool {
+		l, ok := cat.Assurance(id)
+		return !ok || l.ACR == "" || l.ACR != auth.ACR
+	})
+	if len(ids) == 0 {
+		return nil
+	}
+	return ids
 }

@@ -260,9 +260,7 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 	}
 	f.Class, f.Labels, f.Region = cat.Classify(&req.Resource)
 	p.consult(req, &f)
-	if auth, known := authentication(&req.Observed, at); known {
-		f.Assured = cat.Assured(&auth, at)
-	}
+	f.Assured = assured(cat, &req.Observed, at)
 	if who != nil {
 		f.Grant = set.Grant(req, who, &f)
 		f.Credential = p.Agents.KeyFacts(who.ID, at)
