@@ -41,6 +41,7 @@ type Desk struct {
 	records    map[string]*record
 	order      []string            // ids, in the order of the entries that asked
 	open       []question          // those that are pending, in that order
+	heard      []question          // those that have ended after somebody said something, in that order
 	same       map[string][]string // what joined asks have in common -> ids
 	keys       map[string]string   // Ask.Key -> id
 	decisions  map[int64]string    // number of a decision -> id of the newest ask that names it
@@ -89,7 +90,7 @@ func New(cfg Config) *Desk {
 }
 
 func (d *Desk) clear() {
-	d.records, d.order, d.open = map[string]*record{}, nil, nil
+	d.records, d.order, d.open, d.heard = map[string]*record{}, nil, nil, nil
 	d.same, d.keys, d.decisions = map[string][]string{}, map[string]string{}, map[int64]string{}
 	d.grants, d.accounts = map[string]place{}, map[string]*account{}
 	d.requesters, d.booked = map[string]share{}, map[string]*booking{}

@@ -1,11 +1,11 @@
 package approval
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/catalog"
@@ -45,7 +45,7 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) {
 	look := d.glance(ctx, &f)
 	page := []*Ask{}
 	for {
-		some := d.before(before, &f)
+		some := d.before(before, &f, stride)
 		if len(some) == 0 {
 			return page, nil
 		}
@@ -85,26 +85,6 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) {
 // stride is how many asks List looks at before it lets others at them.
 const stride = 1024
 
-// before returns the newest asks among those that a filter is about which an entry before the given one
-// asked, newest first: at most stride, and none if there are no more.
-func (d *Desk) before(seq int64, f *Filter) []*record {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	some := make([]*record, 0, stride)
-	if f.Status == Pending || f.Mine && !f.Review {
-		end, _ := slices.BinarySearchFunc(d.open, seq, question.compare)
-		for i := end - 1; i >= 0 && len(some) < stride; i-- {
-			some = append(some, d.records[d.open[i].id])
-		}
-		return some
-	}
-	end, _ := slices.BinarySearchFunc(d.order, seq, func(id string, seq int64) int { return cmp.Compare(d.records[id].ask.Seq, seq) })
-	for i := end - 1; i >= 0 && len(some) < stride; i-- {
-		some = append(some, d.records[d.order[i]])
-	}
-	return some
-}
-
 // glance returns what reports, sooner than Standing, that an ask is nothing to the person of a filter. Most
 // asks of a large installation are none of a person's business, and what leads to a person are groups: it
 // looks once for all asks of the same routes.
@@ -120,8 +100,19 @@ func (d *Desk) glance(ctx context.Context, f *Filter) func(*record) bool {
 	type way struct {
 		version int64
 		route   string
+		further bool
 	}
 	leads := map[way]bool{}
+	mine := f.Mine && !f.Review
+	leading := func(w way) bool {
+		yes, known := leads[w]
+		if !known {
+			c, err := d.catalogs.catalog(ctx, w.version)
+			yes = err != nil && !unreadable(err) || err == nil && leadsTo(c, w.route, whose, w.further, !mine)
+			leads[w] = yes
+		}
+		return yes
+	}
 	return func(r *record) bool {
 		a := r.ask
 		switch {
@@ -134,30 +125,30 @@ func (d *Desk) glance(ctx context.Context, f *Filter) func(*record) bool {
 		case !f.Mine && a.took(p.ID):
 			return true
 		}
-		return slices.ContainsFunc(a.Items, func(it Item) bool {
-			return slices.ContainsFunc(it.Routes, func(id string) bool {
-				w := way{a.Catalog, id}
-				yes, known := leads[w]
-				if !known {
-					c, err := d.catalogs.catalog(ctx, a.Catalog)
-					yes = err != nil && !unreadable(err) || err == nil && leading(c, id, whose, f.Mine && !f.Review)
-					leads[w] = yes
+		further := !a.Escalated.IsZero() || a.Broken != nil
+		for i := range a.Items {
+			for _, id := range a.Items[i].Routes {
+				if leading(way{a.Catalog, id, further}) {
+					return true
 				}
-				return yes
-			})
-		})
+			}
+		}
+		return false
 	}
 }
 
-// leading reports whether a route may lead to one of the persons, at whatever hour; with answer, to one who
-// answers by it.
-func leading(c *catalog.Catalog, route string, whose []*Person, answer bool) bool {
+// leadsTo reports whether a route may lead to one of the persons, at whatever hour: as those who answer, with
+// further those to whom it escalates, and with alone those who break the glass.
+func leadsTo(c *catalog.Catalog, route string, whose []*Person, further, alone bool) bool {
 	r, ok := c.Route(route)
 	if !ok {
 		return false
 	}
-	ids := slices.Concat(r.Approvers, r.Escalate)
-	if !answer {
+	ids := slices.Clone(r.Approvers)
+	if further {
+		ids = append(ids, r.Escalate...)
+	}
+	if alone {
 		ids = append(ids, r.BreakGlass...)
 	}
 	return slices.ContainsFunc(ids, func(id string) bool {
@@ -175,8 +166,16 @@ func leading(c *catalog.Catalog, route string, whose []*Person, answer bool) boo
 
 // took reports whether the person has answered or reviewed the ask.
 func (a *Ask) took(id string) bool {
-	actor := personActor + id
-	return a.Broken != nil && a.Broken.Reviewer == actor || slices.ContainsFunc(a.Answers, func(w Answer) bool { return w.By == actor || w.For == id })
+	is := func(actor string) bool {
+		rest, ok := strings.CutPrefix(actor, personActor)
+		return ok && rest == id
+	}
+	for i := range a.Answers {
+		if w := &a.Answers[i]; w.For == id || is(w.By) {
+			return true
+		}
+	}
+	return a.Broken != nil && is(a.Broken.Reviewer)
 }
 
 // Similar returns up to limit ended asks of the same agent, action and type of resource, newest first. It

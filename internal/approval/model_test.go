@@ -28,7 +28,10 @@ func TestModel(t *testing.T) {
 		m.play(rapid.IntRange(5, 40).Draw(r, "steps"))
 		m.w.agree()
 		m.judge(&approved, &used, &lost, &joined)
+		everybody := []approval.Person{who("anna"), who("ben"), who("carl"), who("dora"), who("emil"), who("olga"), who("mike"), who("zoe", "finance")}
+		m.w.inboxes(everybody...)
 		m.w.forgetful()
+		m.w.inboxes(everybody...)
 		if t.Failed() {
 			r.Fatal("see above")
 		}

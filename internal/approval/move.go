@@ -198,6 +198,7 @@ func (d *Desk) Sweep(ctx context.Context) error {
 	}
 	if now.Sub(d.lastForget) >= 10*time.Minute {
 		d.forget(now)
+		d.tidy()
 		d.lastForget = now
 	}
 	if first != nil {

@@ -1,10 +1,8 @@
 package approval
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -33,38 +31,4 @@ func (d *Desk) loaded(ctx context.Context, a *Ask) (*record, error) {
 // unreadable reports whether an error says that the catalog of an ask cannot be read, now or later.
 func unreadable(err error) bool {
 	return errors.Is(err, authz.ErrInvalid) || errors.Is(err, authz.ErrNotFound)
-}
-
-// A question is an ask that is pending, and the number of the entry that asked.
-type question struct {
-	seq int64
-	id  string
-}
-
-func (q question) compare(seq int64) int { return cmp.Compare(q.seq, seq) }
-
-// insert keeps a new record in its place. What another process asked while this one loaded may come after
-// what was loaded. The caller holds d.mu.
-func (d *Desk) insert(r *record) {
-	d.add(r)
-	d.index(r.ask)
-	n := len(d.order)
-	if n < 2 || d.records[d.order[n-2]].ask.Seq < r.ask.Seq {
-		return
-	}
-	slices.SortFunc(d.order, func(a, b string) int { return cmp.Compare(d.records[a].ask.Seq, d.records[b].ask.Seq) })
-	c := d.accounts[accountOf(r.ask)]
-	slices.SortFunc(c.asks, func(a, b made) int { return cmp.Compare(d.records[a.id].ask.Seq, d.records[b.id].ask.Seq) })
-	c.prune(nil)
-}
-
-// index keeps d.open, after the ask has changed. The caller holds d.mu.
-func (d *Desk) index(a *Ask) {
-	i, there := slices.BinarySearchFunc(d.open, a.Seq, question.compare)
-	switch {
-	case a.Status == Pending && !there:
-		d.open = slices.Insert(d.open, i, question{a.Seq, a.ID})
-	case a.Status != Pending && there:
-		d.open = slices.Delete(d.open, i, i+1)
-	}
 }
