@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
@@ -33,7 +35,7 @@ type verdict struct {
 	Ask     string         `json:"ask"`
 	Verdict string         `json:"verdict"`
 	Reason  string         `json:"reason"`
-	Scope   approval.Scope `json:"scope"`
+	Scope   approval.Scope `json:"scope"` // none of a refusal
 }
 
 // evaluate asks an evaluator, and gives its answer to the desk. If it abstains, is silent until the ask has
@@ -81,10 +83,14 @@ func (n *Notifier) evaluate(ctx context.Context, e *Evaluator, d *Delivery, a *a
 // maxVerdict bounds an evaluator's answer, in bytes.
 const maxVerdict = 16 << 10
 
-// parseVerdict reads what an evaluator answers, strictly: what is not understood must not become a yes.
+// parseVerdict reads what an evaluator answers, strictly: what is not understood must not become a yes. A no
+// must not get lost: see parseRefusal.
 func parseVerdict(b []byte) (v verdict, err error) {
 	if len(b) > maxVerdict {
 		return v, authz.Errorf(authz.ErrInvalid, "the answer has %d bytes: at most %d", len(b), maxVerdict)
+	}
+	if no, ok := parseRefusal(b); ok {
+		return no, nil
 	}
 	if err := json.Unmarshal(b, &v, json.RejectUnknownMembers(true)); err != nil {
 		return v, authz.Errorf(authz.ErrInvalid, "the answer: %.200s", err.Error())
@@ -96,4 +102,24 @@ func parseVerdict(b []byte) (v verdict, err error) {
 		return v, authz.Errorf(authz.ErrInvalid, "the answer's reason has more than %d bytes", approval.MaxText)
 	}
 	return v, nil
+}
+
+// parseRefusal reads an answer as a refusal, if it is one. What stands beside the ask and the verdict is
+// trimmings: a reason that is too long is cut, one that is no text is left out, and so is all else.
+func parseRefusal(b []byte) (verdict, bool) {
+	var v struct {
+		Ask     string         `json:"ask"`
+		Verdict string         `json:"verdict"`
+		Reason  jsontext.Value `json:"reason"`
+	}
+	if json.Unmarshal(b, &v, jsontext.AllowInvalidUTF8(true)) != nil || v.Verdict != refuse {
+		return verdict{}, false
+	}
+	no := verdict{Ask: v.Ask, Verdict: refuse}
+	var reason string
+	if json.Unmarshal(v.Reason, &reason, jsontext.AllowInvalidUTF8(true)) == nil {
+		reason = strings.ToValidUTF8(reason, "\ufffd")
+		no.Reason = strings.ToValidUTF8(reason[:min(len(reason), approval.MaxText)], "")
+	}
+	return no, true
 }

@@ -37,6 +37,10 @@ func TestEvaluator(t *testing.T) {
 		"approves":            {`{"ask":"arq_1","verdict":"approve"}`, &approval.Reply{Yes: true}},
 		"approves and more":   {`{"ask":"arq_1","verdict":"approve","reason":"small","scope":{"uses":3,"until":"2026-11-27T12:00:00Z","amounts":{"amount":"2000"}}}`, &approval.Reply{Yes: true, Comment: "small", Scope: approval.Scope{Uses: 3, Until: until, Amounts: map[string]string{"amount": "2000"}}}},
 		"refuses":             {`{"ask":"arq_1","verdict":"refuse","reason":"unknown payee"}`, &approval.Reply{Comment: "unknown payee"}},
+		"refuses a scope":     {`{"ask":"arq_1","verdict":"refuse","scope":{"uses":3,"class":true,"until":"2026-11-27T12:00:00Z","amounts":{"amount":"2000"}}}`, &approval.Reply{}},
+		"refuses at length":   {`{"ask":"arq_1","verdict":"refuse","reason":"x` + strings.Repeat("é", 1000) + `"}`, &approval.Reply{Comment: "x" + strings.Repeat("é", 999)}},
+		"refuses untidily":    {`{"ask":"arq_1","verdict":"refuse","reason":7,"scope":{"everything":true},"score":0.9}`, &approval.Reply{}},
+		"refuses in bad text": {`{"ask":"arq_1","verdict":"refuse","reason":"a` + "\xff" + `\ud800"}`, &approval.Reply{Comment: "a\ufffd\ufffd"}},
 		"leaves it to people": {`{"ask":"arq_1","verdict":"abstain"}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,6 +113,8 @@ func TestEvaluatorRefused(t *testing.T) {
 		"in capitals":          {signedAnswer(`{"ask":"arq_1","Verdict":"approve"}`), notify.Dead, "unknown"},
 		"an unknown member":    {signedAnswer(`{"ask":"arq_1","verdict":"approve","if":"below 100"}`), notify.Dead, "unknown"},
 		"an unknown scope":     {signedAnswer(`{"ask":"arq_1","verdict":"approve","scope":{"everything":true}}`), notify.Dead, "unknown"},
+		"two refusals":         {signedAnswer(`{"ask":"arq_1","verdict":"refuse","verdict":"refuse"}`), notify.Dead, "duplicate"},
+		"a no to another":      {signedAnswer(`{"ask":"arq_2","verdict":"refuse"}`), notify.Dead, "another ask"},
 		"no JSON":              {signedAnswer(`yes`), notify.Dead, "the answer"},
 		"nothing":              {signedAnswer(``), notify.Dead, "the answer"},
 		"our own message":      {nil, notify.Dead, "unknown"},
