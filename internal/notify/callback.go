@@ -72,13 +72,14 @@ func below(prefix, address string) bool {
 	}
 	path := u.EscapedPath()
 	lower := strings.ToLower(path)
-	for _, odd := range []string{"//", "%2e", "%2f", "%5c"} {
+	for _, odd := range []string{"//", "%2e", "%2f", "%5c", "%25"} {
 		if strings.Contains(lower, odd) {
 			return false
 		}
 	}
 	for step := range strings.SplitSeq(path, "/") {
-		if step == "." || step == ".." {
+		// Some servers cut off what follows a semicolon before they follow the dots.
+		if dots, _, _ := strings.Cut(step, ";"); dots == "." || strings.HasPrefix(step, "..") {
 			return false
 		}
 	}
@@ -104,8 +105,8 @@ func (n *Notifier) callBack(ctx context.Context, d *Delivery, a *approval.Ask) (
 		return outcome{State: Moot}, nil
 	}
 	c, err := n.permitted(d.Channel, a.Callback.Endpoint)
-	if err != nil { // it was permitted once
-		return outcome{State: Dead, Error: err.Error()}, nil
+	if err != nil { // it was permitted once; the endpoint itself stays here
+		return outcome{State: Dead, Error: "the endpoint of the callback is not permitted any more"}, nil
 	}
 	cb := callback{State: a.Callback.State}
 	cb.Task.ID, cb.Task.Status, cb.Task.Endpoint = a.ID, a.Status, n.cfg.Public+"/access/v1/requests/"+a.ID
