@@ -35,9 +35,9 @@ func visible(r rune) bool {
 	switch {
 	case r == utf8.RuneError:
 		return false
-	case r == '\u115f', r == '\u1160', r == '\u3164', r == '\uffa0', r == '\u2800': // fillers that show as nothing
+	case unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r), unicode.Is(unicode.Variation_Selector, r):
 		return false
-	case r >= '\ufe00' && r <= '\ufe0f', r >= '\U000e0100' && r <= '\U000e01ef': // variation selectors
+	case r == '\u2800', r == '\U0001d159': // a pattern without dots, a note without a head
 		return false
 	}
 	return unicode.IsPrint(r)

@@ -43,7 +43,7 @@ export function element(name, content, className) {
 
 // plain makes characters visible that do not show or that turn the direction of a text.
 export function plain(text) {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\u2028\u2029\u115f\u1160\u3164\uffa0]/gu, (c) =>
+  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\u2028\u2029\u2800\u{1d159}\p{Default_Ignorable_Code_Point}]/gu, (c) =>
     c === "\n" || c === "\t" ? c : "\\u{" + c.codePointAt(0).toString(16) + "}");
 }
 
