@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/outbound"
 )
 
@@ -74,6 +75,14 @@ func (c *Channel) hears(event string) bool {
 	return slices.Contains(c.Events, event)
 }
 
+// private reports whether an ask is one person's own affair. A channel that others read is not told of it.
+func private(a *approval.Ask) bool { return a.Kind == approval.CIBA }
+
+// personal reports whether the channel tells of an event the one person whom a private ask is for.
+func (c *Channel) personal(event string) bool {
+	return c.Mail != nil && c.Mail.Approvers && (event == Asked || event == Escalated)
+}
+
 // check returns authz.ErrInvalid and what is wrong.
 func (cs *Channels) check() error {
 	for _, id := range slices.Sorted(maps.Keys(cs.Channels)) {
@@ -113,7 +122,7 @@ func (c *Channel) check() error {
 		n, err = n+1, c.Webhook.check()
 	}
 	if c.Slack != nil {
-		n, err = n+1, checkAddress(c.Slack.Client, c.Slack.URL)
+		n, err = n+1, c.Slack.check()
 	}
 	if c.Mail != nil {
 		n, err = n+1, c.Mail.check()
@@ -127,6 +136,14 @@ func (c *Channel) check() error {
 		}
 	}
 	return err
+}
+
+// check says nothing of the address: it is a secret.
+func (s *Slack) check() error {
+	if checkAddress(s.Client, s.URL) != nil {
+		return fmt.Errorf("its address cannot be used: it begins with https://, names a host, and has no user, fragment or space")
+	}
+	return nil
 }
 
 func (w *Webhook) check() error {

@@ -129,6 +129,17 @@ func TestLoadRefused(t *testing.T) {
 	}
 }
 
+// An address of Slack's is a secret, also one with a mistake.
+func TestLoadSlackSecret(t *testing.T) {
+	for _, address := range []string{"http://hooks.slack.com/services/T/B/secret", "hooks.slack.com/services/T/B/secret", "https://hooks.slack.com/services/T/B/secret#", "https://hooks.slack.com/T B/secret",
+		"https:///T/secret", "https://hooks.slack.com:x/secret", "https://secret:x@hooks.slack.com/", "https://hooks.slack.com/secret" + strings.Repeat("x", 3000)} {
+		dir := folder(t, map[string]string{"f": "channels:\n  x: {type: slack, url_file: u}\n", "u": address + "\n"})
+		if _, err := notify.Load(filepath.Join(dir, "f")); !errors.Is(err, authz.ErrInvalid) || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), `channel "x"`) {
+			t.Errorf("Load with the address %.60q = %v, want ErrInvalid, the channel, and no secret", address, err)
+		}
+	}
+}
+
 // Secrets that others can read are refused.
 func TestLoadExposed(t *testing.T) {
 	if runtime.GOOS == "windows" { // it has no such permissions

@@ -31,7 +31,7 @@ type Response struct {
 func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (*Response, error) {
 	u, err := c.parse(address)
 	if err != nil {
-		return nil, err
+		return nil, errAddress
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -43,7 +43,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return nil, authz.Errorf(authz.ErrInvalid, "no address: %.100q", address)
+		return nil, errAddress
 	}
 	req.GetBody = nil // so that nobody sends it a second time
 	maps.Copy(req.Header, header)
@@ -62,6 +62,9 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, nil
 }
+
+// errAddress does not say which: whoever knows an address to send to may send there. Check says what is wrong.
+var errAddress = authz.Errorf(authz.ErrInvalid, "nothing is ever sent to such an address")
 
 // unsent is unavailable for what was to be sent.
 func unsent(u *url.URL, err error) error {
