@@ -18,10 +18,22 @@ import (
 	"github.com/safeconduct/safeconduct/internal/approval"
 )
 
-// mailTimeout bounds each step of speaking with a mail server.
-const mailTimeout = 20 * time.Second
+// How letters are sent.
+const (
+	// mailTimeout bounds each step of making a connection to a mail server, and one letter from its first
+	// command to the last. It stays, with sending, below lease.
+	mailTimeout = 20 * time.Second
+	// keepEvery is after how many letters it is kept whom they have reached.
+	keepEvery = 4
+	// keeping bounds how long that may take, also when we are told to stop.
+	keeping = 5 * time.Second
+)
 
-// sendMail sends one message to each receiver. Whom one has reached gets none when it is tried again.
+// A reader is who gets a letter.
+type reader struct{ person, address string } // person is "" for a fixed address
+
+// sendMail sends one letter to each reader, until ctx ends or the server does not answer: what is left is
+// tried again. Whom one has reached gets none then. authz.ErrConflict: the delivery is not ours any more.
 func (n *Notifier) sendMail(ctx context.Context, c *Channel, d *Delivery, a *approval.Ask) (outcome, error) {
 	if c.Mail.Approvers && !d.Chosen {
 		persons, err := n.choose(ctx, d, a)
@@ -33,19 +45,7 @@ func (n *Notifier) sendMail(ctx context.Context, c *Channel, d *Delivery, a *app
 			return outcome{}, err
 		}
 	}
-	type receiver struct{ person, address string }
-	var to []receiver
-	for _, address := range c.Mail.To {
-		to = append(to, receiver{"", address})
-	}
-	for _, id := range d.Persons {
-		if p, err := n.cfg.People.Person(id); err == nil && p.Email != "" && !p.Disabled {
-			to = append(to, receiver{id, p.Email})
-		}
-	}
-	to = slices.DeleteFunc(to, func(r receiver) bool {
-		return slices.Contains(d.Reached, r.person) || r.person == "" && slices.Contains(d.Mailed, mailedKey(r.address))
-	})
+	to := n.readers(c.Mail, d, a)
 	if len(to) == 0 {
 		if len(d.Reached)+len(d.Mailed) > 0 {
 			return outcome{State: Told}, nil
@@ -56,38 +56,90 @@ func (n *Notifier) sendMail(ctx context.Context, c *Channel, d *Delivery, a *app
 	if err != nil {
 		return outcome{State: Dead, Error: err.Error()}, nil
 	}
-	text := n.mailText(c, d, a)
-	o := outcome{State: Told}
-	var msgs []*mail.Msg
-	var sent []receiver
-	for _, r := range to {
+	server, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return mailOutcome(err), nil
+	}
+	defer func() {
+		if client.CloseWithSMTPClient(server) != nil {
+			server.Close()
+		}
+	}()
+	o, text, lost := outcome{State: Told}, n.mailText(c, d, a), false
+	for i, r := range to {
+		if ctx.Err() != nil || lost {
+			if o.State != Waiting {
+				o = outcome{State: Waiting, Error: fmt.Sprintf("the mail server was through with %d of %d letters", i, len(to))}
+			}
+			break
+		}
+		if i > 0 && i%keepEvery == 0 {
+			if err := n.keep(ctx, d); err != nil {
+				return outcome{}, err
+			}
+		}
 		m, err := n.mailMessage(c.Mail, d, a, r.address, text)
 		if err != nil {
-			o = outcome{State: Dead, Error: "an address cannot be used"} // the address itself stays here
-			continue
-		}
-		msgs, sent = append(msgs, m), append(sent, r)
-	}
-	err = client.DialAndSendWithContext(ctx, msgs...)
-	for i, m := range msgs {
-		if m.IsDelivered() {
-			if sent[i].person != "" {
-				d.Reached = append(d.Reached, sent[i].person)
-			} else {
-				d.Mailed = append(d.Mailed, mailedKey(sent[i].address))
+			if o.State != Waiting {
+				o = outcome{State: Dead, Error: "an address cannot be used"} // the address itself stays here
 			}
 			continue
 		}
-		failure := err
-		if m.HasSendError() {
-			failure = m.SendError()
-		}
-		// One that may yet succeed has all that are left tried again.
-		if again := mailOutcome(failure); o.State != Waiting {
-			o = again
+		err = client.SendWithSMTPClient(server, m)
+		lost = err != nil && !answered(err) // what the server says next could be said of this letter
+		switch {
+		case !m.IsDelivered():
+			// One that may yet succeed has all that are left tried again.
+			if again := mailOutcome(err); o.State != Waiting {
+				o = again
+			}
+		case r.person != "":
+			d.Reached = append(d.Reached, r.person)
+		default:
+			d.Mailed = append(d.Mailed, mailedKey(r.address))
 		}
 	}
+	if ctx.Err() != nil {
+		return o, n.keep(ctx, d) // nobody else may do so if we are told to stop
+	}
 	return o, nil
+}
+
+// readers returns who is to get a letter, and has not got one. Each attempt begins with another of them, so
+// that one at whom the server hangs does not keep the others from theirs.
+func (n *Notifier) readers(m *Mail, d *Delivery, a *approval.Ask) (to []reader) {
+	if !private(a) {
+		for _, address := range m.To {
+			to = append(to, reader{"", address})
+		}
+	}
+	for _, id := range d.Persons {
+		if p, err := n.cfg.People.Person(id); err == nil && p.Email != "" && !p.Disabled {
+			to = append(to, reader{id, p.Email})
+		}
+	}
+	to = slices.DeleteFunc(to, func(r reader) bool {
+		return slices.Contains(d.Reached, r.person) || r.person == "" && slices.Contains(d.Mailed, mailedKey(r.address))
+	})
+	if len(to) == 0 {
+		return nil
+	}
+	k := int(max(d.Attempts-1, 0) % int64(len(to)))
+	return slices.Concat(to[k:], to[:k])
+}
+
+// keep keeps whom letters have reached, and renews the claim.
+func (n *Notifier) keep(ctx context.Context, d *Delivery) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keeping)
+	defer cancel()
+	return n.claim(ctx, d)
+}
+
+// answered reports whether a letter was refused by the server, or by the library before the server was
+// asked. Otherwise the connection is of no use any more.
+func answered(err error) bool {
+	e, ok := errors.AsType[*mail.SendError](err)
+	return ok && (e.ErrorCode() > 0 || e.Reason == mail.ErrGetSender || e.Reason == mail.ErrGetRcpts || e.Reason == mail.ErrNoUnencoded)
 }
 
 // mailedKey is how it is kept that a fixed address was told.

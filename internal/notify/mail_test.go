@@ -29,6 +29,8 @@ type postOffice struct {
 	mu     sync.Mutex
 	got    []letter
 	refuse map[string]int // receivers that it refuses, and how
+	hangUp string         // at the letter to that receiver it breaks the connection
+	taken  func(l letter) // if it is set, called when a letter is there, before the server says so
 }
 
 type letter struct {
@@ -110,10 +112,18 @@ func (v *visit) Data(r io.Reader) error {
 		return err
 	}
 	v.p.mu.Lock()
-	defer v.p.mu.Unlock()
+	if v.mail.To == v.p.hangUp {
+		v.p.mu.Unlock()
+		return v.conn.Conn().Close()
+	}
 	_, v.mail.TLS = v.conn.TLSConnectionState()
 	v.mail.Text = text
 	v.p.got = append(v.p.got, v.mail)
+	taken := v.p.taken
+	v.p.mu.Unlock()
+	if taken != nil {
+		taken(v.mail)
+	}
 	return nil
 }
 

@@ -234,7 +234,7 @@ func told(a *approval.Ask, c *catalog.Catalog) (channels, evaluators []string) {
 }
 
 // routes returns the routes of an ask, sorted by id. An ask that names none, which is one for a token, is
-// told by way of the default route.
+// told by way of the default route, and to its person only: see private.
 func routes(a *approval.Ask, c *catalog.Catalog) (rs []*catalog.Route) {
 	if c == nil {
 		return nil

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,7 +19,7 @@ import (
 const (
 	poll     = 5 * time.Second // how often the table is looked at, besides when something was added
 	lease    = 3 * time.Minute // how long a claim keeps others off
-	sending  = 2 * time.Minute // how long one attempt may take: less than a claim holds
+	sending  = 2 * time.Minute // how long one attempt may take, and one letter more: less than a claim holds
 	first    = 10 * time.Second
 	longest  = time.Hour
 	patience = 24 * time.Hour      // after which a delivery is dead
@@ -146,6 +147,9 @@ func (n *Notifier) try(ctx context.Context, d Delivery) error {
 	if tried == 0 && n.cfg.Now().Sub(d.Since) > patience { // made again from an old log, or long held up
 		return n.settle(ctx, &d, outcome{State: Moot})
 	}
+	if tried > 0 && n.cfg.Now().Sub(d.Since) >= patience { // also if no attempt lived to say how it went
+		return n.settle(ctx, &d, outcome{State: Dead, Error: cmp.Or(d.Error, "no attempt came to an end")})
+	}
 	a, err := n.cfg.Asks.Get(ctx, d.Ask)
 	if errors.Is(err, authz.ErrNotFound) {
 		return n.settle(ctx, &d, outcome{State: Dead, Error: "the ask is not there any more"})
@@ -165,8 +169,8 @@ func (n *Notifier) try(ctx context.Context, d Delivery) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // what came of it is not known: it is sent again
 	}
-	if err != nil {
-		return err
+	if err != nil { // authz.ErrConflict: another has it now
+		return unless(authz.ErrConflict, err)
 	}
 	return n.settle(ctx, &d, o)
 }
@@ -179,7 +183,7 @@ func (n *Notifier) send(ctx context.Context, d *Delivery, a *approval.Ask) (outc
 		switch {
 		case !ok && slices.Contains(defaultEvents, d.Event):
 			return outcome{State: Dead, Error: "no channel of that id is configured"}, nil
-		case !ok, !c.hears(d.Event):
+		case !ok, !c.hears(d.Event), private(a) && !c.personal(d.Event):
 			return outcome{State: Moot}, nil
 		case c.Webhook != nil:
 			return n.sendWebhook(ctx, &c, d, a)
