@@ -45,6 +45,8 @@ func (t *problemType) because(detail string) error { return &taskProblem{t, deta
 // errTooMany is why an ask was not taken: the agent, or everybody, asks too much.
 type errTooMany struct{ error }
 
+func (e errTooMany) Unwrap() error { return e.error }
+
 // A ProblemBody is an error of the access request service (RFC 9457).
 type ProblemBody struct {
 	Type      string `json:"type" doc:"about:blank, or urn:openid:authzen:access-request:error: and one of not_requestable, expired_denial, invalid_denial_binding, duplicate_request, unknown_task, task_expired, invalid_task_state"`
