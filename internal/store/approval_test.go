@@ -54,7 +54,14 @@ func TestAskStore(t *testing.T) {
 			got, err := db.OpenAsks(ctx, since, after, limit)
 			same(what, got, err, want...)
 		}
+		asOf := func(want int64) {
+			t.Helper()
+			if got, err := db.AsksAsOf(ctx); err != nil || got != want {
+				t.Errorf("AsksAsOf = %d, %v, want %d", got, err, want)
+			}
+		}
 		var never time.Time
+		asOf(0)
 		opened("an empty database", now, "", 10)
 		_, err := db.Ask(ctx, "a")
 		wantKind(t, "Ask of none", err, authz.ErrNotFound)
@@ -64,6 +71,11 @@ func TestAskStore(t *testing.T) {
 		put(ask("d", "other", 6, now))
 		put(ask("e", "bot", 8, never))
 		opened("pending ones, and what was not over a day ago", now.Add(-24*time.Hour), "", 10, "a", "c", "d", "e")
+		asOf(8)
+		wantKind(t, "PutAway", db.PutAway(ctx, approval.Away{Person: "anna", AsOf: 7}), nil)
+		asOf(8)
+		wantKind(t, "PutAway", db.PutAway(ctx, approval.Away{Person: "anna", AsOf: 9}), nil)
+		asOf(9)
 		opened("a page", now.Add(-24*time.Hour), "a", 2, "c", "d")
 		opened("long after the newest change", now.Add(1000*time.Hour), "", 10, "a", "c", "d", "e")
 		got, err := db.EndedAsks(ctx, "bot", 100, 10)
