@@ -40,7 +40,7 @@ approvals:
   routes: {desk: {approvers: [desk]}, board: {approvers: [desk]}}
 assurance:
   key: {methods: [private_key_jwt], max_age: 1m}
-  person: {person: true, amr: [hwk], bound: [dpop]}
+  person: {person: true, amr: [mfa], bound: [dpop]}
 `
 
 // desk is approvals by their ids, each for whatever is asked, with a number of uses, in one order with a
@@ -396,7 +396,14 @@ func TestAssurance(t *testing.T) {
 		return &authz.Passport{ID: "j", Bound: bound, Expires: now.Add(time.Minute), Auth: a,
 			Details: []authz.Detail{{Type: authz.DetailType, Identifier: "payments"}}}
 	}
-	person := authz.Authentication{Person: "ann", AMR: []string{"hwk", "pin"}, At: now.Add(-time.Hour)}
+	exchanged := func(bound, acr string, a authz.Authentication) *authz.Passport {
+		p := passport(bound, a)
+		p.Depth, p.Auth.ACR = 1, acr
+		return p
+	}
+	const keyACR, personACR = "urn:safeconduct:assurance:key", "urn:safeconduct:assurance:person"
+	agent := authz.Authentication{Method: "private_key_jwt", At: now.Add(-30 * time.Second)}
+	person := authz.Authentication{Person: "ann", AMR: []string{"mfa", "user"}, At: now.Add(-time.Hour)}
 	for _, tt := range []struct {
 		name     string
 		passport *authz.Passport
@@ -411,6 +418,13 @@ func TestAssurance(t *testing.T) {
 		{"a token of an agent", passport("dpop", authz.Authentication{Method: "private_key_jwt", At: now.Add(-30 * time.Second)}), "", []string{"key"}},
 		{"a token of an agent, too old", passport("dpop", authz.Authentication{Method: "private_key_jwt", At: now.Add(-2 * time.Minute)}), "", nil},
 		{"a token that does not say when", passport("dpop", authz.Authentication{Method: "private_key_jwt"}), "", nil},
+		{"an exchanged token of no level", exchanged("dpop", "urn:safeconduct:trust:high", agent), "", nil},
+		{"an exchanged token that tells no level", exchanged("dpop", "", agent), "private_key_jwt", nil},
+		{"an exchanged token of the level", exchanged("dpop", keyACR, agent), "", []string{"key"}},
+		{"an exchanged token of another level", exchanged("dpop", personACR, agent), "", nil},
+		{"an exchanged token of a person", exchanged("dpop", personACR, person), "", []string{"person"}},
+		{"an exchanged token of a person, by an agent with a key", exchanged("dpop", personACR,
+			authz.Authentication{Person: "ann", AMR: person.AMR, Method: "private_key_jwt", At: now.Add(-time.Second)}), "", []string{"person"}},
 		{"a token that says nothing", passport("dpop", authz.Authentication{}), "private_key_jwt", nil},
 	} {
 		p, log, _ := asking(t)
