@@ -34,6 +34,8 @@ func (s *Server) ciba(ctx context.Context, req *request) ([]byte, error) {
 		s.spend(o.uses, req.now)
 		return nil, &Error{Status: http.StatusBadRequest, Code: code, Description: description}
 	}
+	// No answer is later than the ask's end, which never changes.
+	last := c.Expires.Add(redeemable)
 	switch {
 	case c.Status == ConsentPending && !req.now.Before(c.Expires), c.Status == ConsentExpired:
 		return wait(expiredToken, "nobody has answered in time")
@@ -43,11 +45,11 @@ func (s *Server) ciba(ctx context.Context, req *request) ([]byte, error) {
 		return wait(authorizationPending, "the person has not answered yet")
 	case c.Status != ConsentApproved || len(c.Details) == 0:
 		return wait(accessDenied, "the person has not authorized it")
-	case !req.now.Before(c.AnsweredAt.Add(redeemable)), !c.Until.IsZero() && !req.now.Before(c.Until):
+	case !req.now.Before(c.AnsweredAt.Add(redeemable)), !req.now.Before(last), !c.Until.IsZero() && !req.now.Before(c.Until):
 		return wait(expiredToken, "the authorization was not used in time")
 	}
-	// The same for every try, whenever the desk says that the authorization ends.
-	use := &Use{Hash: UseOf(grantCIBA, id), Until: c.AnsweredAt.Add(redeemable)}
+	// The same for every try, however the ask stands: it is found by both.
+	use := &Use{Hash: UseOf(grantCIBA, id), Until: last}
 	if s.used(use) {
 		return nil, badGrant("the auth_req_id is not accepted", errUsed)
 	}
