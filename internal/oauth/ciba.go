@@ -295,7 +295,20 @@ func isMessage(s string) bool {
 	if utf8.RuneCountInString(s) > maxMessage || s != strings.TrimSpace(s) {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(c rune) bool { return c != ' ' && !unicode.IsGraphic(c) || unicode.Is(unicode.Z, c) && c != ' ' })
+	return !strings.ContainsFunc(s, func(c rune) bool { return c != ' ' && (!unicode.IsGraphic(c) || isInvisible(c)) })
+}
+
+// isInvisible reports whether nothing is seen of a character that is not a control: spaces of every kind,
+// characters that may be left out (Default_Ignorable_Code_Point), those that only choose how the one before
+// is drawn, and blank ones that count as letters and symbols.
+func isInvisible(c rune) bool {
+	switch c {
+	case 0x115f, 0x1160, 0x3164, 0xffa0, // fillers of Hangul
+		0x2800,  // a Braille pattern of no dots
+		0x1d159: // a musical note without a head
+		return true
+	}
+	return unicode.In(c, unicode.Z, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // isNotification reports whether s is a bearer token (RFC 6750, section 2.1) that nobody guesses.

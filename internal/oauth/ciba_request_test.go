@@ -110,14 +110,16 @@ func FuzzSignedRequest(f *testing.F) {
 
 // What is shown to a person is one line of what can be seen.
 func FuzzMessage(f *testing.F) {
-	for _, seed := range []string{"", "W4-SCT", "Überweisung 50 €", "a\u202eb", "a\u00a0b", " a", "\ufeff", "\x1b[31m", strings.Repeat("x", 129)} {
+	for _, seed := range []string{"", "W4-SCT", "Überweisung 50 €", "a\u202eb", "a\u00a0b", " a", "\ufeff", "\x1b[31m", strings.Repeat("x", 129),
+		"a\u3164", "\u115f", "\u1160", "\uffa0", "a\u034f", "a\ufe0f", "\u2800", "a\U000e0100", "a\u180b", "a\u17b4", "\U0001d159", "\u2003"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if !oauth.IsMessage(s) {
 			return
 		}
-		if n := len([]rune(s)); n > 128 || strings.TrimSpace(s) != s || strings.ContainsAny(s, "\r\n\t\x1b\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff") {
+		if n := len([]rune(s)); n > 128 || strings.TrimSpace(s) != s || strings.ContainsAny(s, "\r\n\t\x1b\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff"+
+			"\u034f\u115f\u1160\u17b4\u17b5\u180b\u2003\u2065\u2800\u3164\ufe0f\uffa0\U0001d159\U000e0100") {
 			t.Errorf("IsMessage(%q) = true", s)
 		}
 	})
