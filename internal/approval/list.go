@@ -203,13 +203,14 @@ func (d *Desk) Similar(ctx context.Context, a *Ask, limit int) ([]*Ask, error) {
 
 // A Standing says whether a person may answer an ask, and for which of its routes.
 type Standing struct {
-	Routes     []string `json:"routes"`        // for which the person's yes would count
+	Approve    bool     `json:"approve"`       // whether the person's yes would count
+	Routes     []string `json:"routes"`        // for which it would; none of an ask for a token
 	Refuse     bool     `json:"refuse"`        // whether the person's no would count
 	For        string   `json:"for,omitempty"` // as deputy of
 	BreakGlass bool     `json:"break_glass"`   // may approve alone, with a reason
 	Review     bool     `json:"review"`        // may say whether breaking the glass was justified
 	Passkey    bool     `json:"passkey"`       // a yes needs a passkey assertion
-	Why        string   `json:"why,omitempty"` // why there are no routes
+	Why        string   `json:"why,omitempty"` // why the person's yes would not count
 	Most       Scope    `json:"most"`          // the widest scope that the person may choose
 }
 
@@ -239,6 +240,7 @@ func (d *Desk) Standing(ctx context.Context, a *Ask, p Person) (Standing, error)
 		if len(items) == 0 {
 			s.Why = "this person, or whom it stands in for, has said yes already"
 		} else {
+			s.Approve = true
 			s.Routes = append(s.Routes, seat.yes...)
 		}
 	}

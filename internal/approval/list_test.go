@@ -116,16 +116,26 @@ func TestStanding(t *testing.T) {
 	}
 	quarter := approval.Scope{Until: start.Add(15 * time.Minute)}
 	one := w.ask("one")
-	is("anna", one, who("anna"), approval.Standing{Routes: []string{"one"}, Refuse: true, Most: quarter})
+	is("anna", one, who("anna"), approval.Standing{Approve: true, Routes: []string{"one"}, Refuse: true, Most: quarter})
 	is("olga, who owns the agent and is of security", one, who("olga"), approval.Standing{Routes: []string{}, Refuse: true})
 	is("dora", one, who("dora"), approval.Standing{Routes: []string{}, BreakGlass: true})
 	is("carl", one, who("carl"), approval.Standing{Routes: []string{}})
 	wantKind(t, "PutAway", w.PutAway(ctx, "person:anna", approval.Away{Person: "anna", Deputy: "carl", Until: start.Add(time.Hour)}), nil)
-	is("carl for anna", one, who("carl"), approval.Standing{Routes: []string{"one"}, Refuse: true, For: "anna", Most: quarter})
-	is("by the passkey's route", w.ask("key"), who("ben"), approval.Standing{Routes: []string{"key"}, Refuse: true, Passkey: true, Most: quarter})
-	is("far", w.ask("wide", "half"), who("ben"), approval.Standing{Routes: []string{"half", "wide"}, Refuse: true, Most: approval.Scope{
+	is("carl for anna", one, who("carl"), approval.Standing{Approve: true, Routes: []string{"one"}, Refuse: true, For: "anna", Most: quarter})
+	is("by the passkey's route", w.ask("key"), who("ben"), approval.Standing{Approve: true, Routes: []string{"key"}, Refuse: true, Passkey: true, Most: quarter})
+	is("far", w.ask("wide", "half"), who("ben"), approval.Standing{Approve: true, Routes: []string{"half", "wide"}, Refuse: true, Most: approval.Scope{
 		Uses: 3, Class: true, Amounts: map[string]string{"amount": "500"}, Until: start.Add(2 * time.Hour),
 	}})
+	token := func(passkey bool) *approval.Ask {
+		a := about(payment(), 0)
+		a.Kind, a.Person, a.Passkey, a.ExpiresAt = approval.CIBA, "zoe", passkey, start.Add(2*time.Minute)
+		made, _, err := w.Ask(ctx, a)
+		wantKind(t, "Ask of kind ciba", err, nil)
+		return made
+	}
+	is("who is asked for a token", token(false), who("zoe"), approval.Standing{Approve: true, Routes: []string{}, Refuse: true})
+	is("who is asked for a token, with a passkey", token(true), who("zoe"), approval.Standing{Approve: true, Routes: []string{}, Refuse: true, Passkey: true})
+	is("somebody else", token(true), who("anna"), approval.Standing{Routes: []string{}, Passkey: true})
 	w.approve(one, who("ben"))
 	ended, err := w.Get(ctx, one.ID)
 	wantKind(t, "Get", err, nil)
