@@ -136,8 +136,8 @@ func TestBudgetAtOnce(t *testing.T) {
 	// The very same, of which none is there yet, is one ask.
 	for i := range 60 {
 		asking.Go(func() {
-			a := about(payment(), int64(i+1000), "one")
-			a.Session = "s2"
+			a := distinct(1000, "payer", "s2")
+			a.Items[0].Decision += int64(i)
 			if _, _, err := w.Ask(ctx, a); err != nil {
 				t.Errorf("one of many for the same: %v", err)
 			}
