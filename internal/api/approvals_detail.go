@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -38,8 +40,17 @@ type ActDetail struct {
 	Class     string       `json:"class,omitempty" doc:"class of capability: read, write, egress, money, admin"`
 	Trust     authz.Trust  `json:"trust,omitzero" doc:"in the agent, in that class, when it was refused"`
 	Risk      string       `json:"risk,omitempty" doc:"level of risk, when it was refused"`
+	Ways      []Way        `json:"ways" doc:"its routes, and how far each has been gone for it: all must be gone to their end"`
 	Allows    string       `json:"allows" doc:"what a plain yes permits"`
 	Most      string       `json:"most,omitempty" doc:"what the widest yes permits that the person may give, if it is wider"`
+}
+
+// A Way is how far one route has been gone for one act.
+type Way struct {
+	Route string   `json:"route"`
+	Title string   `json:"title,omitempty"`
+	Yes   []string `json:"yes" doc:"whose yes counts, each once"`
+	More  int      `json:"more" doc:"how many more must say yes"`
 }
 
 // An Argument is one of an act's, and where its value came from.
@@ -64,7 +75,7 @@ type RouteDetail struct {
 	Title     string   `json:"title,omitempty"`
 	Approvers []string `json:"approvers" doc:"titles of the groups whose members may answer"`
 	Quorum    int      `json:"quorum" doc:"how many people must say yes"`
-	Yes       []string `json:"yes" doc:"who has"`
+	Yes       []string `json:"yes" doc:"who has, to any of its acts"`
 	Passkey   bool     `json:"passkey" doc:"whether a yes needs a passkey"`
 	Lasts     int64    `json:"lasts_seconds" doc:"how long a plain approval holds at most"`
 	Reading   int64    `json:"reading_ms" doc:"an answer sooner than this after looking is suspicious"`
@@ -95,6 +106,7 @@ type SimilarAsk struct {
 	ID       string          `json:"id"`
 	AskedAt  time.Time       `json:"asked_at"`
 	Status   approval.Status `json:"status"`
+	Revoked  bool            `json:"revoked,omitzero" doc:"whether what was approved was taken back"`
 	Acts     []string        `json:"acts"`
 	Answered []string        `json:"answered" doc:"who said what: sentences"`
 }
@@ -109,7 +121,13 @@ func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) 
 	if err != nil {
 		return AskDetail{}, err
 	}
-	return s.detail(r.Context(), a, st)
+	d, err := s.detail(r.Context(), a, st)
+	if err == nil && st != nil && c.session != nil {
+		if more, ok := moreNeeded(&d, st, c.session.Person.ID); ok {
+			st.Why = more
+		}
+	}
+	return d, err
 }
 
 // detail gathers what is known of an ask. What cannot be found out is left out, and said so in a warning; an
@@ -128,7 +146,12 @@ func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Stand
 		if d.Acts[i], err = s.actDetail(ctx, a, i, cat, st); err != nil {
 			return d, err
 		}
-		d.Warnings = append(d.Warnings, actWarnings(&a.Items[i], &d.Acts[i])...)
+		for _, w := range actWarnings(&a.Items[i], &d.Acts[i]) {
+			if n := len(a.Items); n > 1 {
+				w = fmt.Sprintf("Act %d of %d, to %s: %s", i+1, n, d.Acts[i].Sentence, w)
+			}
+			d.Warnings = append(d.Warnings, w)
+		}
 	}
 	d.Routes = routesOf(a, cat)
 	if d.Asking, err = s.asking(ctx, a); err != nil {
@@ -157,7 +180,7 @@ func (s *Server) catalogOf(ctx context.Context, version int64) (*catalog.Catalog
 // actDetail tells of one act by the record of the decision that refused it.
 func (s *Server) actDetail(ctx context.Context, a *approval.Ask, i int, cat *catalog.Catalog, st *approval.Standing) (ActDetail, error) {
 	it := &a.Items[i]
-	d := ActDetail{Sentence: actSentence(it), Arguments: []Argument{}, Policy: []PolicySaid{}}
+	d := ActDetail{Sentence: actSentence(it), Arguments: []Argument{}, Policy: []PolicySaid{}, Ways: waysOf(a, i, cat)}
 	var from *authz.Provenance
 	if it.Decision > 0 {
 		rec, err := s.recordOf(ctx, it.Decision)
@@ -267,7 +290,7 @@ func routesOf(a *approval.Ask, cat *catalog.Catalog) []RouteDetail {
 				}
 			}
 			for _, n := range a.Answers {
-				if n.Yes && slices.Contains(n.Routes, id) {
+				if counts(&n) && slices.Contains(n.Routes, id) && !slices.Contains(d.Yes, n.By) {
 					d.Yes = append(d.Yes, n.By)
 				}
 			}
@@ -275,6 +298,79 @@ func routesOf(a *approval.Ask, cat *catalog.Catalog) []RouteDetail {
 		}
 	}
 	return out
+}
+
+// counts reports whether an answer is a yes that counts still.
+func counts(n *approval.Answer) bool { return n.Yes && n.Void.IsZero() }
+
+// waysOf returns how far each route of one act has been gone, as the desk counts: a deputy's yes is that of
+// whom they stand in for, and who owns or made the agent needs another person beside them.
+func waysOf(a *approval.Ask, item int, cat *catalog.Catalog) []Way {
+	out := []Way{}
+	for _, id := range a.Items[item].Routes {
+		w := Way{Route: id, Yes: []string{}}
+		quorum := 1
+		if cat != nil {
+			if r, ok := cat.Route(id); ok {
+				w.Title, quorum = r.Title, max(r.Quorum, 1)
+			}
+		}
+		seats, persons, free := map[string]bool{}, 0, false
+		for i := range a.Answers {
+			n := &a.Answers[i]
+			if !counts(n) || len(n.Items) > 0 && !slices.Contains(n.Items, item) || !slices.Contains(n.Routes, id) {
+				continue
+			}
+			seat, person := n.By, strings.HasPrefix(n.By, "person:")
+			if n.For != "" {
+				seat = "person:" + n.For
+			}
+			free = free || person && !n.Close
+			if seats[seat] {
+				continue
+			}
+			seats[seat] = true
+			w.Yes = append(w.Yes, n.By)
+			if person {
+				persons++
+			}
+		}
+		if a.Items[item].Status == approval.Pending {
+			if w.More = max(quorum-len(seats), 0); w.More == 0 && persons == 1 && !free {
+				w.More = 1
+			}
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// moreNeeded says what is missing of an ask to which the person, or whom they stand in for, has said yes.
+func moreNeeded(d *AskDetail, st *approval.Standing, person string) (string, bool) {
+	if st.Approve || d.Status != approval.Pending {
+		return "", false
+	}
+	own := func(n AnswerView) bool {
+		by := n.By == "person:"+person || n.For == person || st.For != "" && (n.For == st.For || n.By == "person:"+st.For)
+		return by && n.Yes && n.Void.IsZero()
+	}
+	if !slices.ContainsFunc(d.Answers, own) {
+		return "", false
+	}
+	more := 0
+	for i := range d.Acts {
+		for _, w := range d.Acts[i].Ways {
+			more = max(more, w.More)
+		}
+	}
+	if more == 0 {
+		return "", false
+	}
+	who := "you have"
+	if st.For != "" {
+		who = "you, or the person you stand in for, have"
+	}
+	return fmt.Sprintf("%s said yes; %d more needed", who, more), true
 }
 
 // asking returns the agent as it stands now, nil if none asks.

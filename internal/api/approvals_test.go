@@ -292,7 +292,7 @@ func TestInboxShowsWhatIsNeededToJudge(t *testing.T) {
 		`"policy":"limits","reason":"over-limit","message":"The amount is above what agents pay alone.","detail":"Finance wants to see these."`,
 		`"trust":{"level":"low","score":0.3}`, `"risk":"elevated"`, `"class":"money"`, `"data":"confidential"`,
 		`"purpose":"accounts-payable"`, `"owner":"olga"`, `"kind":"deviation.sequence"`,
-		`Once, the agent \"bot\" may do \"pay\" on \"invoice\"`, `with exactly these arguments, within 15m0s of the approval.`,
+		`Once, the agent \"bot\" may do \"pay\" on \"invoice\"`, `with exactly these arguments, within 15 minutes of the approval.`,
 		`"most":"5 times at most, the agent \"bot\" may do \"pay\" on any \"invoice\" whose data is confidential or less sensitive`,
 		`\"amount\" up to 1000 and the other arguments as asked`,
 		`"routes":["one"]`, `came from what others can write to`, `open findings about the agent`,
@@ -429,6 +429,54 @@ func TestInboxTakesSessions(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.name, r.StatusCode, tt.want, text(t, r))
 		}
 	}
+}
+
+// What comes after a yes is seen: who else is needed, what was taken back, and until when it was wished.
+func TestInboxTellsHowFarItHasCome(t *testing.T) {
+	b := openInbox(t)
+	two := b.ask("two", inboxArgs)
+	b.answer("olga", two.ID, `"yes":true`, 200)
+	has(t, "after the owner's yes", b.as("olga", "GET", "/v1/approvals/"+two.ID, "", 200),
+		`"ways":[{"route":"two","title":"Two of finance","yes":["person:olga"],"more":1}]`, `"approve":false`, `"refuse":true`, `"why":"you have said yes; 1 more needed"`)
+	has(t, "to another", b.as("anna", "GET", "/v1/approvals/"+two.ID, "", 200), `"approve":true`, `"more":1`)
+	has(t, "approved", b.answer("anna", two.ID, `"yes":true`, 200), `"status":"approved"`)
+	hasNot(t, "approved", b.as("anna", "GET", "/v1/approvals/"+two.ID, "", 200), `"revoked":`, `"more":1`)
+	has(t, "revoked", b.as("anna", "POST", "/v1/approvals/"+two.ID+"/revoke", `{"why":"a mistake"}`, 200), `"status":"approved","revoked":true`)
+	has(t, "the list", b.as("anna", "GET", "/v1/approvals", "", 200), `"status":"approved","revoked":true`)
+	has(t, "what is like it", b.as("anna", "GET", "/v1/approvals/"+b.ask("one", inboxArgs).ID, "", 200), `"status":"approved","revoked":true`)
+
+	wished := approval.Ask{
+		Kind: approval.Access, Catalog: 7, Agent: "bot", Owner: "olga", Session: "s2", Requester: "pep:gateway", Bulk: true, RequestedUntil: b.Now().Add(3 * time.Minute),
+		Bound: approval.Bound{Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "bot"}}, Members: []string{}},
+	}
+	for i := range 2 {
+		wished.Items = append(wished.Items, approval.Item{Action: authz.Action{Name: "pay", Properties: authz.Claimed(inboxArgs)}, Decision: b.refusal(inboxArgs),
+			Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: fmt.Sprint(i)}}, Routes: []string{"one"}, Data: authz.Confidential})
+	}
+	made, _, err := b.desk.Ask(t.Context(), wished)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, "with a wish", b.as("anna", "GET", "/v1/approvals/"+made.ID, "", 200), `"requested_until":"2026-11-27T16:03:`,
+		`within 15 minutes of the approval, and until 2026-11-27T16:03:`, `at the latest, as the requester wishes.`,
+		`"Act 2 of 2, to do \"pay\" on \"invoice\" \"1\": The argument \"to\" came from what others can write to."`)
+}
+
+// A person who is asked for a token may answer, and is told whether that takes a passkey.
+func TestInboxAsksForTokens(t *testing.T) {
+	b := openInbox(t)
+	a, _, err := b.desk.Ask(t.Context(), approval.Ask{
+		Kind: approval.CIBA, Catalog: 7, Agent: "bot", Owner: "olga", Person: "zoe", Passkey: true, Message: "W4SCT", Requester: "agent:bot", ExpiresAt: b.Now().Add(2 * time.Minute),
+		Bound: approval.Bound{Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "bot"}}, Members: []string{}},
+		Items: []approval.Item{{Action: authz.Action{Name: "token"}, Resource: authz.Entity{Ref: authz.Ref{Type: "capability", ID: "pay"}}, Data: authz.Confidential}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := b.as("zoe", "GET", "/v1/approvals/"+a.ID, "", 200)
+	has(t, "who is asked", got, `"approve":true,"routes":[],"refuse":true`, `"passkey":true`)
+	hasNot(t, "who is asked", got, "does not lead", `"why"`)
+	b.as("anna", "GET", "/v1/approvals/"+a.ID, "", 404)
 }
 
 // Whoever owns the agent does not decide alone, also if the record names the owner by an address which only

@@ -17,6 +17,7 @@ type AskView struct {
 	ID       string          `json:"id"`
 	Kind     approval.Kind   `json:"kind" doc:"access, or ciba: a person authorizes a token"`
 	Status   approval.Status `json:"status" doc:"pending, approved, denied, expired, cancelled, failed, partial"`
+	Revoked  bool            `json:"revoked,omitzero" doc:"whether what was approved was taken back; the status stays what it was"`
 	Sentence string          `json:"sentence" doc:"who asks for what, in one sentence; names in it are quoted and clipped"`
 	Items    []ItemView      `json:"items" doc:"the exact acts"`
 
@@ -34,7 +35,7 @@ type AskView struct {
 	Details   json.RawMessage `json:"details,omitempty" doc:"authorization_details of a ciba ask"`
 
 	Justification  string    `json:"justification,omitempty" doc:"what the requester says; nobody has checked it"`
-	RequestedUntil time.Time `json:"requested_until,omitzero"`
+	RequestedUntil time.Time `json:"requested_until,omitzero" doc:"until when the requester wishes it: an approval ends then at the latest"`
 	Emergency      bool      `json:"emergency,omitzero" doc:"whether the requester says it is one"`
 
 	AskedAt   time.Time        `json:"asked_at"`
@@ -94,7 +95,7 @@ type AnswerView struct {
 // viewOf returns an ask as it is shown.
 func viewOf(a *approval.Ask) AskView {
 	v := AskView{
-		ID: a.ID, Kind: a.Kind, Status: a.Status, Sentence: askSentence(a), Items: make([]ItemView, len(a.Items)),
+		ID: a.ID, Kind: a.Kind, Status: a.Status, Revoked: revoked(a), Sentence: askSentence(a), Items: make([]ItemView, len(a.Items)),
 		Subject: a.Bound.Subject.Ref, OnBehalf: a.Bound.OnBehalf, Context: a.Bound.Context,
 		Agent: a.Agent, Owner: a.Owner, Owners: a.Owners, Session: a.Session, PEP: a.PEP, Requester: a.Requester,
 		Person: a.Person, Message: a.Message, Details: a.Details,
@@ -125,7 +126,12 @@ func viewOf(a *approval.Ask) AskView {
 	return v
 }
 
-// status returns how far an ask has come at a moment: one that waits past its end has expired, also before
+// revoked reports whether what was approved was taken back.
+func revoked(a *approval.Ask) bool {
+	return slices.ContainsFunc(a.Items, func(it approval.Item) bool { return it.Approval != nil && !it.Approval.Revoked.IsZero() })
+}
+
+// statusAt returns how far an ask has come at a moment: one that waits past its end has expired, also before
 // the log says so.
 func statusAt(a *approval.Ask, at time.Time) approval.Status {
 	if a.Status == approval.Pending && !a.ExpiresAt.IsZero() && !at.Before(a.ExpiresAt) {

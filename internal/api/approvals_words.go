@@ -130,9 +130,31 @@ func allows(a *approval.Ask, it *approval.Item, s approval.Scope, most time.Dura
 	case !s.Until.IsZero():
 		b.WriteString(", until " + s.Until.UTC().Format(time.RFC3339))
 	case most > 0:
-		b.WriteString(", within " + most.String() + " of the approval")
+		b.WriteString(", within " + inWords(most) + " of the approval")
+	}
+	if u := a.RequestedUntil; !u.IsZero() && (s.Until.IsZero() || u.Before(s.Until)) {
+		b.WriteString(", and until " + u.UTC().Format(time.RFC3339) + " at the latest, as the requester wishes")
 	}
 	return b.String() + "."
+}
+
+// inWords says how long something lasts, to the second: "1 hour 30 minutes".
+func inWords(d time.Duration) string {
+	left := int64(d.Round(time.Second) / time.Second)
+	var parts []string
+	for _, u := range []struct {
+		seconds int64
+		name    string
+	}{{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}} {
+		if n := left / u.seconds; n > 0 {
+			parts = append(parts, count(int(n), u.name, u.name+"s"))
+			left -= n * u.seconds
+		}
+	}
+	if len(parts) == 0 {
+		return "less than a second"
+	}
+	return strings.Join(parts, " ")
 }
 
 // actWarnings says what to look at twice in one act.
@@ -223,7 +245,7 @@ func count(n int, one, many string) string {
 
 // similarAsk tells of an ask of the past.
 func similarAsk(a *approval.Ask) SimilarAsk {
-	out := SimilarAsk{ID: a.ID, AskedAt: a.AskedAt, Status: a.Status, Acts: []string{}, Answered: []string{}}
+	out := SimilarAsk{ID: a.ID, AskedAt: a.AskedAt, Status: a.Status, Revoked: revoked(a), Acts: []string{}, Answered: []string{}}
 	for i := range a.Items {
 		out.Acts = append(out.Acts, actSentence(&a.Items[i]))
 	}
