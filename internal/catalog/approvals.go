@@ -59,7 +59,7 @@ type Assurance struct {
 	AMR     []string      // amr_values: methods that must all have been used
 	Methods []string      // one of them must be how the agent authenticated as a client; none: any
 	Bound   []string      // one of them must be how the token is bound: dpop, mtls; none: any
-	Person  bool          // whether a person must have authenticated, not the agent
+	Person  bool          // whether a person must have authenticated, not the agent, and by what is known
 	MaxAge  time.Duration // how old the authentication may be; 0: as old as the token
 }
 
@@ -118,7 +118,7 @@ const skew = time.Minute
 // is not met.
 func (l *Assurance) reached(a *authz.Authentication, at time.Time) bool {
 	one := func(of []string, s string) bool { return len(of) == 0 || slices.Contains(of, s) }
-	if !l.demands() || l.Person && a.Person == "" || !one(l.Methods, a.Method) || !one(l.Bound, a.Bound) {
+	if !l.demands() || l.Person && (a.Person == "" || len(a.AMR) == 0) || !one(l.Methods, a.Method) || !one(l.Bound, a.Bound) {
 		return false
 	}
 	for _, m := range l.AMR {

@@ -140,6 +140,33 @@ func TestCIBARedeemedOnce(t *testing.T) {
 	}
 }
 
+// What becomes of the ask at the desk gives no second token: neither an answer that is said to have come
+// later, nor any replica.
+func TestCIBARedeemedOnceHoweverItStands(t *testing.T) {
+	o := newOffice(t, 2, nil)
+	teller := o.member("teller", "pay", "read-mail")
+	id := teller.asked(o.replicas[0], "scope", "pay read-mail", "requested_expiry", "600")
+	o.answer(id, func(c *oauth.Consent) { c.Details = c.Details[:1] })
+	if out := teller.redeem(o.replicas[0], id); out.Status != 200 || out.Scope != "pay" {
+		t.Fatalf("redeeming: %d %s", out.Status, out.Body)
+	}
+	o.settle()
+	for range 5 {
+		o.advance(2 * time.Minute)
+		o.answer(id, nil)
+		for _, r := range o.replicas {
+			wantError(t, "redeemed again", teller.redeem(r, id), 400, "invalid_grant")
+		}
+	}
+	// Five minutes after its end it is over, whenever it is said to have been answered.
+	o.advance(5 * time.Minute)
+	o.answer(id, nil)
+	wantError(t, "after its end", teller.redeem(o.replicas[1], id), 400, "expired_token")
+	if n := len(o.of(audit.TokenIssued)); n != 1 {
+		t.Errorf("%d tokens were issued, want 1", n)
+	}
+}
+
 // Whoever starts knows what was redeemed from the minutes of the log that it reads again.
 func TestCIBARedeemedOnceAcrossRestart(t *testing.T) {
 	o := newOffice(t, 1, nil)
@@ -192,7 +219,7 @@ func TestCIBAAnswers(t *testing.T) {
 	wantError(t, "nobody answered", teller.redeem(o.replicas[0], id), 400, "expired_token")
 }
 
-// A yes to a part is a token for the part, and one without a passkey reaches what needs none.
+// A yes to a part is a token for the part, and one without a passkey reaches what needs no person.
 func TestCIBAPartial(t *testing.T) {
 	o := newOffice(t, 1, nil)
 	teller := o.member("teller", "pay", "read-mail")
@@ -203,7 +230,7 @@ func TestCIBAPartial(t *testing.T) {
 	o.advance(59 * time.Second)
 	out := teller.redeem(o.replicas[0], id)
 	p := o.claims(out.Token)
-	if out.Scope != "pay" || p.ACR != "urn:example:somebody" || p.AMR != nil || !p.AuthTime.IsZero() || out.ExpiresIn != 299 || out.Members["id_token"] != nil {
+	if out.Scope != "pay" || p.ACR != "urn:example:keyed" || p.AMR != nil || !p.AuthTime.IsZero() || out.ExpiresIn != 299 || out.Members["id_token"] != nil {
 		t.Errorf("answer %s, claims %+v", out.Body, p)
 	}
 	if in := o.replicas[0].introspect(out.Token); !in.Active {
@@ -236,6 +263,9 @@ func TestCIBAInquiries(t *testing.T) {
 		{"message of two lines", append(anna, "binding_message", "a\nb"), 400, "invalid_binding_message"},
 		{"message that turns around", append(anna, "binding_message", "pay \u202e001"), 400, "invalid_binding_message"},
 		{"invisible message", append(anna, "binding_message", "pay\u200b"), 400, "invalid_binding_message"},
+		{"Hangul filler", append(anna, "binding_message", "pay\u31641"), 400, "invalid_binding_message"},
+		{"blank Braille", append(anna, "binding_message", "pay\u28001"), 400, "invalid_binding_message"},
+		{"variation selector", append(anna, "binding_message", "pay\ufe0f"), 400, "invalid_binding_message"},
 		{"no-break space", append(anna, "binding_message", "pay\u00a01"), 400, "invalid_binding_message"},
 		{"long message", append(anna, "binding_message", strings.Repeat("a", 129)), 400, "invalid_binding_message"},
 		{"no expiry", append(anna, "requested_expiry", "0"), 400, "invalid_request"},
@@ -253,7 +283,7 @@ func TestCIBAInquiries(t *testing.T) {
 		t.Errorf("%d persons were asked", len(o.asks))
 	}
 
-	for acr, want := range map[string]bool{annaSays: true, "urn:example:somebody": false, "urn:example:none urn:example:somebody " + annaSays: false} {
+	for acr, want := range map[string]bool{annaSays: true, "urn:example:somebody": true, "urn:example:keyed": false, "urn:example:none urn:example:keyed " + annaSays: false} {
 		id := teller.asked(r, "scope", "pay", "acr_values", acr)
 		if o.asks[id].Passkey != want {
 			t.Errorf("acr_values %q: passkey demanded = %t, want %t", acr, !want, want)

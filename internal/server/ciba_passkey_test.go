@@ -16,8 +16,6 @@ func TestPersonByPasskey(t *testing.T) {
 	s := start(t, personal(t))
 	anna := s.signedIn("anna")
 	p := s.party("clerk", "EdDSA")
-	var link struct{ URL string }
-	s.into(s.do("POST", "/v1/people/anna/enrolment", adminToken, `{"why":"first passkey"}`), &link)
 	var asked struct {
 		ID string `json:"auth_req_id"`
 	}
@@ -26,12 +24,7 @@ func TestPersonByPasskey(t *testing.T) {
 		t.Errorf("a yes without a passkey: %d %s", rep.status, rep.body)
 	}
 
-	css := func(s string) chromedp.CSS { return chromedp.CSS(s) }
-	do("enrolling", chromedp.Navigate(link.URL), chromedp.WaitVisible(css("body[data-ready] #make")), chromedp.Click(css("#make")),
-		chromedp.WaitVisible(css("body[data-ready] #passkey")))
-	do("signing in", chromedp.Navigate(people.Reachable(s.URL())+"/asks/"+asked.ID), chromedp.WaitVisible(css("body[data-ready] #passkey")))
-	do("signing in", chromedp.Click(css("body[data-ready] #passkey")), chromedp.WaitVisible(css("body[data-ready] #yes")))
-	do("authorizing", chromedp.Click(css("#yes")), chromedp.WaitNotVisible(css("#form")))
+	s.authorizes(do, "anna", asked.ID)
 
 	var out struct {
 		Token string `json:"access_token"`
@@ -44,4 +37,17 @@ func TestPersonByPasskey(t *testing.T) {
 	if rep := p.show(out.Token, "pay", `{"amount":"12.5"}`).send(); !decided(t, rep) {
 		t.Errorf("in anna's name: %s", rep.body)
 	}
+}
+
+// authorizes lets a person enrol, sign in and say yes to an ask with a passkey, in a real browser.
+func (r *running) authorizes(do func(what string, steps ...chromedp.Action[chromedp.Void]), person, ask string) {
+	r.Helper()
+	var link struct{ URL string }
+	r.into(r.do("POST", "/v1/people/"+person+"/enrolment", adminToken, `{"why":"first passkey"}`), &link)
+	css := func(s string) chromedp.CSS { return chromedp.CSS(s) }
+	do("enrolling", chromedp.Navigate(link.URL), chromedp.WaitVisible(css("body[data-ready] #make")), chromedp.Click(css("#make")),
+		chromedp.WaitVisible(css("body[data-ready] #passkey")))
+	do("signing in", chromedp.Navigate(people.Reachable(r.URL())+"/asks/"+ask), chromedp.WaitVisible(css("body[data-ready] #passkey")))
+	do("signing in", chromedp.Click(css("body[data-ready] #passkey")), chromedp.WaitVisible(css("body[data-ready] #yes")))
+	do("authorizing", chromedp.Click(css("#yes")), chromedp.WaitNotVisible(css("#form")))
 }
