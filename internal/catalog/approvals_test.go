@@ -169,7 +169,8 @@ func TestAssured(t *testing.T) {
 assurance:
   attested: {methods: [spiffe_jwt, tls_client_auth], bound: [dpop, mtls], max_age: 10m}
   bound: {bound: [mtls]}
-  person: {title: A person, acr: "urn:example:person", amr: [user, hwk], person: true, max_age: 5m}
+  person: {title: A person, acr: "urn:example:person", amr: [user, mfa], person: true, max_age: 5m}
+  somebody: {person: true}
 `)
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	assured := func(what string, a *authz.Authentication, want ...string) {
@@ -190,9 +191,11 @@ assurance:
 	assured("one by a clock that is ahead", &authz.Authentication{Method: "spiffe_jwt", Bound: "dpop", At: ago(-time.Minute)}, "attested")
 	assured("one that is not bound", &authz.Authentication{Method: "spiffe_jwt", Bound: "none", At: now})
 	assured("a certificate", &authz.Authentication{Method: "tls_client_auth", Bound: "mtls", At: now}, "attested", "bound")
-	assured("a passkey", &authz.Authentication{Person: "anna", AMR: []string{"hwk", "pin", "user"}, At: ago(time.Minute)}, "person")
-	assured("a password", &authz.Authentication{Person: "anna", AMR: []string{"pwd", "user"}, At: now})
-	assured("an agent's own key", &authz.Authentication{AMR: []string{"hwk", "user"}, At: now})
+	assured("a passkey", &authz.Authentication{Person: "anna", AMR: []string{"mfa", "pop", "user"}, At: ago(time.Minute)}, "person", "somebody")
+	assured("a passkey, long ago", &authz.Authentication{Person: "anna", AMR: []string{"mfa", "pop", "user"}, At: ago(time.Hour)}, "somebody")
+	assured("a person of whom nobody knows how", &authz.Authentication{Person: "anna", At: now})
+	assured("a password", &authz.Authentication{Person: "anna", AMR: []string{"pwd", "user"}, At: now}, "somebody")
+	assured("an agent's own key", &authz.Authentication{AMR: []string{"mfa", "user"}, At: now})
 	level, ok := c.Assurance("attested")
 	if !ok || level.ACR != "urn:safeconduct:assurance:attested" || level.Title != "attested" {
 		t.Errorf("Assurance(attested) = %+v, %v, want the acr and the title by default", level, ok)
@@ -201,12 +204,12 @@ assurance:
 
 // More of everything never takes a level away, and less never gives one.
 func TestAssuredIsMonotone(t *testing.T) {
-	c := parse(t, `assurance: {a: {amr: [x, y]}, b: {amr: [x], methods: [workload], max_age: 1m}, c: {bound: [dpop], person: true}, d: {max_age: 1h}}`)
+	c := parse(t, `assurance: {a: {amr: [mfa, pop]}, b: {amr: [mfa], methods: [workload], max_age: 1m}, c: {bound: [dpop], person: true}, d: {max_age: 1h}}`)
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	reached := map[string]bool{}
 	rapid.Check(t, func(t *rapid.T) {
 		a := authz.Authentication{
-			AMR:    rapid.SliceOfDistinct(rapid.SampledFrom([]string{"x", "y", "z"}), rapid.ID[string]).Draw(t, "amr"),
+			AMR:    rapid.SliceOfDistinct(rapid.SampledFrom([]string{"mfa", "pop", "z"}), rapid.ID[string]).Draw(t, "amr"),
 			Method: rapid.SampledFrom([]string{"", "workload", "spiffe_jwt"}).Draw(t, "method"),
 			Bound:  rapid.SampledFrom([]string{"", "none", "dpop"}).Draw(t, "bound"),
 			Person: rapid.SampledFrom([]string{"", "anna"}).Draw(t, "person"),

@@ -28,6 +28,10 @@ var (
 	bindings      = []string{"dpop", "mtls"}
 )
 
+// personMethods are how persons authenticate to us (RFC 8176): with a passkey, which is all of them, or in no
+// way that is known. Agents have none.
+var personMethods = []string{"mfa", "pop", "user"}
+
 func (r *reader) assurance(n ast.Node) {
 	acrs := map[string]string{} // to levels
 	r.each(n, "assurance", func(id string, at, v ast.Node) {
@@ -43,7 +47,7 @@ func (r *reader) assurance(n ast.Node) {
 		r.object(v, "assurance level "+id, fields{
 			"title":   func(n ast.Node) { a.Title = r.text(n, "title") },
 			"acr":     func(n ast.Node) { a.ACR, where = r.acr(n), n },
-			"amr":     func(n ast.Node) { a.AMR = r.any(n, "amr", r.methods(n, "amr", nil)) },
+			"amr":     func(n ast.Node) { a.AMR = r.any(n, "amr", r.methods(n, "amr", personMethods)) },
 			"methods": func(n ast.Node) { a.Methods = r.any(n, "methods", r.methods(n, "methods", clientMethods)) },
 			"bound":   func(n ast.Node) { a.Bound = r.any(n, "bound", r.methods(n, "bound", bindings)) },
 			"person":  func(n ast.Node) { a.Person = r.truth(n, "person") },
@@ -77,10 +81,10 @@ func (r *reader) acr(n ast.Node) string {
 	return s
 }
 
-// methods reads a list of methods, out of a closed list unless known is nil.
+// methods reads a list of methods out of those that are known: what demands another is never reached.
 func (r *reader) methods(n ast.Node, what string, known []string) []string {
 	all := r.names(n, what, func(s string, at ast.Node) {
-		if known != nil && !slices.Contains(known, s) {
+		if !slices.Contains(known, s) {
 			r.at(at, "%s: %q is not known%s: one of %s", what, s, r.suggest(s, known), enumerate(known))
 		}
 	})

@@ -21,7 +21,7 @@ approvals:
   routes: {a: {approvers: [desk]}, b: {approvers: [desk]}, c: {approvers: [desk]}}
 assurance:
   low: {bound: [dpop]}
-  high: {person: true, acr: "urn:example:high", amr: [pin, hwk]}
+  high: {person: true, acr: "urn:example:high", amr: [user, mfa]}
 obligations: {tell: {type: notification, properties: {to: owner, body: It was done.}}}
 `
 
@@ -106,7 +106,7 @@ permit (principal, action, resource);
 @remedy("step_up") @assurance("low") forbid (principal, action, resource == Doc::"nowhere");
 `), askCatalog)
 	for doc, want := range map[string]string{
-		"high": `step-up step-up:high {"acr_value":"urn:example:high","amr_values":["hwk","pin"]}`,
+		"high": `step-up step-up:high {"acr_value":"urn:example:high","amr_values":["mfa","user"]}`,
 		"low":  `step-up step-up:low {"acr_value":"urn:safeconduct:assurance:low"}`,
 		// A step that leads nowhere is asked of nobody.
 		"nowhere": "",
