@@ -2,12 +2,15 @@ package oauth_test
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
@@ -149,6 +152,25 @@ func TestDecisionsReachNoMoreByExchange(t *testing.T) {
 		if in := r.introspect(out.Token); in.Scope != c.want {
 			t.Errorf("%s: introspected scope = %q, want %q", c.name, in.Scope, c.want)
 		}
+	}
+}
+
+// Levels can demand of persons what a passkey proves, all of it and nothing else.
+func TestAssuranceByPasskey(t *testing.T) {
+	parse := func(amr []string) (*catalog.Catalog, error) {
+		return catalog.Parse("catalog.yaml", []byte("assurance: {l: {person: true, amr: ["+strings.Join(amr, ", ")+"]}}"))
+	}
+	cat, err := parse(oauth.PasskeyAMR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	if got := cat.Assured(&authz.Authentication{Person: "anna", AMR: oauth.PasskeyAMR, At: now}, now); !cmp.Equal(got, []string{"l"}) {
+		t.Errorf("a passkey reaches %q, want the level", got)
+	}
+	known := slices.Sorted(slices.Values(oauth.PasskeyAMR))
+	if _, err := parse([]string{"hwk"}); err == nil || !strings.Contains(err.Error(), "one of "+strings.Join(known, ", ")) {
+		t.Errorf("a method that nobody uses: %v, want it refused and %q named", err, known)
 	}
 }
 
