@@ -6,13 +6,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/notify"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 )
 
@@ -153,6 +156,7 @@ type stepBody struct {
 	To        string         `json:"to"`
 	Why       string         `json:"why"`
 	Justified bool           `json:"justified"`
+	Kind      notify.Kind    `json:"kind"`
 	Channel   string         `json:"channel"`
 	Event     string         `json:"event"`
 	End       string         `json:"end"`
@@ -169,12 +173,6 @@ func (t *teller) tell(e *audit.Entry) Step {
 		_ = json.Unmarshal(e.Body, &b)
 	}
 	who := quoted(e.Actor)
-	because := func(text string) string {
-		if text == "" {
-			return "."
-		}
-		return ": " + quoted(text)
-	}
 	switch e.Kind {
 	case audit.DecisionMade:
 		step.What = t.decision(e)
@@ -183,14 +181,7 @@ func (t *teller) tell(e *audit.Entry) Step {
 	case audit.ApprovalJoined:
 		step.What = "The very same was asked again " + count(int(max(b.Count, 1)), "time", "times") + ", and joined to it."
 	case audit.ApprovalTold:
-		switch b.End {
-		case "dead":
-			step.What = "Channel " + quoted(b.Channel) + " could not be told of " + quoted(b.Event) + because(b.Error)
-		case "again":
-			step.What = "Telling channel " + quoted(b.Channel) + " was begun anew" + because(b.Why)
-		default:
-			step.What = "Channel " + quoted(b.Channel) + " was told: " + quoted(b.Event) + "."
-		}
+		step.What = told(&b)
 	case audit.ApprovalViewed:
 		step.What = who + " looked at it."
 	case audit.ApprovalAnswer:
@@ -201,6 +192,9 @@ func (t *teller) tell(e *audit.Entry) Step {
 		}
 		if b.Broke {
 			verb = " broke the glass"
+		}
+		if b.Yes && !b.Broke {
+			verb += scopeWords(&b.Scope)
 		}
 		step.What = who + verb + because(b.Comment)
 	case audit.ApprovalMoved:
@@ -222,6 +216,66 @@ func (t *teller) tell(e *audit.Entry) Step {
 		step.What += " It changed nothing: another entry came first."
 	}
 	return step
+}
+
+// because adds to a sentence what somebody said about it, if anybody did.
+func because(text string) string {
+	if text == "" {
+		return "."
+	}
+	return ": " + quoted(text)
+}
+
+// told tells of an approval.delivered entry: of a channel, an evaluator or a callback.
+func told(b *stepBody) string {
+	name := quoted(b.Channel)
+	if b.Kind == notify.ToEvaluator {
+		refusal, refused := strings.CutPrefix(b.Error, "its answer was refused: ")
+		switch {
+		case b.End == "dead" && refused:
+			return "The answer of evaluator " + name + " was refused" + because(refusal)
+		case b.End == "dead":
+			return "Evaluator " + name + " gave no answer that counts" + because(b.Error)
+		case b.End == "again":
+			return "Evaluator " + name + " was asked anew" + because(b.Why)
+		}
+		return "Evaluator " + name + " was asked."
+	}
+	name = cmp.Or(string(b.Kind), string(notify.ToChannel)) + " " + name
+	switch b.End {
+	case "dead":
+		return "The " + name + " could not be told of " + quoted(b.Event) + because(b.Error)
+	case "again":
+		return "Telling the " + name + " was begun anew" + because(b.Why)
+	}
+	return "The " + name + " was told: " + quoted(b.Event) + "."
+}
+
+// scopeWords says how much further a yes went than that to one use of the very act, "" if it did not.
+func scopeWords(s *approval.Scope) string {
+	var parts []string
+	switch {
+	case s.Uses < 0:
+		parts = append(parts, "as often as it likes")
+	case s.Uses > 1:
+		parts = append(parts, count(int(min(s.Uses, 1<<30)), "time", "times"))
+	}
+	if s.Class {
+		parts = append(parts, "any resource of its type and class of data")
+	}
+	if s.Arguments {
+		parts = append(parts, "any arguments")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Amounts)) {
+		parts = append(parts, quoted(name)+" up to "+s.Amounts[name])
+	}
+	if !s.Until.IsZero() {
+		parts = append(parts, "until "+s.Until.UTC().Format(time.RFC3339)+" at the latest")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(parts, ", ")
 }
 
 // moved tells of an approval.moved entry, and whether it changed nothing: an ask ends once.
