@@ -130,6 +130,15 @@ func TestPageOfAnAsk(t *testing.T) {
 	write := func(css, text string) chromedp.Action[chromedp.Void] {
 		return chromedp.SendKeys(chromedp.CSS(css), text)
 	}
+	says := func(css, text string) chromedp.Action[chromedp.Void] {
+		wait := chromedp.Poll[bool](fmt.Sprintf("document.querySelector(%q).innerText.includes(%q)", css, text), chromedp.WithPollingTimeout(20*time.Second))
+		return func(ctx context.Context, target *chromedp.Target) (v chromedp.Void, err error) {
+			if _, err = wait(ctx, target); err != nil {
+				err = fmt.Errorf("waiting for %s to say %q: %w", css, text, err)
+			}
+			return v, err
+		}
+	}
 	// in enrols and signs somebody in, and returns what takes steps on the page of an ask.
 	in := func(id string) func(what, ask string, then ...chromedp.Action[chromedp.Void]) {
 		do := browser(t)
@@ -157,11 +166,12 @@ func TestPageOfAnAsk(t *testing.T) {
 	if got := status(glass); got != "pending" {
 		t.Errorf("after breaking the glass without a reason the ask is %s", got)
 	}
-	cleo("breaking the glass", glass, write("#reason", "the line stands still"), click("#break"), hidden("#glass"), hidden("#review"))
+	cleo("breaking the glass", glass, write("#reason", "the line stands still"), click("#break"), hidden("#glass"), hidden("#review"),
+		says("#broken", "person:cleo broke the glass and approved alone"), says("#broken", "Somebody else must review it until"), says("#acts", "Once, until"))
 	if d := s.evaluate(payment("clerk", "acme", "901.0", s.approved(glass))); !d.Decision {
 		t.Errorf("after breaking the glass: %+v", d)
 	}
-	anna("reviewing", glass, write("#verdict", "it did"), click("#justified"), hidden("#review"))
+	anna("reviewing", glass, write("#verdict", "it did"), click("#justified"), hidden("#review"), says("#broken", "person:anna reviewed it: justified. it did"))
 
 	refused := asked("902.0")
 	anna("refusing", refused, write("#comment", "not from this account"), click("#no"), hidden("#form"))
@@ -170,9 +180,11 @@ func TestPageOfAnAsk(t *testing.T) {
 	}
 
 	revoked := asked("903.0")
-	anna("approving", revoked, click("#yes"), hidden("#form"))
+	anna("approving", revoked, says("#acts", "Larger payments: 0 of 1 have said yes"), says("#acts", "within 15 minutes of the approval"), says("#about", "s1"),
+		click("#yes"), hidden("#form"), says("#status", "This is approved"), says("#acts", "not used"))
 	approval := s.approved(revoked)
-	anna("revoking", revoked, write("#back", "a mistake"), click("#revoke"), hidden("#take-back"))
+	anna("revoking", revoked, write("#back", "a mistake"), click("#revoke"), hidden("#take-back"),
+		says("#status", "the approval was revoked"), says("#acts", "a mistake"))
 	if d := s.evaluate(payment("clerk", "acme", "903.0", approval)); d.Decision {
 		t.Errorf("with a revoked approval: %+v", d)
 	}

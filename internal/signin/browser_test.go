@@ -208,7 +208,7 @@ func (d *desk) answer(r *http.Request) (any, error) {
 		"items": []any{map[string]any{"action": "pay", "resource": map[string]any{"type": "Account", "id": hostile}, "data": "confidential", "status": d.status}},
 		"acts": []any{map[string]any{"arguments": []any{map[string]any{"name": "to", "value": hostile, "from": "untrusted"}, map[string]any{"name": "amount", "value": 100, "from": "prompt"}},
 			"policy": []any{map[string]string{"detail": "Payments need a person."}}, "allows": "Once."}},
-		"standing": map[string]any{"routes": []string{"money"}, "passkey": true, "break_glass": d.glass},
+		"standing": map[string]any{"approve": true, "refuse": true, "routes": []string{"money"}, "passkey": true, "break_glass": d.glass},
 	}
 	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, "/v1/approvals") {
 	case "GET ":
@@ -261,9 +261,16 @@ func TestPasskey(t *testing.T) {
 	if err != nil || len(anna.Passkeys) != 1 || anna.Passkeys[0].Title != "Chromium" {
 		t.Fatalf("anna = %+v, %v", anna, err)
 	}
-	b.run("the link again", visit("about:blank"), visit(link), click("body[data-ready] #make"))
-	if got := b.fails(); !strings.Contains(got, "used or expired") {
-		t.Errorf("the link again: %q", got)
+	if got := b.text("#made"); !strings.Contains(got, "“Chromium” was made for Name of anna") {
+		t.Errorf("after enrolling the page says %q", got)
+	}
+	for _, c := range []struct{ what, link, want string }{
+		{"the link again", link, "used or expired"}, {"no link", h.url + "/enrol", "ask an administrator"}, {"a bad link", h.url + "/enrol#sc_person_nonsense", "used or expired"},
+	} {
+		b.run(c.what, visit("about:blank"), visit(c.link), visible("body[data-ready] #failure"), hidden("#make"))
+		if got := b.fails(); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
 	}
 
 	// Sign in, from the link of a message: to the ask, and nowhere else.

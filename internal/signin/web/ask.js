@@ -1,4 +1,4 @@
-import { assert, call, during, element, fail, find, signedIn, when } from "./safeconduct.js";
+import { agreed, assert, call, during, element, fail, find, sentence, signedIn, when } from "./safeconduct.js";
 
 const id = decodeURIComponent(location.pathname.split("/").pop());
 const path = "/v1/approvals/" + encodeURIComponent(id);
@@ -39,25 +39,97 @@ function table(args) {
   return element("table", [element("thead", head), body]);
 }
 
-function act(item, detail) {
-  const box = element("div", element("h2", `${item.action} · ${item.resource.type} ${item.resource.id}`), "act");
+// nameOf names an act; of several, with its place.
+function nameOf(i) {
+  const item = ask.items[i];
+  return `${ask.items.length > 1 ? i + 1 + ". " : ""}${item.action} · ${item.resource.type} ${item.resource.id}`;
+}
+
+// way says how far one route has been gone for an act.
+function way(w) {
+  const need = w.yes.length + w.more;
+  const progress = w.more > 0 ? `${w.yes.length} of ${need} have said yes` : w.yes.length > 0 ? `${w.yes.length} said yes` : "";
+  const key = ask.routes?.find((r) => r.id === w.route)?.passkey ? "with a passkey" : "";
+  const who = w.yes.join(", ");
+  return `${w.title || w.route}: ${[progress, who, key].filter(Boolean).join("; ")}`;
+}
+
+const holds = (grant) => !grant.revoked_at && Date.parse(grant.until) > Date.now() && (grant.scope.uses < 0 || grant.used < (grant.scope.uses || 1));
+
+// granted says what was approved, and what became of it.
+function granted(grant) {
+  const s = grant.scope, said = [];
+  said.push(s.uses < 0 ? `As often as it likes, until ${when(grant.until)}` : `${s.uses > 1 ? s.uses + " times" : "Once"}, until ${when(grant.until)}`);
+  if (s.class) said.push("any resource of the type whose data is no more sensitive");
+  if (s.arguments) said.push("any arguments");
+  for (const [name, value] of Object.entries(s.amounts ?? {}).sort()) said.push(`${name} up to ${value}`);
+  said.push(grant.used === 0 ? "not used" : grant.used === 1 ? "used once" : `used ${grant.used} times`);
+  return said.join("; ") + ".";
+}
+
+// bounds says how far a yes went, nothing if it was a plain one.
+function bounds(s) {
+  const said = [];
+  if (s?.uses) said.push(s.uses < 0 ? "as often as it likes" : `${s.uses} times`);
+  if (s?.until) said.push("until " + when(s.until));
+  if (s?.class) said.push("any such resource");
+  if (s?.arguments) said.push("any arguments");
+  for (const [name, value] of Object.entries(s?.amounts ?? {}).sort()) said.push(`${name} up to ${value}`);
+  return said.length ? ` (${said.join("; ")})` : "";
+}
+
+function act(item, i) {
+  const detail = ask.acts?.[i], grant = item.grant;
+  const box = element("div", element("h2", nameOf(i)), "act");
   if (detail?.arguments?.length) box.append(table(detail.arguments));
   const said = (detail?.policy ?? []).map((p) => p.detail || p.message || p.error || p.policy);
   box.append(facts([
     ["Data", item.data], ["Labels", item.labels], ["Why it was refused", said],
-    ["A yes permits", detail?.allows], ["At most", detail?.most], ["Risk", detail?.risk], ["State", item.status],
+    ["A yes permits", item.status === "pending" ? sentence(detail?.allows) : ""],
+    ["At most", item.status === "pending" ? sentence(detail?.most) : ""],
+    ["Risk", detail?.risk], ["Who must agree", (detail?.ways ?? []).map(way).join("\n")],
+    ["State", grant?.revoked_at ? "revoked" : item.status], ["Approved", grant && granted(grant)],
+    ["Revoked", grant?.revoked_at && `${when(grant.revoked_at)}. ${grant.why ?? ""}`],
     ["Properties", item.resource.properties],
   ]));
   return box;
+}
+
+// stands says how far the ask has come.
+function stands() {
+  if (ask.status === "pending") return `Waits until ${when(ask.expires_at)}.`;
+  const grants = ask.items.flatMap((item) => item.grant ?? []);
+  const gone = grants.find((g) => g.revoked_at);
+  if (gone) return `This was approved, and the approval was revoked, ${when(gone.revoked_at)}. ${gone.why ?? ""}`;
+  if (ask.status === "approved") return grants.length && !grants.some(holds) ? "This was approved; the approval is used up or over." : "This is approved.";
+  return `This has ended: ${ask.status}. ${ask.why ?? ""}`;
+}
+
+// broken says that the glass was broken, and what became of that.
+function broken(glass) {
+  if (!glass) return [];
+  const lines = [element("p", `${glass.by} broke the glass and approved alone, ${when(glass.at)}: ${glass.reason}`)];
+  if (glass.verdict) lines.push(element("p", `${glass.reviewer} reviewed it: ${glass.verdict}. ${glass.comment ?? ""}`));
+  else lines.push(element("p", Date.parse(glass.due) > Date.now() ? `Somebody else must review it until ${when(glass.due)}.` : `Nobody has reviewed it: the review was due ${when(glass.due)}.`));
+  return [element("h2", "The glass was broken"), ...lines];
+}
+
+// answered says one answer: whose it is, and about which acts.
+function answered(a) {
+  const verb = a.broke_glass ? "broke the glass, and approved alone" : a.yes ? "approved" : "refused";
+  const about = ask.items.length > 1 && a.items?.length ? " " + a.items.map(nameOf).join(", ") : "";
+  const lost = a.void_at ? ` It counts no more since ${when(a.void_at)}, for what was not approved by then.` : "";
+  return `${a.by}${a.for ? " for " + a.for : ""} ${verb}${about}${a.yes ? bounds(a.scope) : ""}, ${when(a.at)}${a.passkey ? ", with a passkey" : ""}. ${a.comment ?? ""}${lost}`;
 }
 
 function show() {
   document.title = "Ask · Safeconduct";
   find("sentence").textContent = "";
   find("sentence").append(element("span", ask.sentence));
-  find("status").textContent = ask.status === "pending" ? `Waits until ${when(ask.expires_at)}.` : `This has ended: ${ask.status}. ${ask.why ?? ""}`;
-  find("warnings").replaceChildren(...(ask.warnings ?? []).map((w) => element("li", w)));
-  find("acts").replaceChildren(...ask.items.map((item, i) => act(item, ask.acts?.[i])));
+  find("status").replaceChildren(element("span", stands()));
+  find("broken").replaceChildren(...broken(ask.broken_glass));
+  find("warnings").replaceChildren(...(ask.warnings ?? []).map((w) => element("li", sentence(w))));
+  find("acts").replaceChildren(...ask.items.map(act));
   const by = ask.asking ?? {};
   find("about").replaceChildren(element("h2", "Who asks"), facts([
     ["Agent", ask.agent], ["Owner", by.owner ?? ask.owner], ["Purpose", by.purpose], ["Version", by.version], ["State", by.state],
@@ -65,23 +137,27 @@ function show() {
     ["Trust", (by.trust ?? []).map((t) => `${t.class}: ${t.level}`)],
     ["Findings", (by.findings ?? []).map((f) => `${f.kind} (${f.severity})`)],
     ["It says", ask.justification], ["Message", ask.message], ["Details", ask.details], ["Bound to", ask.context],
-    ["Asked", when(ask.asked_at)], ["Asked again", ask.joined],
+    ["Wished until", when(ask.requested_until)], ["Who is asked", ask.person], ["Session", ask.session], ["Enforcement point", ask.pep],
+    ["Asked", when(ask.asked_at)], ["More were asked", when(ask.escalated_at)], ["Asked again", ask.joined],
   ]));
   find("similar").replaceChildren(...(ask.similar?.length ? [element("h2", "Asked before"), element("ul", ask.similar.map((s) =>
-    element("li", `${when(s.asked_at)}: ${s.acts.join("; ")}: ${s.status}. ${s.answered.join("; ")}`)))] : []));
+    element("li", `${when(s.asked_at)}: ${s.acts.join("; ")}: ${s.revoked ? s.status + ", then revoked" : s.status}. ${s.answered.join("; ")}`)))] : []));
   find("answers").replaceChildren(...(ask.answers?.length ? [element("h2", "Answers"), element("ul", ask.answers.map((a) =>
-    element("li", `${a.by}${a.for ? " for " + a.for : ""} ${a.yes ? "approved" : "refused"}, ${when(a.at)}${a.passkey ? ", with a passkey" : ""}. ${a.comment ?? ""}`)))] : []));
+    element("li", answered(a))))] : []));
   const standing = ask.standing ?? {};
   const open = ask.status === "pending";
-  const mine = open && (standing.routes?.length > 0 || ask.person === me.id);
-  if (mine && find("form").hidden) choices(standing.most ?? {});
-  find("form").hidden = !mine;
+  const yes = open && standing.approve, no = open && standing.refuse;
+  if (yes || no) choices(yes, standing.most ?? {});
+  find("form").hidden = !(yes || no);
+  find("yes").hidden = !yes;
+  find("no").hidden = !no;
+  find("only-no").hidden = yes || agreed(ask, me.id);
   find("glass").hidden = !(open && standing.break_glass);
-  find("key-note").hidden = !standing.passkey;
-  find("allows").replaceChildren(element("span", open && !mine ? standing.why ?? "" : ""));
-  const broken = ask.broken_glass;
-  find("review").hidden = !(broken && !broken.verdict && broken.by !== "person:" + me.id);
-  find("take-back").hidden = !ask.items.some((item) => item.grant && !item.grant.revoked_at && Date.parse(item.grant.until) > Date.now());
+  find("key-note").hidden = !(yes && standing.passkey);
+  find("glass-note").hidden = !standing.passkey;
+  find("standing").replaceChildren(element("span", open && !yes && standing.why ? sentence(standing.why) + "." : ""));
+  find("review").hidden = !standing.review;
+  find("take-back").hidden = !ask.items.some((item) => item.grant && holds(item.grant));
 }
 
 function choice(fieldset, text, type, attributes) {
@@ -93,20 +169,30 @@ function choice(fieldset, text, type, attributes) {
 }
 
 // What the person may choose; each entry changes the form of an answer.
-let chosen = [];
+let chosen = [], offered = "";
 
-// choices offers how far a yes may go, within what the route permits, and which of several acts it is for.
-function choices(most) {
+// choices offers how far a yes may go, within what the route permits, and which of the acts that wait it is
+// for. What is chosen stays as long as the same is offered.
+function choices(yes, most) {
+  const waits = ask.items.flatMap((item, i) => (item.status === "pending" ? [i] : []));
+  const offer = JSON.stringify([yes, { ...most, until: undefined }, waits]);
+  if (offer === offered) return;
+  offered = offer;
   chosen = [];
-  if (ask.items.length > 1) {
-    const boxes = ask.items.map((item) => choice(find("which"), `${item.action} · ${item.resource.type} ${item.resource.id}`, "checkbox", { checked: true }));
+  const which = find("which"), scope = find("scope");
+  for (const fieldset of [which, scope]) {
+    fieldset.hidden = true;
+    for (const label of fieldset.querySelectorAll("label")) label.remove();
+  }
+  if (waits.length > 1) {
+    const boxes = waits.map((i) => choice(which, nameOf(i), "checkbox", { checked: true }));
     chosen.push((form) => {
-      const picked = boxes.flatMap((box, i) => (box.checked ? [i] : []));
+      const picked = waits.filter((_, n) => boxes[n].checked);
       if (picked.length === 0) throw new Error("Choose at least one act.");
       if (picked.length < boxes.length) form.items = picked;
     });
   }
-  const scope = find("scope");
+  if (!yes) return;
   if (most.uses > 1 || most.uses < 0) {
     const uses = choice(scope, most.uses < 0 ? "Times:" : `Times, at most ${most.uses}:`, "number", { min: 1, max: most.uses < 0 ? 1000000 : most.uses, value: 1, required: true });
     chosen.push((_, s) => {

@@ -47,7 +47,28 @@ export function plain(text) {
     c === "\n" || c === "\t" ? c : "\\u{" + c.codePointAt(0).toString(16) + "}");
 }
 
-export const when = (text) => (text ? new Date(text).toLocaleString() : "");
+const clock = new Intl.DateTimeFormat(undefined, {
+  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+});
+
+export const when = (text) => (text ? clock.format(new Date(text)) : "");
+
+// sentence returns what the service says, with its times as the page shows them and a capital letter. What
+// is in quotes is somebody else's, and stays.
+export function sentence(text) {
+  const s = (text ?? "").replace(/"(?:[^"\\]|\\.)*"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (part) => (part[0] === '"' ? part : when(part)));
+  return s.charAt(0).toUpperCase() + s.slice(1);
+}
+
+// state says in one or two words how far an ask has come.
+export const state = (ask) => (ask.revoked ? "approved, then revoked" : ask.broken_glass && !ask.broken_glass.verdict ? ask.status + " by breaking the glass, not reviewed" : ask.status);
+
+// agreed reports whether a person's yes to every act that waits counts already.
+export function agreed(ask, person) {
+  const waits = ask.items.flatMap((item, i) => (item.status === "pending" ? [i] : []));
+  return waits.length > 0 && waits.every((i) => (ask.answers ?? []).some((a) =>
+    a.yes && !a.void_at && (a.by === "person:" + person || a.for === person) && (!a.items?.length || a.items.includes(i))));
+}
 
 // who returns who is signed in, null if nobody is. A replica that has not yet read of a session that another
 // has just begun gets a second chance.

@@ -1,4 +1,4 @@
-import { assert, base, call, during, find } from "./safeconduct.js";
+import { assert, base, call, during, find, plain } from "./safeconduct.js";
 
 // Where to go afterwards: one of our own pages, whatever the address says.
 const wanted = new URLSearchParams(location.search).get("return") ?? "";
@@ -13,5 +13,13 @@ button?.addEventListener("click", () => during([button], async () => {
   await call("POST", "/sign-in/finish", { credential });
   location.replace(base + to);
 }));
+
+// Who has just made a passkey is told so, once.
+const made = sessionStorage.getItem("made");
+if (made) {
+  sessionStorage.removeItem("made");
+  find("made").textContent = plain(made);
+  find("made").hidden = false;
+}
 
 document.body.dataset.ready = "true";
