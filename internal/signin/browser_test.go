@@ -168,6 +168,7 @@ type desk struct {
 	digest    [32]byte
 	spoil     bool // the digest that pages are told
 	glass     bool // whether it can be broken
+	change    func(ask map[string]any)
 }
 
 const hostile = "\u202eknil <img src=x onerror=\"document.title='owned'\"> \u0007end"
@@ -209,6 +210,9 @@ func (d *desk) answer(r *http.Request) (any, error) {
 		"acts": []any{map[string]any{"arguments": []any{map[string]any{"name": "to", "value": hostile, "from": "untrusted"}, map[string]any{"name": "amount", "value": 100, "from": "prompt"}},
 			"policy": []any{map[string]string{"detail": "Payments need a person."}}, "allows": "Once."}},
 		"standing": map[string]any{"approve": true, "refuse": true, "routes": []string{"money"}, "passkey": true, "break_glass": d.glass},
+	}
+	if d.change != nil {
+		d.change(ask)
 	}
 	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, "/v1/approvals") {
 	case "GET ":
@@ -363,6 +367,69 @@ func TestPasskey(t *testing.T) {
 	defer b.mu.Unlock()
 	if len(b.problems) > 0 {
 		t.Errorf("the browser complains: %q", b.problems)
+	}
+}
+
+// The page offers what the person may do, and says the rest.
+func TestPageSaysWhatIsLeft(t *testing.T) {
+	b := newBrowser(t)
+	h := open(t, "", signin.Config{})
+	d := &desk{house: h, status: "pending"}
+	h.extra = d
+	h.put("anna")
+	b.run("enrolling", visit(h.link("anna")), visible("body[data-ready] #make"), click("#make"), visible("body[data-ready] #passkey"))
+	b.run("signing in", click("body[data-ready] #passkey"), visible("body[data-ready] #waiting-title"))
+	type m = map[string]any
+	act := func(id, status string) m {
+		return m{"action": "pay", "resource": m{"type": "Account", "id": id}, "data": "public", "status": status}
+	}
+	at := "2026-11-27T16:00:00Z"
+	for _, c := range []struct {
+		what          string
+		change        func(ask map[string]any)
+		shown, hidden string
+		has           []string
+	}{
+		{"the owner may only refuse", func(ask map[string]any) {
+			ask["standing"] = m{"refuse": true, "why": "whoever owns the agent does not decide alone"}
+		}, "#no", "#yes", []string{"Whoever owns the agent does not decide alone.", "You may refuse this, and not approve it."}},
+		{"a token that needs a passkey", func(ask map[string]any) {
+			ask["kind"], ask["person"], ask["standing"] = "ciba", "anna", m{"approve": true, "refuse": true, "routes": []string{}, "passkey": true}
+		}, "#key-note", "#glass", []string{"Who is asked\nanna"}},
+		{"a yes that is not enough", func(ask map[string]any) {
+			ask["standing"] = m{"refuse": true, "why": "you have said yes; 1 more needed"}
+			ask["answers"] = []any{m{"by": "person:anna", "yes": true, "at": at}}
+			ask["acts"] = []any{m{"ways": []any{m{"route": "two", "title": "Two of finance", "yes": []string{"person:anna"}, "more": 1}}}}
+		}, "#no", "#only-no", []string{"You have said yes; 1 more needed.", "Two of finance: 1 of 2 have said yes; person:anna"}},
+		{"several acts", func(ask map[string]any) {
+			ask["items"] = []any{act("one", "denied"), act("two", "pending"), act("three", "pending")}
+			ask["answers"] = []any{m{"by": "person:ben", "yes": false, "at": at, "items": []int{0}, "comment": "not this"}}
+			ask["requested_until"] = at
+		}, "#which", "#glass", []string{"person:ben refused 1. pay · Account one, ", "Wished until\nNov 27, 2026"}},
+		{"what was granted", func(ask map[string]any) {
+			ask["status"], ask["standing"] = "approved", m{}
+			item := act("one", "approved")
+			item["grant"] = m{"until": "2099-11-27T16:00:00Z", "used": 2, "scope": m{"uses": 3, "class": true, "amounts": m{"amount": "500"}}}
+			ask["items"] = []any{item}
+		}, "#take-back", "#form", []string{"This is approved.", "3 times, until Nov 27, 2099", "amount up to 500; used 2 times."}},
+		{"a broken glass that nobody reviewed", func(ask map[string]any) {
+			ask["status"], ask["standing"] = "approved", m{"review": true}
+			ask["broken_glass"] = m{"by": "person:cleo", "reason": "fire", "at": at, "due": "2026-01-02T16:00:00Z"}
+		}, "#review", "#form", []string{"person:cleo broke the glass and approved alone", "the review was due Jan 2, 2026"}},
+	} {
+		d.mu.Lock()
+		d.change = c.change
+		d.mu.Unlock()
+		b.run(c.what, visit("about:blank"), visit(h.url+"/asks/arq_1"), visible("body[data-ready] "+c.shown), hidden(c.hidden))
+		text := b.text("main")
+		for _, want := range c.has {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the page says %q, want it with %q", c.what, text, want)
+			}
+		}
+		if boxes := see[int](b, "document.querySelectorAll('#which input').length"); c.what == "several acts" && boxes != 2 {
+			t.Errorf("%s: %d boxes, want one for each that waits", c.what, boxes)
+		}
 	}
 }
 
