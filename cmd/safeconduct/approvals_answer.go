@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ func lookAt(ctx context.Context, api *remote, out io.Writer, id string) (look, e
 	var d detailInfo
 	if err := api.call(ctx, "GET", askPath(id, ""), nil, &d); err != nil {
 		return look{}, hintAsk(err)
+	}
+	if out != io.Discard {
+		d.recall(ctx, api)
 	}
 	if err := printAsk(out, &d); err != nil {
 		return look{}, err
@@ -46,7 +50,7 @@ func confirm(c *cobra.Command, question string) error {
 // scopeFlags adds the flags that say how far a yes goes, and returns what reads them.
 func scopeFlags(c *cobra.Command) func() (map[string]any, error) {
 	f := c.Flags()
-	uses := f.Int64("uses", 0, "permit `N` uses; -1 as many as there are until it ends")
+	uses := f.Int64("uses", 1, "permit `N` uses; -1 as many as there are until it ends")
 	until := f.String("until", "", "permit it until this `TIME` (RFC 3339)")
 	for_ := f.Duration("for", 0, "permit it for so `LONG` from now")
 	class := f.Bool("class", false, "permit any resource of the same type and class of data")
@@ -55,8 +59,14 @@ func scopeFlags(c *cobra.Command) func() (map[string]any, error) {
 	c.MarkFlagsMutuallyExclusive("until", "for")
 	return func() (map[string]any, error) {
 		s := map[string]any{}
-		if *uses != 0 {
+		if f.Changed("uses") {
+			if *uses < 1 && *uses != -1 {
+				return nil, usageError{hinted(fmt.Errorf("--uses %d permits nothing", *uses), "say how many, or -1 for as many as there are until it ends; a refusal is `safeconduct approvals refuse`")}
+			}
 			s["uses"] = *uses
+		}
+		if f.Changed("for") && *for_ < time.Second {
+			return nil, usageError{hinted(fmt.Errorf("--for %s is no time", *for_), "say how long from now, such as 10m")}
 		}
 		switch {
 		case *until != "":
@@ -88,14 +98,17 @@ func newApprovalsApprove() *cobra.Command {
 		Long: `Say yes to an ask, or to several for the very same. It is shown first, and asks whether you mean it.
 
 A plain yes permits one use of the very act. The flags permit more, within what the route permits; the
-ask says under "at most" how far that goes. Several asks are answered at once only if they differ in
-nothing but who acts and on which resource of the type.
+ask says under "at most" how far that goes. What is printed at the end is what holds: of several answers
+the narrowest counts, and no approval lasts longer than its route lets it.
+
+Several asks are answered at once only if they differ in nothing but who acts and on which resource of
+the type.
 
 A route that wants a passkey takes a yes on the ask's page only: a passkey lives in a browser.`,
 		Example: `  $ safeconduct approvals approve arq_5rwxbcu3mmpx7hrkmcrqhvgnmy --uses 3 --for 1h --token-file anna.token
   ...
   Approve this? Type yes: yes
-  arq_5rwxbcu3mmpx7hrkmcrqhvgnmy is approved`,
+  arq_5rwxbcu3mmpx7hrkmcrqhvgnmy is approved until 2026-11-27 10:53:54Z: 3 times at most, this very act`,
 		Args: cobra.RangeArgs(1, 50),
 	}
 	scope := scopeFlags(c)
@@ -172,7 +185,21 @@ func answerCommand(c *cobra.Command, yes bool, scope func() (map[string]any, err
 		if err := api.call(c.Context(), "POST", askPath(args[0], "/answer"), in, &text); err != nil {
 			return hintAnswer(err)
 		}
+		if until, ok := s["until"].(time.Time); ok {
+			noteSooner(c.ErrOrStderr(), text, until)
+		}
 		return printAnswered(c.OutOrStdout(), text, *asJSON)
+	}
+}
+
+// noteSooner says so if an approval ends sooner than the person said.
+func noteSooner(w io.Writer, text json.RawMessage, said time.Time) {
+	var a askInfo
+	if json.Unmarshal(text, &a) != nil {
+		return
+	}
+	if end := a.until(); a.Status != "pending" && !end.IsZero() && end.Before(said) {
+		fmt.Fprintf(w, "It ends sooner than you said: its route, its requester or another answer permits no more than until %s.\n", when(end))
 	}
 }
 
@@ -193,12 +220,26 @@ func printAnswered(w io.Writer, text json.RawMessage, asJSON bool) error {
 	if err := json.Unmarshal(text, &a); err != nil {
 		return err
 	}
-	tail := ""
+	p := &liner{w: w}
+	p.answered(&a)
+	return p.err
+}
+
+// answered prints how an ask stands, and what was approved of it: in one line, if that is the same for all acts.
+func (p *liner) answered(a *askInfo) {
+	is := brief(a.ID, 40) + " is " + brief(a.state(), 20)
+	granted, places := a.grants()
 	if a.Status == "pending" {
-		tail = ": others have to answer, too"
+		is += ": others have to answer, too"
 	}
-	_, err := fmt.Fprintf(w, "%s is %s%s\n", clip(a.ID, 40), clip(a.Status, 20), tail)
-	return err
+	if len(granted) > 0 && len(granted) == len(a.Items) && !slices.ContainsFunc(granted, func(g *grantInfo) bool { return g.holds() != granted[0].holds() }) {
+		p.line("%s %s", is, granted[0].holds())
+		return
+	}
+	p.line("%s", is)
+	for i, g := range granted {
+		p.line("  [%d] %s", places[i], g.holds())
+	}
 }
 
 func answerMany(c *cobra.Command, api *remote, in map[string]any, ids []string, views []look, asJSON bool) error {
@@ -231,14 +272,22 @@ func answerMany(c *cobra.Command, api *remote, in map[string]any, ids []string, 
 			return err
 		}
 	} else {
+		p := &liner{w: c.OutOrStdout()}
 		for _, r := range out.Results {
-			line := clip(r.ID, 40) + " is " + clip(r.Status, 20)
 			if r.Error != nil {
-				line = clip(r.ID, 40) + " was not answered: " + clip(r.Error.Message, 300)
+				p.line("%s was not answered: %s", brief(r.ID, 40), brief(r.Error.Message, 300))
+				continue
 			}
-			if _, err := fmt.Fprintln(c.OutOrStdout(), line); err != nil {
-				return err
+			a := askInfo{ID: r.ID, Status: r.Status}
+			if r.Status != "denied" {
+				if err := api.call(c.Context(), "GET", askPath(r.ID, ""), nil, &a); err != nil {
+					a = askInfo{ID: r.ID, Status: r.Status} // it was answered all the same
+				}
 			}
+			p.answered(&a)
+		}
+		if p.err != nil {
+			return p.err
 		}
 	}
 	if failed > 0 {
@@ -257,7 +306,7 @@ Somebody else reviews it afterwards. The reason is recorded and shown to whoever
 has reviewed in time becomes a finding about you.`,
 		Example: `  $ safeconduct approvals break-glass arq_5rwxbcu3mmpx7hrkmcrqhvgnmy --reason "the plant stands still"
   Break the glass? Type yes: yes
-  arq_5rwxbcu3mmpx7hrkmcrqhvgnmy is approved`,
+  arq_5rwxbcu3mmpx7hrkmcrqhvgnmy is approved until 2026-11-27 10:53:54Z: once, this very act`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -20,8 +21,8 @@ ask for that. With --wait, wait for the answer, and ask for the decision again w
 draws a use of it.
 
 The token of an enforcement point is taken from SAFECONDUCT_PEP_TOKEN. The exit status is 0 if the act is
-allowed, 3 if it is refused or waits, and 1 if there is no answer. What is asked is written as for
-` + "`safeconduct decide`" + `.`,
+allowed, 3 if it is refused, by the policies or by persons, if it waits, or if nobody answered in time, and
+1 if that could not be found out. What is asked is written as for ` + "`safeconduct decide`" + `.`,
 		Example: `  $ safeconduct approvals ask agent:clerk pay Account:acme --arg amount=900.0 --why "invoice 7" --wait
   asked arq_5rwxbcu3mmpx7hrkmcrqhvgnmy, until 2026-11-27 10:53:54Z
   allowed, decision d121`,
@@ -81,12 +82,12 @@ func await(c *cobra.Command, api *remote, req authz.Request, task *client.Task, 
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "asked %s, until %s\n", clip(task.ID, 40), when(task.ExpiresAt))
 	task, err := api.AwaitApproval(c.Context(), task)
-	if err != nil {
+	if err != nil && (task.ExpiresAt.IsZero() || time.Now().Before(task.ExpiresAt)) {
 		return api.hinted(err)
 	}
 	approval := task.Approval(0)
 	if approval == nil {
-		return hinted(fmt.Errorf("the access request is %s", clip(task.Status, 40)), "`safeconduct approvals story %s` tells why", clip(task.ID, 40))
+		return refused(c, task, asJSON)
 	}
 	ans, err := api.Evaluate(c.Context(), req, approval)
 	if err != nil {
@@ -98,4 +99,35 @@ func await(c *cobra.Command, api *remote, req authz.Request, task *client.Task, 
 func printTask(c *cobra.Command, task *client.Task) error {
 	_, err := fmt.Fprintf(c.OutOrStdout(), "asked %s, until %s\n", clip(task.ID, 40), when(task.ExpiresAt))
 	return err
+}
+
+// refused prints that a task ended without an approval, and why.
+func refused(c *cobra.Command, task *client.Task, asJSON bool) error {
+	status, why := task.Status, ""
+	var display struct {
+		Description string `json:"description"`
+	}
+	if json.Unmarshal(task.Display, &display) == nil {
+		why = display.Description
+	}
+	switch {
+	case !task.Done(): // it ended while nobody could be asked how far it has come
+		status, why = client.TaskExpired, "Nobody answered in time."
+	case status == client.TaskApproved:
+		why = "What was approved holds no more."
+	}
+	if asJSON {
+		if err := writeJSON(c.OutOrStdout(), map[string]any{"id": task.ID, "status": status, "why": why}); err != nil {
+			return err
+		}
+		return exitRefused
+	}
+	text := brief(task.ID, 40) + " is " + brief(status, 20)
+	if why != "" {
+		text += ": " + brief(why, 3000)
+	}
+	if _, err := fmt.Fprintln(c.OutOrStdout(), text); err != nil {
+		return err
+	}
+	return exitRefused
 }

@@ -67,13 +67,15 @@ func newApprovalsStory() *cobra.Command {
 		Long: `Tell everything that came of an ask, by the log: the refusal, the ask, who was told, who looked and
 answered, every use, and the decisions that stand on them.
 
-Each line names its entry, which ` + "`safeconduct audit show`" + ` prints and ` + "`safeconduct audit prove`" + ` proves.`,
+After that it says what was approved of each act, and how far it was used. Each line names its entry,
+which ` + "`safeconduct audit show`" + ` prints and ` + "`safeconduct audit prove`" + ` proves.`,
 		Example: `  $ safeconduct approvals story arq_5rwxbcu3mmpx7hrkmcrqhvgnmy
   ENTRY  AT                    WHAT
   114    2026-11-27 09:53:54Z  Decision d114 refused "pay" on "invoice" "2026-114": approval_required.
   115    2026-11-27 09:53:55Z  The agent "invoice-bot" asks to do "pay" on "invoice" "2026-114".
   118    2026-11-27 09:54:10Z  "person:anna" looked at it.
-  119    2026-11-27 09:54:31Z  "person:anna" approved it: "as agreed"`,
+  119    2026-11-27 09:54:31Z  "person:anna" approved it: "as agreed"
+  [0] approved until 2026-11-27 10:09:31Z: once, this very act; used 0 times`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)
@@ -90,6 +92,7 @@ Each line names its entry, which ` + "`safeconduct audit show`" + ` prints and `
 			return writeJSON(c.OutOrStdout(), text)
 		}
 		var story struct {
+			Ask   askInfo `json:"ask"`
 			Steps []struct {
 				Seq  int64     `json:"seq"`
 				At   time.Time `json:"at"`
@@ -102,10 +105,18 @@ Each line names its entry, which ` + "`safeconduct audit show`" + ` prints and `
 		}
 		t := newTable("ENTRY", "AT", "WHAT")
 		for _, s := range story.Steps {
-			t.add(strconv.FormatInt(s.Seq, 10), when(s.At), clip(s.What, 300))
+			t.add(strconv.FormatInt(s.Seq, 10), when(s.At), brief(s.What, 600))
 		}
-		if err := t.print(c.OutOrStdout(), "The log tells nothing of it."); err != nil || !story.Cut {
+		if err := t.print(c.OutOrStdout(), "The log tells nothing of it."); err != nil {
 			return err
+		}
+		p := &liner{w: c.OutOrStdout()}
+		granted, places := story.Ask.grants()
+		for i, g := range granted {
+			p.line("[%d] approved %s", places[i], g)
+		}
+		if p.err != nil || !story.Cut {
+			return p.err
 		}
 		_, err = fmt.Fprintln(c.ErrOrStderr(), "There is more: `safeconduct audit find` finds it.")
 		return err
@@ -216,6 +227,9 @@ does not read. Of persons, a person sees only themselves.`,
 		api, err := conn.open()
 		if err != nil {
 			return err
+		}
+		if *window < time.Second || *window > 24*time.Hour {
+			return usageError{hinted(fmt.Errorf("--window %s is out of bounds", *window), "it is a second at least, and 24h at most")}
 		}
 		var text json.RawMessage
 		if err := api.call(c.Context(), "GET", query("/v1/approvals/stats", "window_seconds", strconv.FormatInt(int64(*window/time.Second), 10)), nil, &text); err != nil {
