@@ -239,19 +239,22 @@ func printWork(w io.Writer, p *performance.Standing) error {
 
 // printFindings prints a list of findings, or says that it is empty.
 func printFindings(w io.Writer, all []conduct.Finding, empty string) error {
-	agents := map[string]bool{}
-	for _, f := range all {
-		agents[cmp.Or(string(f.Agent), f.Person)] = true
+	agents, whom := map[string]bool{}, "AGENT"
+	for i := range all {
+		agents[aboutOf(&all[i])] = true
+		if all[i].Person != "" {
+			whom = "ABOUT"
+		}
 	}
 	head := []string{"ID", "SEVERITY", "KIND", "CLASS", "STATE", "TIMES", "LAST"}
 	if len(agents) > 1 {
-		head = append(head, "AGENT")
+		head = append(head, whom)
 	}
 	t := newTable(append(head, "WHAT")...)
 	for _, f := range all {
 		row := []string{f.ID, f.Severity.String(), clip(string(f.Kind), 40), f.Class, string(f.State), fmt.Sprint(f.Count), when(f.LastAt)}
 		if len(agents) > 1 {
-			row = append(row, clip(cmp.Or(string(f.Agent), f.Person), 40))
+			row = append(row, clip(aboutOf(&f), 40))
 		}
 		t.add(append(row, clip(strings.TrimSpace(f.Sentence), 160))...)
 	}

@@ -164,7 +164,7 @@ func TestPrintSignal(t *testing.T) {
 		`{"at":"2026-11-24T12:00:00Z","type":"trust","agent":"b\u001b[2J","class":"read","from":"high","to":"medium"}`:                                                                    "12:00:00Z  trust       b [2J  read: high -> medium\n",
 		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"bot","finding":{"id":"f1.0","severity":"high","kind":"a.b","sentence":"S.","state":"open"}}`:                              "12:00:00Z  finding     bot  high a.b f1.0: S.\n",
 		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"bot","finding":{"id":"f1.0","severity":"high","kind":"a.b","sentence":"S.","state":"dismissed","judged_by":"admin:eve"}}`: "12:00:00Z  finding     bot  dismissed by admin:eve: high a.b f1.0: S.\n",
-		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"","finding":{"id":"f1.0","agent":"","person":"anna","severity":"low","kind":"a.b","sentence":"S.","state":"open"}}`:       "12:00:00Z  finding     anna  low a.b f1.0: S.\n",
+		`{"at":"2026-11-24T12:00:00Z","type":"finding","agent":"","finding":{"id":"f1.0","agent":"","person":"anna","severity":"low","kind":"a.b","sentence":"S.","state":"open"}}`:       "12:00:00Z  finding     person anna  low a.b f1.0: S.\n",
 	} {
 		var b bytes.Buffer
 		if err := printSignal(&b, client.Event{Data: []byte(data)}, false); err != nil || b.String() != want {

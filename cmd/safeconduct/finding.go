@@ -113,6 +113,14 @@ func newFindingShow() *cobra.Command {
 	return c
 }
 
+// aboutOf names whom a finding is about: an agent by its id, a person as one.
+func aboutOf(f *conduct.Finding) string {
+	if f.Person != "" {
+		return "person " + f.Person
+	}
+	return string(f.Agent)
+}
+
 func findingPairs(f *conduct.Finding) [][2]string {
 	evidence := make([]string, len(f.Evidence))
 	for i, seq := range f.Evidence {
@@ -121,6 +129,9 @@ func findingPairs(f *conduct.Finding) [][2]string {
 	about := [2]string{"agent", string(f.Agent)}
 	if f.Person != "" {
 		about = [2]string{"person", f.Person}
+		if f.Agent != "" {
+			about[1] += ", about asks of " + string(f.Agent)
+		}
 	}
 	if f.Session != "" {
 		about[1] += ", session " + f.Session

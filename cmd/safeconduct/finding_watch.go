@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,7 +78,9 @@ func printSignal(w io.Writer, e client.Event, asJSON bool) error {
 	switch {
 	case s.Finding != nil:
 		x := s.Finding
-		about = cmp.Or(about, x.Person)
+		if x.Person != "" {
+			about = aboutOf(x)
+		}
 		what = fmt.Sprintf("%s %s %s: %s", x.Severity, clip(string(x.Kind), 40), x.ID, clip(x.Sentence, 200))
 		if x.State != "open" {
 			what = fmt.Sprintf("%s by %s: ", x.State, clip(x.JudgedBy, 40)) + what

@@ -118,6 +118,9 @@ identity provider says at a sign-in is added to them. --enable lets a disabled p
 		if *enable {
 			p.Disabled = false
 		}
+		if p.Name == "" {
+			return usageError{hinted(fmt.Errorf("%q is a new person, who needs a name", brief(args[0], 64)), "give it with --name, as others see it: --name \"Anna Schmidt\"")}
+		}
 		if err := putPerson(c, api, path, &p, *why); err != nil {
 			return err
 		}
