@@ -24,8 +24,8 @@ type Store interface {
 	// PutMonitorAgents keeps agents, for heads of an epoch, beside what is kept of them as of other entries.
 	PutMonitorAgents(ctx context.Context, epoch int64, agents []Kept) error
 
-	// SweepMonitor removes what is kept of agents as of entries before the head, and of those of which
-	// nothing is known any more, also as of it; what was written for other epochs stays.
+	// SweepMonitor removes what is kept of agents as of entries before the head; that nothing is known of
+	// one any more stays, and so does what was written for other epochs.
 	SweepMonitor(ctx context.Context, h Head, agents []Kept) error
 
 	// PutFindings keeps findings, unless newer versions (by format, and then by AsOf) are kept already.

@@ -180,15 +180,16 @@ func (db *DB) inChunks(ctx context.Context, n int, many, single string, args fun
 	})
 }
 
-// SweepMonitor removes what is kept of agents as of entries before the head, and of those of which nothing
-// is known any more, also as of it.
+// SweepMonitor removes what is kept of agents as of entries before the head. That nothing is known of an agent
+// any more stays written, one short row for each that was forgotten: a slower replica may still write what it
+// knew as of an entry before, and must not bring the agent back by that. All goes when a new epoch begins.
 func (db *DB) SweepMonitor(ctx context.Context, h monitor.Head, agents []monitor.Kept) error {
 	err := db.write(ctx, func(tx *sql.Tx) error {
 		st, err := tx.PrepareContext(ctx, `
 			delete from monitor_agent
 			where agent = $1
 			and epoch = $2
-			and (seq < $3 or seq = $3 and length(state) = 0)`)
+			and seq < $3`)
 		if err != nil {
 			return err
 		}

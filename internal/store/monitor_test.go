@@ -74,8 +74,10 @@ func TestMonitorAgents(t *testing.T) {
 		is("with the head they do", h7, "", 10, "a 5 five", "b 7 seven", "c 7 ", "d 5 five")
 		is("another epoch", monitor.Head{Epoch: 3, Seq: 9}, "", 10, "a 6 of another epoch")
 		wantKind(t, "SweepMonitor", db.SweepMonitor(ctx, h7, []monitor.Kept{{Agent: "b"}, {Agent: "c"}, {Agent: "x"}}), nil)
-		is("after sweeping", h7, "", 10, "a 5 five", "b 7 seven", "d 5 five")
+		is("after sweeping", h7, "", 10, "a 5 five", "b 7 seven", "c 7 ", "d 5 five")
 		is("what was swept is gone", h5, "", 10, "a 5 five", "d 5 five")
+		put(2, 6, "what a slower replica knew", "b", "c")
+		is("a slower replica brings nobody back", h7, "", 10, "a 5 five", "b 7 seven", "c 7 ", "d 5 five")
 		put(2, 7, "seven, again", "b")
 		is("again", h7, "a", 1, "b 7 seven, again")
 
