@@ -1,8 +1,6 @@
 package server_test
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -258,28 +256,7 @@ func TestPersonBehindAClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), node, "ciba.mjs")
-	var out, errs bytes.Buffer
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, bytes.NewReader(setup), &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Errorf("the client ended with %v: %s", err, errs.Bytes())
-	}
-	checks := 0
-	for lines := bufio.NewScanner(&out); lines.Scan(); {
-		var check struct {
-			Name, Error string
-			OK          bool
-		}
-		if err := json.Unmarshal(lines.Bytes(), &check); err != nil {
-			t.Fatalf("%v: %s", err, lines.Bytes())
-		}
-		checks++
-		t.Run(check.Name, func(t *testing.T) {
-			if !check.OK {
-				t.Error(check.Error)
-			}
-		})
-	}
+	checks := foreign(t, node, dir, "ciba.mjs", setup)
 	if want := 7; checks != want {
 		t.Errorf("%d checks were made, want %d", checks, want)
 	}

@@ -74,32 +74,38 @@ permit (principal is Agent, action == Action::"client.register", resource) when 
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), node, "interop.mjs")
-			cmd.Dir, cmd.Stdin = dir, bytes.NewReader(setup)
-			var out, errs bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &errs
-			if err := cmd.Run(); err != nil {
-				t.Errorf("the clients ended with %v: %s", err, errs.Bytes())
-			}
-			checks := 0
-			for lines := bufio.NewScanner(&out); lines.Scan(); {
-				var check struct {
-					Name, Error string
-					OK          bool
-				}
-				if err := json.Unmarshal(lines.Bytes(), &check); err != nil {
-					t.Fatalf("%v: %s", err, lines.Bytes())
-				}
-				checks++
-				t.Run(check.Name, func(t *testing.T) {
-					if !check.OK {
-						t.Error(check.Error)
-					}
-				})
-			}
+			checks := foreign(t, node, dir, "interop.mjs", setup)
 			if want := 21; checks < want {
 				t.Errorf("%d checks were made, want at least %d", checks, want)
 			}
 		})
 	}
+}
+
+// foreign runs a script of clients that nobody here wrote, and reports each of its checks. It returns how many
+// there were.
+func foreign(t *testing.T, node, dir, script string, setup []byte) (checks int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), node, script)
+	var out, errs bytes.Buffer
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, bytes.NewReader(setup), &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Errorf("the clients ended with %v: %s", err, errs.Bytes())
+	}
+	for lines := bufio.NewScanner(&out); lines.Scan(); {
+		var check struct {
+			Name, Error string
+			OK          bool
+		}
+		if err := json.Unmarshal(lines.Bytes(), &check); err != nil {
+			t.Fatalf("%v: %s", err, lines.Bytes())
+		}
+		checks++
+		t.Run(check.Name, func(t *testing.T) {
+			if !check.OK {
+				t.Error(check.Error)
+			}
+		})
+	}
+	return checks
 }
