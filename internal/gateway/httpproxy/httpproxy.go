@@ -1,0 +1,2 @@
+// Package httpproxy is a reverse proxy that has every request decided before it passes.
+package httpproxy

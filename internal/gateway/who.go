@@ -1,0 +1,29 @@
+package gateway
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// Who sent something to a gateway, as far as the gateway has verified it. Values are immutable once shared.
+type Who struct {
+	// Claims are those of the validated access token, decoded: COAZ's input variable "token". nil without one.
+	Claims map[string]any
+	// Subject is who acts, and OnBehalf for whom, nearest first. The Subject is empty if Presented says who.
+	Subject  authz.Entity
+	OnBehalf []authz.Ref
+	// Presented is the passport of our own service that came with the request, to be passed on with the
+	// question; nil if there is none.
+	Presented *authz.Presented
+	// Address is that of the connection.
+	Address netip.Addr
+	// Key tells callers apart: what is kept for one (a session, a credential, a process) is never used for another.
+	// It names issuer, subject and client, and not the token.
+	Key string
+	// Expires is when the token does; zero without one.
+	Expires time.Time
+	// Token is the access token itself, only for exchanging it (RFC 8693). It is never passed on.
+	Token string
+}
