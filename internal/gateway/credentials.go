@@ -1,0 +1,26 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+)
+
+// Credentials are what the gateway shows to the servers behind it.
+type Credentials struct{}
+
+// Apply removes what the agent showed from r, a request that is about to be sent, and puts the named credential in its place; the
+// name "" is that of none. authz.ErrUnavailable: it cannot be had now. authz.ErrForbidden: whoever issues it refused.
+func (c *Credentials) Apply(ctx context.Context, name string, w *Who, r *http.Request) error {
+	return nil
+}
+
+// Refused says that the server answered 401 to what Apply put there, and reports whether it is worth trying again
+// with another.
+func (c *Credentials) Refused(name string, w *Who, r *http.Request) (again bool) { return false }
+
+// TLS returns the client certificate of a credential, to be shown to the server; nil if it has none.
+func (c *Credentials) TLS(name string) *tls.Certificate { return nil }
+
+// Strip removes from h what an agent says to the gateway alone: its credentials and what proxies would say.
+func Strip(h http.Header) {}
