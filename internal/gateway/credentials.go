@@ -15,9 +15,9 @@ func (c *Credentials) Apply(ctx context.Context, name string, w *Who, r *http.Re
 	return nil
 }
 
-// Refused says that the server answered 401 to what Apply put there, and reports whether it is worth trying again
-// with another.
-func (c *Credentials) Refused(name string, w *Who, r *http.Request) (again bool) { return false }
+// Refused takes note of the answer 401 to a request that Apply prepared, and reports whether it is worth trying again
+// with what Apply puts there then.
+func (c *Credentials) Refused(name string, w *Who, resp *http.Response) (again bool) { return false }
 
 // TLS returns the client certificate of a credential, to be shown to the server; nil if it has none.
 func (c *Credentials) TLS(name string) *tls.Certificate { return nil }

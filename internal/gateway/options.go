@@ -39,8 +39,9 @@ type Gateway struct {
 	Reports     *Reporter
 	Logger      *slog.Logger
 
-	common *Common
-	opts   Options
+	common   *Common
+	opts     Options
+	stopping chan struct{}
 }
 
 // Open makes a gateway. It reads files (tokens, keys, secrets) and starts nothing.
@@ -55,6 +56,9 @@ func (g *Gateway) Handler() http.Handler { return http.NotFoundHandler() }
 
 // Serve serves the door's handler and Handler on the address of the document, until ctx ends and the requests under way have.
 func (g *Gateway) Serve(ctx context.Context, door http.Handler) error { <-ctx.Done(); return nil }
+
+// Stopping is closed once Serve is about to stop: what would go on for ever, an idle stream, ends then.
+func (g *Gateway) Stopping() <-chan struct{} { return g.stopping }
 
 // PublicURL returns the URL by which agents reach the gateway, without a slash at its end.
 func (g *Gateway) PublicURL() string { return g.common.PublicURL }

@@ -17,6 +17,8 @@ type Who struct {
 	// Presented is the passport of our own service that came with the request, to be passed on with the
 	// question; nil if there is none.
 	Presented *authz.Presented
+	// Scopes are the token's.
+	Scopes []string
 	// Address is that of the connection.
 	Address netip.Addr
 	// Key tells callers apart: what is kept for one (a session, a credential, a process) is never used for another.
