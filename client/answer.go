@@ -13,6 +13,9 @@ import (
 type Answer struct {
 	authz.Decision
 
+	// ID is by what its Decider knows the decision, for Outcome: "d1042" of the service, "e17" of an embedded
+	// decision point; "" of one that was not recorded.
+	ID string
 	// Offer says how persons can be asked; nil if they cannot be.
 	Offer *Offer
 	// Reason is a stable code of why the act, or the approval, was refused: approval_expired, out_of_scope, ...
@@ -24,6 +27,14 @@ type Answer struct {
 	RetryAfter time.Duration
 	// Until is when a permission that stands on an approval ends; zero if this one stands on none.
 	Until time.Time
+}
+
+// DecisionID returns by what its Decider knows the decision: the ID, or what the number of its record says.
+func (a *Answer) DecisionID() string {
+	if a.ID != "" {
+		return a.ID
+	}
+	return DecisionID(a.Decision)
 }
 
 // What to do after a refusal.
@@ -92,6 +103,7 @@ type wireRequestable struct {
 func (w *wireDecision) answer() *Answer {
 	x := &w.Context
 	a := &Answer{Decision: w.decision(), Reason: x.Reason, NextAction: x.NextAction}
+	a.ID = DecisionID(a.Decision)
 	if x.RetryAfter > 0 {
 		a.RetryAfter = time.Duration(min(x.RetryAfter, maxLife.Seconds()) * float64(time.Second))
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,11 @@ import (
 // lets the act happen only if all of that went well. It keeps what the AuthZEN profiles of obligations and of
 // access requests demand of an enforcement point. It is safe for concurrent use; its fields are set before.
 type Guard struct {
+	// Client asks persons, and asks for decisions if there is no Decider. nil: nobody is asked.
 	Client *Client
+
+	// Decider answers the questions: Client by default. Without either everything is refused.
+	Decider Decider
 
 	// Obligations meet the types of obligations that this enforcement point knows: step-up, notification,
 	// session_termination, and for custom ones the name in their property "obligation". One that nobody
@@ -29,123 +34,243 @@ type Guard struct {
 	// Asks is how often persons are asked about one act at most: 1 by default. More than one is of use if an
 	// approval that was given may end before it is used.
 	Asks int
+
+	// Prove returns the passport that came with an act as it is presented once more, with a proof that was not
+	// shown before: a proof counts once (RFC 9449 section 11.1), and after persons have approved, or whoever asked
+	// has authenticated anew, the question is put once more. If it is nil and the passport came with a proof, the
+	// first refusal stands, and nobody is asked.
+	Prove func(ctx context.Context, p *authz.Presented) (*authz.Presented, error)
 }
 
 // An Obliger meets one obligation, or returns why it could not.
 type Obliger func(ctx context.Context, o authz.Obligation) error
 
-// A RefusedError is why an act did not happen. It is authz.ErrForbidden, or of the kind of its cause.
+// A RefusedError is why an act did not happen. It is authz.ErrForbidden, and of the kind of its cause. A refusal because
+// a request was not understood is authz.ErrInvalid as well.
 type RefusedError struct {
-	Answer *Answer
-	Task   *Task // of the persons who were asked last; nil if nobody was
-	Cause  error // what went wrong, nil if the service refused
+	Answer *Answer // the first refusal, never nil; if all allow, the first of what was not carried out
+	Task   *Task   // of the persons who were asked last; nil if nobody was
+	Cause  error   // what went wrong, nil if the service refused
+
+	// Answers are all that were given, one for each of Requests, which are as they were asked. Both are empty if it
+	// did not come to that.
+	Answers  []*Answer
+	Requests []authz.Request
 }
 
 // Error says why.
 func (e *RefusedError) Error() string {
-	text := "refused: " + e.Answer.Code
-	if len(e.Answer.Reasons) > 0 {
-		text = "refused: " + e.Answer.Reasons[0].Message
-	}
 	if e.Cause != nil {
-		text = "refused: " + e.Cause.Error()
+		return "refused: " + e.Cause.Error()
 	}
-	return text
+	if e.Answer == nil {
+		return "refused"
+	}
+	if len(e.Answer.Reasons) > 0 {
+		return "refused: " + e.Answer.Reasons[0].Message
+	}
+	return "refused: " + e.Answer.Code
 }
 
 // Unwrap returns the kinds.
 func (e *RefusedError) Unwrap() []error {
+	kinds := []error{authz.ErrForbidden}
 	if e.Cause != nil {
-		return []error{authz.ErrForbidden, e.Cause}
+		kinds = append(kinds, e.Cause)
 	}
-	return []error{authz.ErrForbidden}
+	if e.Answer != nil {
+		switch e.Answer.Code {
+		case authz.CodeInvalid, authz.CodeTypeUnknown:
+			kinds = append(kinds, authz.ErrInvalid)
+		case authz.CodePassportInvalid:
+			kinds = append(kinds, authz.ErrUnauthenticated)
+		case authz.CodeUnavailable:
+			kinds = append(kinds, authz.ErrUnavailable)
+		}
+	}
+	return kinds
 }
 
 // Do lets act happen if req may, and returns what act returns, or a *RefusedError. The context of act ends when
 // the approval does on which the permission stands, if it stands on one.
 func (g *Guard) Do(ctx context.Context, req authz.Request, act func(context.Context) error) error {
-	return g.do(ctx, req,
-		func(ctx context.Context, ans *Answer) error { return g.meet(ctx, ans.Obligations) },
-		func(ctx context.Context, _ *Answer) error { return act(ctx) })
-}
-
-// do is Do with meet, which meets the obligations of a decision, and an act that is told the decision which
-// allows it.
-func (g *Guard) do(ctx context.Context, req authz.Request, meet, act func(context.Context, *Answer) error) error {
-	s := stand{g: g, req: req}
-	for {
-		ans, err := g.Client.Evaluate(ctx, req, s.approval)
-		if err != nil {
-			return &RefusedError{ans, s.task, err}
-		}
-		unmet := meet(ctx, ans)
-		if ans.Allowed() && unmet == nil {
-			return enforce(ctx, ans, s.task, func(ctx context.Context) error { return act(ctx, ans) })
-		}
-		if ans.Allowed() {
-			return &RefusedError{ans, s.task, unmet}
-		}
-		again, err := s.next(ctx, ans, unmet == nil)
-		if err != nil || !again {
-			return &RefusedError{ans, s.task, errors.Join(err, unmet)}
-		}
+	p, err := g.seek(ctx, Question{Requests: []authz.Request{req}}, func(ctx context.Context, p *Permit) error {
+		return g.meet(ctx, p.answers[0].Obligations)
+	})
+	if err != nil {
+		return err
 	}
-}
-
-// enforce lets the act happen, no longer than the approval lasts.
-func enforce(ctx context.Context, ans *Answer, task *Task, act func(context.Context) error) error {
-	if !ans.Until.IsZero() {
-		if !time.Now().Before(ans.Until) {
-			return &RefusedError{ans, task, errors.New("the approval ended before the act could begin")}
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, ans.Until)
-		defer cancel()
+	ctx, cancel, err := p.Begin(ctx)
+	if err != nil {
+		return err
 	}
+	defer cancel()
 	return act(ctx)
 }
 
-// A stand is how far one Do has come.
-type stand struct {
-	g        *Guard
-	req      authz.Request
-	approval *Approval
-	task     *Task
-	asked    int
-	retried  int
-	stepped  bool
-}
-
-// next does what a refusal calls for, and reports whether it is worth asking for the decision again. Met is
-// whether all obligations of the refusal were met.
-func (s *stand) next(ctx context.Context, ans *Answer, met bool) (again bool, err error) {
-	switch ans.Next() {
-	case NextRequest:
-		return s.ask(ctx, ans)
-	case NextRetry:
-		return s.retry(ctx, ans)
-	}
-	// Meeting a step-up obligation has changed who asks; that is worth one more question.
-	for _, o := range ans.Obligations {
-		if o.Type == "step-up" && met && !s.stepped {
-			s.stepped = true
-			return true, nil
+// seek asks q, again with what persons approved, and returns a Permit once all is allowed and met, or a
+// *RefusedError. Meet meets the obligations of p.answers, whether these allow or not.
+func (g *Guard) seek(ctx context.Context, q Question, meet func(context.Context, *Permit) error) (*Permit, error) {
+	s := stand{g: g, q: &q}
+	for {
+		p := &Permit{requests: q.Requests, task: s.task}
+		var err error
+		if p.answers, err = g.answer(ctx, &q); err != nil {
+			refusal := &RefusedError{Answer: &Answer{Decision: refused(err)}, Task: s.task, Cause: err, Answers: p.answers, Requests: q.Requests}
+			if len(p.answers) > 0 {
+				refusal.Answer = p.answers[0]
+			}
+			return nil, refusal
+		}
+		first := p.answers[0]
+		allowed := true
+		for _, a := range p.answers {
+			if !a.Allowed() {
+				first, allowed = a, false
+				break
+			}
+		}
+		unmet := meet(ctx, p)
+		refusal := &RefusedError{Answer: first, Task: s.task, Cause: unmet, Answers: p.answers, Requests: q.Requests}
+		switch {
+		case allowed && unmet == nil:
+			for _, a := range p.answers {
+				if !a.Until.IsZero() && (p.until.IsZero() || a.Until.Before(p.until)) {
+					p.until = a.Until
+				}
+			}
+			p.self = p
+			return p, nil
+		case allowed:
+			return nil, refusal
+		}
+		again, err := s.next(ctx, p.answers, unmet == nil)
+		if refusal.Task = s.task; err != nil || !again {
+			refusal.Cause = errors.Join(err, unmet)
+			return nil, refusal
 		}
 	}
-	return false, nil
 }
 
-// ask has persons asked, and waits for them.
-func (s *stand) ask(ctx context.Context, ans *Answer) (bool, error) {
-	if s.g.Ask == nil || s.asked >= max(s.g.Asks, 1) {
-		return false, nil
+// answer asks the Decider, and believes it only if it answers as it should.
+func (g *Guard) answer(ctx context.Context, q *Question) (all []*Answer, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = authz.Errorf(authz.ErrUnavailable, "deciding panicked: %.200v", v)
+		}
+		if err == nil && (len(all) == 0 || len(all) != len(q.Requests) || slices.Contains(all, nil)) {
+			err = authz.Errorf(authz.ErrUnavailable, "%d answers were given to %d requests, or some of them were none", len(all), len(q.Requests))
+		}
+		if err == nil {
+			return
+		}
+		if len(all) != len(q.Requests) || slices.Contains(all, nil) || slices.ContainsFunc(all, func(a *Answer) bool { return a.Allowed() }) {
+			all = q.refuseAll(err)
+		}
+	}()
+	if len(q.Requests) == 0 {
+		return nil, authz.Errorf(authz.ErrInvalid, "a question has at least one request")
 	}
-	r := s.g.Ask(ctx, s.req, ans)
+	d, err := g.decider()
+	if err != nil {
+		return nil, err
+	}
+	return d.Answer(ctx, q)
+}
+
+// decider returns who answers.
+func (g *Guard) decider() (Decider, error) {
+	switch {
+	case g == nil:
+	case g.Decider != nil:
+		return g.Decider, nil
+	case g.Client != nil:
+		return g.Client, nil
+	}
+	return nil, authz.Errorf(authz.ErrUnavailable, "there is nobody who decides")
+}
+
+// A stand is how far one act has come.
+type stand struct {
+	g       *Guard
+	q       *Question
+	task    *Task
+	asked   int
+	retried int
+	stepped bool
+}
+
+// next does what refusals call for, and reports whether it is worth asking for the decisions again. Met is
+// whether all obligations were met.
+func (s *stand) next(ctx context.Context, all []*Answer, met bool) (again bool, err error) {
+	var request []int // which persons can be asked about
+	var wait time.Duration
+	retry, steps, hopeless := false, false, false
+	for i, a := range all {
+		if a.Allowed() {
+			continue
+		}
+		switch a.Next() {
+		case NextRequest:
+			request = append(request, i)
+		case NextRetry:
+			retry, wait = true, max(wait, a.RetryAfter)
+		default:
+			// Meeting a step-up obligation has changed who asks; that is worth one more question.
+			if !s.stepped && met && slices.ContainsFunc(a.Obligations, func(o authz.Obligation) bool { return o.Type == "step-up" }) {
+				steps = true
+			} else {
+				hopeless = true
+			}
+		}
+	}
+	switch {
+	case hopeless:
+		return false, nil
+	case len(request) > 0 && (s.g.Ask == nil || s.g.Client == nil || s.asked >= max(s.g.Asks, 1)):
+		return false, nil
+	case s.q.Presented != nil && s.q.Presented.Proof != "" && s.g.Prove == nil:
+		return false, errProofUsed
+	case len(request) > 0:
+		again, err = s.ask(ctx, all, request)
+	case retry:
+		again, err = s.retry(ctx, wait)
+	case steps:
+		s.stepped, again = true, true
+	}
+	if err != nil || !again || s.q.Presented == nil || s.q.Presented.Proof == "" {
+		return again, err
+	}
+	return s.prove(ctx)
+}
+
+var errProofUsed = authz.Errorf(authz.ErrUnauthenticated, "the proof that came with the passport counts once, and there is no other to ask again with")
+
+// prove has the passport be presented once more.
+func (s *stand) prove(ctx context.Context) (bool, error) {
+	p, err := s.g.Prove(ctx, s.q.Presented)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("getting another proof: %w", err)
+	case p == nil || p.Proof == s.q.Presented.Proof:
+		return false, errProofUsed
+	}
+	s.q.Presented = p
+	return true, nil
+}
+
+// ask has persons asked about those acts, together, and waits for them.
+func (s *stand) ask(ctx context.Context, all []*Answer, which []int) (bool, error) {
+	first := which[0]
+	r := s.g.Ask(ctx, s.q.Requests[first], all[first])
 	if r == nil {
 		return false, nil
 	}
 	s.asked++
-	r.Acts = []Refused{{s.req, ans.Offer}}
+	r.Acts = nil
+	for _, i := range which {
+		r.Acts = append(r.Acts, Refused{s.q.Requests[i], all[i].Offer})
+	}
 	task, err := s.g.Client.RequestAccess(ctx, *r)
 	if err != nil {
 		return false, err
@@ -154,9 +279,17 @@ func (s *stand) ask(ctx context.Context, ans *Answer) (bool, error) {
 	if s.task, err = s.g.Client.AwaitApproval(ctx, task); err != nil {
 		return false, err
 	}
-	s.approval = s.task.Approval(0)
-	if s.approval == nil {
-		return false, fmt.Errorf("the access request is %s", strings.ToValidUTF8(clipStatus(s.task.Status), ""))
+	approvals := make([]*Approval, len(all))
+	for i := range all {
+		approvals[i] = s.q.ApprovalOf(i)
+	}
+	for n, i := range which {
+		if approvals[i] = s.task.Approval(n); approvals[i] == nil {
+			return false, fmt.Errorf("the access request is %s", strings.ToValidUTF8(clipStatus(s.task.Status), ""))
+		}
+	}
+	if s.q.Approvals = approvals; len(all) == 1 {
+		s.q.Approval, s.q.Approvals = approvals[0], nil
 	}
 	return true, nil
 }
@@ -164,14 +297,17 @@ func (s *stand) ask(ctx context.Context, ans *Answer) (bool, error) {
 // clipStatus bounds what is told of a status that we do not know.
 func clipStatus(s string) string { return s[:min(len(s), 40)] }
 
-// retry waits as long as the service says, or longer each time, while the approval lasts.
-func (s *stand) retry(ctx context.Context, ans *Answer) (bool, error) {
-	wait := ans.RetryAfter
+// retry waits as long as the service says, or longer each time, while the approvals last.
+func (s *stand) retry(ctx context.Context, wait time.Duration) (bool, error) {
 	if wait <= 0 {
 		wait = min(firstPoll<<min(s.retried, 5), maxPoll)
 	}
 	s.retried++
-	if !s.approval.Usable(time.Now().Add(wait)) {
+	usable, then := false, time.Now().Add(wait)
+	for i := range s.q.Requests {
+		usable = usable || s.q.ApprovalOf(i).Usable(then)
+	}
+	if !usable {
 		return false, nil
 	}
 	timer := time.NewTimer(wait)

@@ -61,7 +61,9 @@ var errNoAct = errors.New("it is about an act, and nothing is done here")
 
 // Act reports whether an act is to happen if all obligations are met: the decision is no refusal, and no result
 // of a search.
-func (d *Duty) Act() bool { return d.Answer != nil && d.Answer.Allowed() }
+func (d *Duty) Act() bool {
+	return d.Answer != nil && d.Answer.Allowed() && (d.terms == nil || !d.terms.refused)
+}
 
 // Result has f change the result of the act before anybody sees it. If f fails, nobody sees it. Of a refusal there
 // is no result, and f is never called. An error says that f cannot be, because something is shown that is
@@ -108,6 +110,7 @@ func (d *Duty) decode(v any) error {
 
 // terms are how an act may happen, as its obligations say.
 type terms struct {
+	refused     bool // by one of several decisions
 	canTry, try bool
 	shapes      []shape
 	waits       []wait
@@ -131,16 +134,49 @@ type round struct {
 	terms *terms // nil of a search
 	shown any    // by a search
 	met   []string
+	once  map[string]error // what came of those that are met once for several answers; nil of one answer
+}
+
+// meet meets the obligations of all answers, whatever these say, and returns why some could not be met. What has
+// to be waited for passes at last.
+func (e *Enforcer) meet(ctx context.Context, p *Permit) error {
+	p.terms.refused = slices.ContainsFunc(p.answers, func(a *Answer) bool { return !a.Allowed() })
+	p.met = make([][]string, len(p.answers))
+	var once map[string]error
+	if len(p.answers) > 1 {
+		once = map[string]error{}
+	}
+	var errs []error
+	for i, a := range p.answers {
+		if len(a.Obligations) == 0 {
+			continue
+		}
+		r := round{e: e, req: &p.requests[i], ans: a, terms: &p.terms, once: once}
+		if err := r.meet(ctx, a.Obligations); err != nil {
+			errs = append(errs, err)
+		}
+		p.met[i] = r.met
+	}
+	if late, err := p.terms.wait(ctx); err != nil {
+		for _, id := range late {
+			for i := range p.met {
+				p.met[i] = slices.DeleteFunc(p.met[i], func(met string) bool { return met == id })
+			}
+			errs = append(errs, unmet(id, "delay", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func unmet(id, typ string, err error) error {
+	return fmt.Errorf("obligation %.64q of type %.64q is not met: %w", id, typ, err)
 }
 
 // meet meets all obligations that it can, and returns why it could not meet some. All of them are tried, also if
 // one cannot be met, if the answer is a refusal, or if whoever asked has gone: else hanging up would be a way
-// around being reported. Only what has to be waited for ends with ctx.
+// around being reported.
 func (r *round) meet(ctx context.Context, all []authz.Obligation) error {
 	var errs []error
-	fail := func(id, typ string, err error) {
-		errs = append(errs, fmt.Errorf("obligation %.64q of type %.64q is not met: %w", id, typ, err))
-	}
 	if len(all) > maxDuties {
 		errs = append(errs, fmt.Errorf("the answer has %d obligations, more than %d", len(all), maxDuties))
 		all = all[:maxDuties]
@@ -148,24 +184,32 @@ func (r *round) meet(ctx context.Context, all []authz.Obligation) error {
 	for i := range all {
 		o := &all[i]
 		if slices.ContainsFunc(all[:i], func(other authz.Obligation) bool { return other.ID == o.ID }) {
-			fail(o.ID, o.Type, errors.New("it is malformed: its id is that of another"))
+			errs = append(errs, unmet(o.ID, o.Type, errors.New("it is malformed: its id is that of another")))
 			continue
 		}
-		if err := r.one(ctx, o); err != nil {
-			fail(o.ID, o.Type, err)
+		if err := r.onceOf(ctx, o); err != nil {
+			errs = append(errs, unmet(o.ID, o.Type, err))
 			continue
 		}
 		r.met = append(r.met, o.ID)
 	}
-	if r.terms != nil {
-		if late, err := r.terms.wait(ctx); err != nil {
-			for _, id := range late {
-				r.met = slices.DeleteFunc(r.met, func(met string) bool { return met == id })
-				fail(id, "delay", err)
-			}
-		}
-	}
 	return errors.Join(errs...)
+}
+
+// onceOf meets one obligation, but one that several answers have alike, and that says all of what is to be done, once: a
+// notification, a step-up, the end of sessions. What it does not say is read in the request, so the others are met
+// for each.
+func (r *round) onceOf(ctx context.Context, o *authz.Obligation) error {
+	if r.once == nil || o.ProfileType() == "custom" {
+		return r.one(ctx, o)
+	}
+	key := o.ID + "\x00" + o.Type + "\x00" + string(o.Properties)
+	if err, ok := r.once[key]; ok {
+		return err
+	}
+	err := r.one(ctx, o)
+	r.once[key] = err
+	return err
 }
 
 // one meets one obligation. A handler that panics has not met it, and does not keep the others from being met:

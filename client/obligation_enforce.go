@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -69,65 +67,40 @@ func (e *WithheldError) Error() string {
 // Unwrap returns the cause.
 func (e *WithheldError) Unwrap() error { return e.Cause }
 
+// Permit asks q, has persons asked if the Guard does, meets the obligations, and returns the permission to do the one
+// act that q is about, or a *RefusedError. canTry is whether the act can be tried without being done.
+func (e *Enforcer) Permit(ctx context.Context, q Question, canTry bool) (*Permit, error) {
+	if e == nil {
+		err := authz.Errorf(authz.ErrUnavailable, "there is nobody who decides")
+		return nil, &RefusedError{Answer: &Answer{Decision: refused(err)}, Cause: err}
+	}
+	q.Requests = slices.Clone(q.Requests)
+	for i := range q.Requests {
+		q.Requests[i] = e.declare(q.Requests[i], canTry)
+	}
+	p, err := e.Guard.seek(ctx, q, func(ctx context.Context, p *Permit) error {
+		p.terms.canTry = canTry
+		if err := e.meet(ctx, p); err != nil {
+			return err
+		}
+		return ctx.Err() // nothing is done for who has gone
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.reporter = e
+	return p, nil
+}
+
 // Do lets act happen if req may, as far as the obligations let it, and returns what came of it; Done is nil if it
 // did not happen, and the error a *RefusedError. If the act fails its error is returned with Done, but a
 // *WithheldError if obligations were to change the result: errors tell of results.
 func (e *Enforcer) Do(ctx context.Context, req authz.Request, act Act) (*Done, error) {
-	req = e.declare(req, act)
-	var r *round
-	var done *Done
-	err := e.Guard.do(ctx, req,
-		func(ctx context.Context, ans *Answer) error {
-			r = &round{e: e, req: &req, ans: ans, terms: &terms{canTry: act.Try != nil}}
-			if err := r.meet(ctx, ans.Obligations); err != nil {
-				return err
-			}
-			return ctx.Err() // nothing is done for who has gone
-		},
-		func(ctx context.Context, ans *Answer) error {
-			var err error
-			done, err = r.act(ctx, act)
-			return err
-		})
-	return done, err
-}
-
-// act does or tries what is allowed, changes its result, and reports the outcome.
-func (r *round) act(ctx context.Context, act Act) (*Done, error) {
-	done := &Done{Decision: DecisionID(r.ans.Decision), Tried: r.terms.try}
-	do := act.Do
-	if r.terms.try {
-		do = act.Try
+	p, err := e.Permit(ctx, Question{Requests: []authz.Request{req}}, act.Try != nil)
+	if err != nil {
+		return nil, err
 	}
-	began := time.Now()
-	result, err := do(ctx)
-	o := Outcome{Latency: time.Since(began), Size: int64(len(result))}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		o.Fault = FaultTimeout
-	case err != nil:
-		o.Fault = FaultTool
-	}
-	if err != nil && len(r.terms.shapes) > 0 {
-		err = &WithheldError{err}
-	}
-	for i, s := range r.terms.shapes {
-		if err != nil {
-			break
-		}
-		if result, err = s.f(result); err != nil {
-			err = &WithheldError{fmt.Errorf("obligation %.64q is not met: %w", s.id, err)}
-			for _, s := range r.terms.shapes[i:] {
-				r.met = slices.DeleteFunc(r.met, func(id string) bool { return id == s.id })
-			}
-		}
-	}
-	if err == nil {
-		done.Result = result
-	}
-	done.Met, o.Met = r.met, r.met
-	done.Unreported = r.e.report(ctx, done.Decision, o)
-	return done, err
+	return p.Do(ctx, act)
 }
 
 // report reports the outcome of a decision that was recorded, also if whoever asked has gone.
@@ -140,7 +113,11 @@ func (e *Enforcer) report(ctx context.Context, decision string, o Outcome) error
 	if e.Outcome != nil {
 		return e.Outcome(ctx, decision, o)
 	}
-	return e.Guard.Client.Outcome(ctx, decision, o)
+	d, err := e.Guard.decider()
+	if err != nil {
+		return err
+	}
+	return d.Outcome(ctx, decision, o)
 }
 
 func (e *Enforcer) timeout() time.Duration {
@@ -181,9 +158,9 @@ func (e *Enforcer) Declare(req authz.Request) authz.Request {
 	return e.with(req, types)
 }
 
-func (e *Enforcer) declare(req authz.Request, act Act) authz.Request {
+func (e *Enforcer) declare(req authz.Request, canTry bool) authz.Request {
 	types := e.Types()
-	if act.Try == nil {
+	if !canTry {
 		types = slices.DeleteFunc(types, func(s string) bool { return s == "dry-run" && e.obligers()[s] == nil })
 	}
 	return e.with(req, types)
@@ -192,7 +169,7 @@ func (e *Enforcer) declare(req authz.Request, act Act) authz.Request {
 // with returns req with types: all of them as our service wants to know them, and those that the service has
 // advertised as the profile has it. What req says already stays.
 func (e *Enforcer) with(req authz.Request, types []string) authz.Request {
-	if e.Guard == nil || e.Guard.Client == nil || e.Guard.Client.self { // an agent does not say what an enforcement point can do
+	if c, err := e.Guard.decider(); err != nil || isSelf(c) { // an agent does not say what an enforcement point can do
 		return req
 	}
 	if req.Observed.Obligations == nil {
@@ -216,6 +193,12 @@ func (e *Enforcer) with(req authz.Request, types []string) authz.Request {
 		req.Context = authz.Claimed(text)
 	}
 	return req
+}
+
+// isSelf reports whether d is the client of an agent that asks about itself.
+func isSelf(d Decider) bool {
+	c, ok := d.(*Client)
+	return ok && c != nil && c.self
 }
 
 // supported is the member of a request's context, and of the service's metadata, that lists types.
