@@ -24,8 +24,9 @@ func newCaller() *cobra.Command {
 		Short: "Say who may call the service",
 		Long: `Make and revoke the bearer tokens of those who call the service: people, programs and enforcement
 points. Each has one role: an administrator may do everything; an auditor reads everything and
-changes nothing; a pep, an enforcement point, asks for decisions and says what it saw; an approver
-answers asks as the person whose id is its name (see ` + "`safeconduct person`" + `).
+changes nothing; a pep, an enforcement point, asks for decisions and says what it saw; an edge is a pep
+that decides by itself and uploads what it decided; an approver answers asks as the person whose id is
+its name (see ` + "`safeconduct person`" + `).
 
 The service keeps only a hash of a token. It is shown once, when it is made.`,
 		Example: `  $ safeconduct caller create gateway-1 --role pep --why "new gateway" > gateway-1.token`,
@@ -81,9 +82,9 @@ A name is unique in its role while it is not revoked.`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON, why := connectFlags(c), jsonFlag(c), whyFlag(c)
-	role := c.Flags().String("role", "", "`ROLE`: administrator, auditor, pep or approver (required)")
+	role := c.Flags().String("role", "", "`ROLE`: administrator, auditor, pep, edge or approver (required)")
 	_ = c.MarkFlagRequired("role")
-	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"administrator", "auditor", "pep", "approver"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"administrator", "auditor", "pep", "edge", "approver"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, args []string) error {
 		api, err := conn.open()
 		if err != nil {

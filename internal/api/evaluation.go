@@ -150,10 +150,10 @@ func (s *Server) request(r *http.Request, c *call, q *question) (authz.Request, 
 
 // mayLook returns authz.ErrForbidden if q says what was observed and who is no enforcement point.
 func (q *question) mayLook(who *caller.Caller) error {
-	if q.seen == nil || who.Role == caller.PEP {
+	if q.seen == nil || who.Enforces() {
 		return nil
 	}
-	return authz.Errorf(authz.ErrForbidden, "only an enforcement point (role pep) may send context.observed, context.supported_obligations or context.on_behalf_of")
+	return authz.Errorf(authz.ErrForbidden, "only an enforcement point (role pep or edge) may send context.observed, context.supported_obligations or context.on_behalf_of")
 }
 
 // look sets what was observed of r. Only an enforcement point may say what it saw.
@@ -173,9 +173,7 @@ func (q *question) look(r *authz.Request, c *call) error {
 	r.Observed.RequestID = c.id
 	// No enforcement point's name holds a colon, so an administrator who tries a request out is
 	// never taken for one.
-	if r.Observed.PEP = who.Name; who.Role != caller.PEP {
-		r.Observed.PEP = who.Actor()
-	}
+	r.Observed.PEP = who.Point()
 	return nil
 }
 

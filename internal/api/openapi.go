@@ -153,7 +153,7 @@ func (g *generator) schema(t reflect.Type, closed bool) object {
 	case reflect.TypeFor[authz.Claimed]():
 		return object{"type": "object"}
 	case reflect.TypeFor[caller.Role]():
-		return object{"type": "string", "enum": []any{caller.Administrator, caller.Auditor, caller.PEP, caller.Approver}}
+		return object{"type": "string", "enum": []any{caller.Administrator, caller.Auditor, caller.PEP, caller.Edge, caller.Approver}}
 	case reflect.TypeFor[authz.AgentState]():
 		return object{"type": "string", "enum": []any{authz.AgentActive, authz.AgentSuspended, authz.AgentQuarantined, authz.AgentRetired}}
 	case reflect.TypeFor[jsontext.Value]():

@@ -116,7 +116,7 @@ func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.
 	case who.Role == agentRole && (!registered || string(ev.Agent) != who.Name):
 		// As if there were none: an agent has no business to learn what is in the log.
 		return o, authz.Errorf(authz.ErrNotFound, "d%d is no decision about this agent", e.Seq)
-	case who.Role == caller.PEP && ev.PEP != who.Name:
+	case who.Enforces() && ev.PEP != who.Point():
 		return o, authz.Errorf(authz.ErrForbidden, "d%d was asked for by somebody else: an enforcement point reports what came of its own questions", e.Seq)
 	case !registered:
 		return o, invalid("d%d is about no registered agent: outcomes are of what agents do", e.Seq)
@@ -154,7 +154,7 @@ func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.
 // reporter returns whose word it is. The agent's owner speaks as its operator, also if it does not say so.
 func (in *reportOutcome) reporter(who *caller.Caller, ev *conduct.Event) conduct.Reporter {
 	switch {
-	case who.Role == caller.PEP:
+	case who.Enforces():
 		return conduct.ReporterPEP
 	case who.Role == agentRole:
 		return conduct.ReporterAgent

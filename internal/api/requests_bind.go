@@ -8,7 +8,6 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
-	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
@@ -140,8 +139,8 @@ func (s *Server) recorded(ctx context.Context, c *call, evaluation string) (*ref
 	if err != nil {
 		return nil, err
 	}
-	yours := rec.Request.Observed.PEP == c.who.Name
-	if c.who.Role != caller.PEP {
+	yours := rec.Request.Observed.PEP == c.who.Point()
+	if !c.who.Enforces() {
 		yours = rec.Request.Agent() == authz.AgentID(c.who.Name)
 	}
 	if !yours {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
-	"github.com/safeconduct/safeconduct/internal/caller"
 )
 
 // requestRoutes are those of the access request service (ARAP): for enforcement points and agents, who ask.
@@ -18,7 +17,7 @@ func (s *Server) requestRoutes() []route {
 	id := parameter{name: "id", inPath: true, typ: reflect.TypeFor[string](), doc: "task.id"}
 	rt := func(method, path, summary string, f func(http.ResponseWriter, *http.Request, *call) error) route {
 		return route{
-			method: method, path: path, roles: []caller.Role{caller.PEP}, summary: summary, serve: f, agents: true, problems: true,
+			method: method, path: path, roles: points, summary: summary, serve: f, agents: true, problems: true,
 			doc: operationDoc{out: task, params: []parameter{id}},
 		}
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
-	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
@@ -118,7 +117,7 @@ func (s *Server) readSubmission(c *call) (*submission, error) {
 	if err == nil {
 		err = p.end()
 	}
-	if err == nil && sub.seen != nil && c.who.Role != caller.PEP {
+	if err == nil && sub.seen != nil && !c.who.Enforces() {
 		err = (&question{seen: sub.seen}).mayLook(c.who)
 	}
 	return sub, err
@@ -242,10 +241,10 @@ func (s *Server) checkCallback(ctx context.Context, c *call, a *approval.Ask) er
 	if a.Callback == nil {
 		return nil
 	}
-	if s.Requests.Callbacks == nil || c.who.Role != caller.PEP {
+	if s.Requests.Callbacks == nil || !c.who.Enforces() {
 		return authz.Errorf(authz.ErrForbidden, "this caller is called back nowhere: leave callback out, and read the task")
 	}
-	return s.Requests.Callbacks.Allowed(ctx, c.who.Name, a.Callback.Endpoint)
+	return s.Requests.Callbacks.Allowed(ctx, c.who.Point(), a.Callback.Endpoint)
 }
 
 // The forms of an access request, for the OpenAPI document.

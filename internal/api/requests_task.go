@@ -12,7 +12,6 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
-	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
@@ -61,7 +60,7 @@ type rights struct{ read, cancel bool }
 // from any process that is one of these, and alone it is worth nothing.
 func rightsTo(c *call, a *approval.Ask) rights {
 	mine := a.Requester == c.who.Actor()
-	refused := c.who.Role == caller.PEP && a.PEP == c.who.Name
+	refused := c.who.Enforces() && a.PEP == c.who.Point()
 	about := c.who.Role == agentRole && string(a.Agent) == c.who.Name
 	return rights{read: mine || refused || about, cancel: mine || refused}
 }

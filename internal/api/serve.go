@@ -56,7 +56,9 @@ type route struct {
 var (
 	admins   = []caller.Role{caller.Administrator}
 	readers  = []caller.Role{caller.Administrator, caller.Auditor}
-	deciders = []caller.Role{caller.PEP, caller.Administrator}
+	deciders = []caller.Role{caller.PEP, caller.Edge, caller.Administrator}
+	edges    = []caller.Role{caller.Edge}
+	points   = []caller.Role{caller.PEP, caller.Edge}
 )
 
 // handler makes an http.Handler of a route: request id, panics, authentication, role, body.

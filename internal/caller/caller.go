@@ -37,6 +37,7 @@ const (
 	Administrator Role = "administrator" // everything
 	Auditor       Role = "auditor"       // reads everything, changes nothing, decides nothing
 	PEP           Role = "pep"           // asks for decisions, and says what it observed
+	Edge          Role = "edge"          // a PEP that decides by itself: it reads what decisions are made by, and uploads what it decided
 	Approver      Role = "approver"      // answers asks as the person whose id its name is
 )
 
@@ -45,13 +46,14 @@ var prefixes = map[Role]string{
 	Administrator: "sc_admin_",
 	Auditor:       "sc_audit_",
 	PEP:           "sc_pep_",
+	Edge:          "sc_edge_",
 	Approver:      "sc_appr_",
 }
 
 // ParseRole returns the role of that name, or authz.ErrInvalid.
 func ParseRole(s string) (Role, error) {
 	if _, ok := prefixes[Role(s)]; !ok {
-		return "", authz.Errorf(authz.ErrInvalid, "unknown role %q: one of administrator, auditor, pep, approver", s)
+		return "", authz.Errorf(authz.ErrInvalid, "unknown role %q: one of administrator, auditor, pep, edge, approver", s)
 	}
 	return Role(s), nil
 }
@@ -76,6 +78,18 @@ func (c *Caller) Actor() string {
 		return "person:" + c.Name
 	}
 	return string(c.Role) + ":" + c.Name
+}
+
+// Enforces reports whether the caller is an enforcement point, which says what it observed.
+func (c *Caller) Enforces() bool { return c.Role == PEP || c.Role == Edge }
+
+// Point is what decisions that the caller asks for are recorded under (authz.Observed.PEP). No name holds a
+// colon, so that nobody else is taken for an enforcement point of the role pep.
+func (c *Caller) Point() string {
+	if c.Role == PEP {
+		return c.Name
+	}
+	return c.Actor()
 }
 
 // Store is the durable side of a Registry.
