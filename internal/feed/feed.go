@@ -93,11 +93,17 @@ type Standing struct {
 
 // A Version is one version of policies, schema and catalog.
 type Version struct {
-	Version  int64             `json:"version"`
-	Digest   string            `json:"digest"`
-	Policies map[string]string `json:"policies"` // file name to Cedar text
-	Schema   string            `json:"schema"`   // "" if there is none beside the base schema
-	Catalog  string            `json:"catalog"`
+	Version  int64  `json:"version"`
+	Digest   string `json:"digest"`
+	Policies []File `json:"policies"` // in the order in which they were published
+	Schema   string `json:"schema"`   // "" if there is none beside the base schema
+	Catalog  string `json:"catalog"`
+}
+
+// A File is a named text of Cedar policies.
+type File struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
 }
 
 // Presented is a token to be looked at: the body of POST /v1/edge/passport.
@@ -147,7 +153,8 @@ type Refusal struct {
 	Why    string `json:"why"`
 }
 
-// A Gap is the answer of status 409 if First is not the next number: records are missing before it.
+// A Gap is the answer of status 409 if First is beyond the next number: records are missing before it. If those are gone
+// for good, as when a journal was not heard of for so long that it was forgotten, another journal must be begun.
 type Gap struct {
 	Next int64 `json:"next"` // the number that is expected
 }
