@@ -1,0 +1,279 @@
+package clientconfig_test
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/clientconfig"
+)
+
+var gateway = clientconfig.Gateway{
+	Command: "/usr/local/bin/safeconduct",
+	Args:    []string{"gateway", "mcp", "--agent", "assistant"},
+	Secret:  func(server, variable string) string { return server + "/" + variable },
+}
+
+const before = `// what my editor starts
+{
+  "theme": "dark", // stays
+  "mcpServers": {
+    "files": {
+      "command": "npx",
+      "args": ["-y", "@modelcontextprotocol/server-filesystem", "/home/ann"],
+    },
+    /* the one with a key */
+    "search": {
+      "command": "npx",
+      "args": ["-y", "search-server"],
+      "env": {"SEARCH_API_KEY": "abc \"def", "REGION": "eu", "OTHER_KEY": "${env:OTHER}"},
+      "disabled": false
+    },
+    "remote": {"type": "http", "url": "https://mcp.example.com/mcp", "headers": {"Authorization": "Bearer ghp_0123456789abcdefghij", "X-Region": "eu"}},
+    "mine": {"command": "/opt/safeconduct", "args": ["gateway", "mcp", "--agent", "a", "--", "x"]},
+    "old": {"url": "https://old.example.com/sse"},
+    "odd": {"args": [1]},
+  },
+  "telemetry": false
+}
+`
+
+const after = `// what my editor starts
+{
+  "theme": "dark", // stays
+  "mcpServers": {
+    "files": {
+      "command": "/usr/local/bin/safeconduct",
+      "args": [
+        "gateway",
+        "mcp",
+        "--agent",
+        "assistant",
+        "--name",
+        "files",
+        "--",
+        "npx",
+        "-y",
+        "@modelcontextprotocol/server-filesystem",
+        "/home/ann"
+      ]
+    },
+    /* the one with a key */
+    "search": {
+      "command": "/usr/local/bin/safeconduct",
+      "args": [
+        "gateway",
+        "mcp",
+        "--agent",
+        "assistant",
+        "--name",
+        "search",
+        "--secret",
+        "SEARCH_API_KEY=search/SEARCH_API_KEY",
+        "--",
+        "npx",
+        "-y",
+        "search-server"
+      ],
+      "env": {
+        "OTHER_KEY": "${env:OTHER}",
+        "REGION": "eu"
+      },
+      "disabled": false
+    },
+    "remote": {
+      "type": "stdio",
+      "command": "/usr/local/bin/safeconduct",
+      "args": [
+        "gateway",
+        "mcp",
+        "--agent",
+        "assistant",
+        "--name",
+        "remote",
+        "--url",
+        "https://mcp.example.com/mcp",
+        "--header",
+        "Authorization=Bearer secret:remote/Authorization",
+        "--header",
+        "X-Region=eu"
+      ]
+    },
+    "mine": {"command": "/opt/safeconduct", "args": ["gateway", "mcp", "--agent", "a", "--", "x"]},
+    "old": {"url": "https://old.example.com/sse"},
+    "odd": {"args": [1]},
+  },
+  "telemetry": false
+}
+`
+
+func find(t *testing.T, name string) clientconfig.Client {
+	t.Helper()
+	c, err := clientconfig.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// secrets returns what looks up what a change took out.
+func secrets(ch *clientconfig.Change) func(string) (string, error) {
+	return func(name string) (string, error) {
+		for _, s := range ch.Secrets {
+			if s.Name == name {
+				return s.Value, nil
+			}
+		}
+		return "", authz.Errorf(authz.ErrNotFound, "no secret %q", name)
+	}
+}
+
+func TestRewrite(t *testing.T) {
+	c := find(t, "claude")
+	ch, err := c.Rewrite([]byte(before), gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(after, string(ch.After)); diff != "" {
+		t.Errorf("the new text (-want +got):\n%s", diff)
+	}
+	wantSecrets := []clientconfig.Secret{{"search/SEARCH_API_KEY", `abc "def`}, {"remote/Authorization", "ghp_0123456789abcdefghij"}}
+	if diff := cmp.Diff(wantSecrets, ch.Secrets); diff != "" {
+		t.Errorf("the secrets (-want +got):\n%s", diff)
+	}
+	for _, s := range wantSecrets {
+		for name, text := range map[string][]byte{"new text": ch.After, "backup": ch.Backup} {
+			if strings.Contains(string(text), s.Value) {
+				t.Errorf("the %s has the secret %s in it", name, s.Name)
+			}
+		}
+	}
+	var wrapped []string
+	for _, s := range ch.Servers {
+		if s.Wrapped {
+			wrapped = append(wrapped, s.Name)
+		} else if s.Why == "" {
+			t.Errorf("nothing says why %s stays as it is", s.Name)
+		}
+	}
+	if want := []string{"files", "search", "remote"}; !slices.Equal(wrapped, want) {
+		t.Errorf("behind the gateway: %q, want %q", wrapped, want)
+	}
+
+	again, err := c.Rewrite(ch.After, gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Changed() || string(again.After) != string(ch.After) {
+		t.Error("rewriting what was rewritten changes it")
+	}
+}
+
+func TestRestore(t *testing.T) {
+	c := find(t, "claude")
+	ch, err := c.Rewrite([]byte(before), gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, left, err := c.Restore(ch.After, ch.After, ch.Backup, secrets(ch))
+	if err != nil || len(left) != 0 {
+		t.Fatalf("Restore: %q, %v", left, err)
+	}
+	if diff := cmp.Diff(before, string(got)); diff != "" {
+		t.Errorf("undone (-want +got):\n%s", diff)
+	}
+
+	// Somebody has edited since: another theme, one server gone, another one behind the gateway.
+	edited := strings.Replace(string(ch.After), `"dark"`, `"light"`, 1)
+	edited = strings.Replace(edited, `"telemetry": false`, `"telemetry": true`, 1)
+	edited = strings.Replace(edited, `    "old": {`, `    "new": {"command": "safeconduct", "args": ["gateway", "mcp", "--", "y"]},`+"\n"+`    "old": {`, 1)
+	got, left, err = c.Restore([]byte(edited), ch.After, ch.Backup, secrets(ch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"mine", "new"}; !slices.Equal(left, want[1:]) {
+		t.Errorf("left = %q, want %q", left, want[1:])
+	}
+	want := strings.Replace(before, `"dark"`, `"light"`, 1)
+	want = strings.Replace(want, `"telemetry": false`, `"telemetry": true`, 1)
+	want = strings.Replace(want, `    "old": {`, `    "new": {"command": "safeconduct", "args": ["gateway", "mcp", "--", "y"]},`+"\n"+`    "old": {`, 1)
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("undone after an edit (-want +got):\n%s", diff)
+	}
+
+	if _, _, err := c.Restore(ch.After, ch.After, ch.Backup, func(string) (string, error) { return "", authz.ErrNotFound }); !errors.Is(err, authz.ErrNotFound) {
+		t.Errorf("Restore without the secrets: %v, want not found", err)
+	}
+}
+
+// TestProjects is Claude Code's file, which has servers for each project as well, and VS Code's, which calls them servers.
+func TestProjects(t *testing.T) {
+	text := `{"mcpServers":{"a":{"command":"x"}},"projects":{"/p":{"mcpServers":{"a":{"command":"y","env":{"KEY":"1"}}},"history":["z"]},"/q":{"mcpServers":{"a":{"command":"y","env":{"KEY":"2"}}}}}}`
+	ch, err := find(t, "claude-code").Rewrite([]byte(text), gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ch.Servers) != 3 || !ch.Servers[0].Wrapped || !ch.Servers[1].Wrapped {
+		t.Errorf("servers: %+v, want three behind the gateway", ch.Servers)
+	}
+	got, _, err := find(t, "claude-code").Restore([]byte(strings.Replace(string(ch.After), `"z"`, `"w"`, 1)), ch.After, ch.Backup, secrets(ch))
+	if want := strings.Replace(text, `"z"`, `"w"`, 1); err != nil || string(got) != want {
+		t.Errorf("undone: %s, %v, want %s", got, err, want)
+	}
+	ch, err = find(t, "vscode").Rewrite([]byte(`{"servers":{"a":{"type":"stdio","command":"x"}},"inputs":[]}`), gateway)
+	if err != nil || len(ch.Servers) != 1 || !ch.Servers[0].Wrapped {
+		t.Errorf("Rewrite: %+v, %v, want one server behind the gateway", ch, err)
+	}
+}
+
+func TestNoConfiguration(t *testing.T) {
+	c := find(t, "cursor")
+	for _, text := range []string{``, `[]`, `{"mcpServers": {"a": 1}}`, `{"mcpServers": {"a": {}, "a": {}}}`, `{"a": `, `{} {}`, `{"a": "` + "\xff" + `"}`, strings.Repeat(`{"a":`, 100), `{/* `} {
+		if ch, err := c.Rewrite([]byte(text), gateway); !errors.Is(err, authz.ErrInvalid) {
+			t.Errorf("Rewrite(%.40q) = %v, %v, want invalid", text, ch, err)
+		}
+	}
+	for _, text := range []string{`{}`, `{"mcpServers": {}}`, "\ufeff{}", `{"mcpServers": null}`} {
+		if ch, err := c.Rewrite([]byte(text), gateway); err != nil || ch.Changed() || string(ch.After) != text {
+			t.Errorf("Rewrite(%q) = %v, %v, want nothing changed", text, ch, err)
+		}
+	}
+	if _, err := clientconfig.Find("notepad"); !errors.Is(err, authz.ErrNotFound) {
+		t.Errorf("Find(notepad): %v, want not found", err)
+	}
+}
+
+// FuzzRewrite has every rewriting be undone, and no secret stay.
+func FuzzRewrite(f *testing.F) {
+	f.Add(before)
+	f.Add(`{"mcpServers":{"a":{"command":"x","env":{"KEY":"v"}}}}`)
+	c, err := clientconfig.Find("claude")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		ch, err := c.Rewrite([]byte(text), gateway)
+		if err != nil {
+			return
+		}
+		kept := map[string]string{}
+		for _, s := range ch.Secrets {
+			kept[s.Name] = s.Value
+		}
+		back, left, err := c.Restore(ch.After, ch.After, ch.Backup, func(name string) (string, error) { return kept[name], nil })
+		if err != nil || len(left) > 0 {
+			t.Fatalf("Restore: %q, %v", left, err)
+		}
+		var a, b any
+		if json.Unmarshal([]byte(text), &a) == nil && json.Unmarshal(back, &b) == nil {
+			if diff := cmp.Diff(a, b); diff != "" {
+				t.Fatalf("not what it was (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
