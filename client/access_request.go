@@ -138,8 +138,12 @@ func (c *Client) trusts(raw string) error {
 		return authz.Errorf(authz.ErrForbidden, "the service gave the address %.200q, which is no URL", raw)
 	}
 	origin := u.Scheme + "://" + strings.ToLower(u.Host)
-	own, err := url.Parse(c.base)
-	if err == nil && origin == own.Scheme+"://"+strings.ToLower(own.Host) || slices.Contains(c.Trusted, origin) {
+	for _, replica := range append([]string{c.base}, c.Replicas...) {
+		if own, err := url.Parse(replica); err == nil && origin == own.Scheme+"://"+strings.ToLower(own.Host) {
+			return nil
+		}
+	}
+	if slices.Contains(c.Trusted, origin) {
 		return nil
 	}
 	return authz.Errorf(authz.ErrForbidden, "the service gave the address %.200q, which is of another origin: it is not in Trusted", raw)
@@ -302,6 +306,7 @@ const problemPrefix = "urn:openid:authzen:access-request:error:"
 // service's own form.
 func problem(resp *http.Response, answer []byte) *Error {
 	e := refusal(resp.StatusCode, answer)
+	e.RetryAfter = retryAfter(resp.Header, time.Now())
 	if resp.StatusCode == http.StatusGone {
 		e.kind = authz.ErrNotFound
 	}

@@ -41,11 +41,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -69,6 +71,11 @@ type Client struct {
 	// with access requests, tokens included. Its own always counts.
 	Trusted []string
 
+	// Replicas are URLs of further replicas of the same service, which get the same token. While one is unavailable
+	// the next is asked, from the next attempt on. Without them there is only the one that New was given.
+	Replicas []string
+
+	at    atomic.Uint32 // number of the replica that is asked
 	base  string
 	token string
 	self  bool      // an agent asks about itself
@@ -115,6 +122,9 @@ type Error struct {
 	RequestID string
 	Problems  []Problem // of policies or a catalog
 	Hint      string    // what to do about it, "" if that is not known
+
+	// RetryAfter is how long the service wants to be left alone, 0 if it does not say.
+	RetryAfter time.Duration
 
 	kind error
 }
@@ -182,7 +192,25 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, rep
 }
 
 func (c *Client) once(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	at, base := c.replica()
+	answer, err := c.onceAt(ctx, base, method, path, body)
+	if errors.Is(err, authz.ErrUnavailable) {
+		c.at.CompareAndSwap(at, at+1)
+	}
+	return answer, err
+}
+
+// replica returns which replica is asked now, and its URL.
+func (c *Client) replica() (at uint32, base string) {
+	at = c.at.Load()
+	if n := at % uint32(len(c.Replicas)+1); n > 0 {
+		return at, strings.TrimRight(c.Replicas[n-1], "/")
+	}
+	return at, c.base
+}
+
+func (c *Client) onceAt(ctx context.Context, base, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "making the request: %w", err)
 	}
@@ -206,7 +234,9 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte) ([]
 		return nil, authz.Errorf(authz.ErrUnavailable, "the service's answer has more than %d bytes", maxAnswer)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refusal(resp.StatusCode, answer)
+		e := refusal(resp.StatusCode, answer)
+		e.RetryAfter = retryAfter(resp.Header, time.Now())
+		return nil, e
 	}
 	return answer, nil
 }

@@ -144,6 +144,13 @@ func (c *Client) appendRequest(b []byte, req *authz.Request, p *authz.Presented)
 // appendQuestion is appendRequest with an approval, as it was given out; nil stands for the one that req
 // refers to.
 func (c *Client) appendQuestion(b []byte, req *authz.Request, p *authz.Presented, approval json.RawMessage) []byte {
+	b = c.appendEntities(b, req, p)
+	b = c.appendMoment(b, req, p, approval)
+	return append(b, '}')
+}
+
+// appendEntities appends the beginning of an object, with the members subject, resource and action.
+func (c *Client) appendEntities(b []byte, req *authz.Request, p *authz.Presented) []byte {
 	b = append(b, '{')
 	if s := &req.Subject; p == nil && !c.self || !s.Ref.IsZero() || len(s.Properties) > 0 {
 		b = append(b, `"subject":`...)
@@ -158,7 +165,11 @@ func (c *Client) appendQuestion(b []byte, req *authz.Request, p *authz.Presented
 		b = appendClaimed(b, `,"properties":`, req.Action.Properties)
 		b = append(b, '}')
 	}
+	return b
+}
 
+// appendMoment appends the member context, with what was observed, if there is anything to say.
+func (c *Client) appendMoment(b []byte, req *authz.Request, p *authz.Presented, approval json.RawMessage) []byte {
 	seen := make(map[string]any)
 	o := req.Observed
 	if o.Obligations == nil && !c.self {
@@ -199,12 +210,11 @@ func (c *Client) appendQuestion(b []byte, req *authz.Request, p *authz.Presented
 	return appendContext(b, req.Context, seen)
 }
 
-// appendContext appends the context, of what is claimed and what is seen, and ends the object.
+// appendContext appends the member context, of what is claimed and what is seen.
 func appendContext(b []byte, context authz.Claimed, seen map[string]any) []byte {
 	claimed := strings.TrimSpace(string(context))
 	if len(seen) == 0 {
-		b = appendClaimed(b, `,"context":`, authz.Claimed(claimed))
-		return append(b, '}')
+		return appendClaimed(b, `,"context":`, authz.Claimed(claimed))
 	}
 	b = append(b, `,"context":`...)
 	extra, err := json.Marshal(seen)
@@ -214,11 +224,9 @@ func appendContext(b []byte, context authz.Claimed, seen map[string]any) []byte 
 	if inner, ok := strings.CutPrefix(claimed, "{"); ok && strings.TrimSpace(strings.TrimSuffix(inner, "}")) != "" {
 		b = append(b, extra[:len(extra)-1]...)
 		b = append(b, ',')
-		b = append(b, inner...)
-	} else {
-		b = append(b, extra...)
+		return append(b, inner...)
 	}
-	return append(b, '}')
+	return append(b, extra...)
 }
 
 // presented is a passport as it was presented, in the context of a question.

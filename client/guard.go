@@ -247,7 +247,12 @@ func (s *stand) next(ctx context.Context, all []*Answer, met bool) (again bool, 
 var errProofUsed = authz.Errorf(authz.ErrUnauthenticated, "the proof that came with the passport counts once, and there is no other to ask again with")
 
 // prove has the passport be presented once more.
-func (s *stand) prove(ctx context.Context) (bool, error) {
+func (s *stand) prove(ctx context.Context) (again bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			again, err = false, fmt.Errorf("getting another proof panicked: %.200v", v)
+		}
+	}()
 	p, err := s.g.Prove(ctx, s.q.Presented)
 	switch {
 	case err != nil:
@@ -261,13 +266,12 @@ func (s *stand) prove(ctx context.Context) (bool, error) {
 
 // ask has persons asked about those acts, together, and waits for them.
 func (s *stand) ask(ctx context.Context, all []*Answer, which []int) (bool, error) {
-	first := which[0]
-	r := s.g.Ask(ctx, s.q.Requests[first], all[first])
-	if r == nil {
-		return false, nil
+	r, err := s.say(ctx, all, which[0])
+	if r == nil || err != nil {
+		return false, err
 	}
 	s.asked++
-	r.Acts = nil
+	r.Acts = nil // only what was refused here
 	for _, i := range which {
 		r.Acts = append(r.Acts, Refused{s.q.Requests[i], all[i].Offer})
 	}
@@ -292,6 +296,16 @@ func (s *stand) ask(ctx context.Context, all []*Answer, which []int) (bool, erro
 		s.q.Approval, s.q.Approvals = approvals[0], nil
 	}
 	return true, nil
+}
+
+// say returns what persons are told about act number i, nil if they are not asked.
+func (s *stand) say(ctx context.Context, all []*Answer, i int) (r *AccessRequest, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r, err = nil, fmt.Errorf("saying why persons are asked panicked: %.200v", v)
+		}
+	}()
+	return s.g.Ask(ctx, s.q.Requests[i], all[i]), nil
 }
 
 // clipStatus bounds what is told of a status that we do not know.
@@ -332,7 +346,12 @@ func (g *Guard) meet(ctx context.Context, all []authz.Obligation) error {
 	return errors.Join(errs...)
 }
 
-func (g *Guard) meetOne(ctx context.Context, o authz.Obligation) error {
+func (g *Guard) meetOne(ctx context.Context, o authz.Obligation) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("meeting it panicked: %.200v", v)
+		}
+	}()
 	name, err := obligationName(&o)
 	if err != nil {
 		return err

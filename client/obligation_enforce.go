@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -27,6 +28,10 @@ type Enforcer struct {
 	// Timeout is how long meeting one obligation may take: 1 minute by default. Set it longer if persons
 	// authenticate anew. One is met after the other.
 	Timeout time.Duration
+
+	// Fresh is how long a Permit waits for its act to begin: 1 minute by default. After that it permits nothing, since
+	// the decision may be another one by then.
+	Fresh time.Duration
 
 	// Outcome is told what came of every act that happened, with the ids of the obligations that were met: it is
 	// Client.Outcome by default, which is one more request for each act, at its end. Acts that were refused have
@@ -75,8 +80,9 @@ func (e *Enforcer) Permit(ctx context.Context, q Question, canTry bool) (*Permit
 		return nil, &RefusedError{Answer: &Answer{Decision: refused(err)}, Cause: err}
 	}
 	q.Requests = slices.Clone(q.Requests)
+	types := e.declared(canTry)
 	for i := range q.Requests {
-		q.Requests[i] = e.declare(q.Requests[i], canTry)
+		q.Requests[i] = e.with(q.Requests[i], types)
 	}
 	p, err := e.Guard.seek(ctx, q, func(ctx context.Context, p *Permit) error {
 		p.terms.canTry = canTry
@@ -88,7 +94,7 @@ func (e *Enforcer) Permit(ctx context.Context, q Question, canTry bool) (*Permit
 	if err != nil {
 		return nil, err
 	}
-	p.reporter = e
+	p.reporter, p.deadline = e, time.Now().Add(e.fresh())
 	return p, nil
 }
 
@@ -104,10 +110,15 @@ func (e *Enforcer) Do(ctx context.Context, req authz.Request, act Act) (*Done, e
 }
 
 // report reports the outcome of a decision that was recorded, also if whoever asked has gone.
-func (e *Enforcer) report(ctx context.Context, decision string, o Outcome) error {
+func (e *Enforcer) report(ctx context.Context, decision string, o Outcome) (err error) {
 	if decision == "" {
 		return nil
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("reporting the outcome panicked: %.200v", v)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout())
 	defer cancel()
 	if e.Outcome != nil {
@@ -127,6 +138,13 @@ func (e *Enforcer) timeout() time.Duration {
 	return time.Minute
 }
 
+func (e *Enforcer) fresh() time.Duration {
+	if e.Fresh > 0 {
+		return e.Fresh
+	}
+	return time.Minute
+}
+
 // obligers returns those of the Guard, which only searches can do without.
 func (e *Enforcer) obligers() map[string]Obliger {
 	if e.Guard == nil {
@@ -142,8 +160,10 @@ func (e *Enforcer) meetShown(ctx context.Context, all []authz.Obligation, shown 
 
 // Types returns the types of obligations that are met here, sorted.
 func (e *Enforcer) Types() []string {
-	types := slices.Collect(maps.Keys(e.Handlers))
-	types = slices.AppendSeq(types, maps.Keys(e.obligers()))
+	obligers := e.obligers()
+	types := make([]string, 0, len(e.Handlers)+len(obligers))
+	types = slices.AppendSeq(types, maps.Keys(e.Handlers))
+	types = slices.AppendSeq(types, maps.Keys(obligers))
 	slices.Sort(types)
 	return slices.Compact(types)
 }
@@ -158,12 +178,13 @@ func (e *Enforcer) Declare(req authz.Request) authz.Request {
 	return e.with(req, types)
 }
 
-func (e *Enforcer) declare(req authz.Request, canTry bool) authz.Request {
+// declared returns the types that are declared for an act.
+func (e *Enforcer) declared(canTry bool) []string {
 	types := e.Types()
 	if !canTry {
 		types = slices.DeleteFunc(types, func(s string) bool { return s == "dry-run" && e.obligers()[s] == nil })
 	}
-	return e.with(req, types)
+	return types
 }
 
 // with returns req with types: all of them as our service wants to know them, and those that the service has

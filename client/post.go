@@ -120,7 +120,11 @@ func roundTrip(hc *http.Client, req *http.Request, most int64) (http.Header, []b
 	case resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated:
 		return resp.Header, answer, nil
 	}
-	return resp.Header, nil, oauthRefusal(resp.StatusCode, answer)
+	err = oauthRefusal(resp.StatusCode, answer)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.RetryAfter = retryAfter(resp.Header, time.Now())
+	}
+	return resp.Header, nil, err
 }
 
 // transportError says what it means that there was no answer. What a Transport refuses keeps its
@@ -141,14 +145,31 @@ func transportError(ctx context.Context, err error) error {
 	return authz.Errorf(authz.ErrUnavailable, "asking the service: %w", err)
 }
 
-// retry calls f until it succeeds, at most so often, as long as it says that something is unavailable.
+// Bounds of the time between two attempts.
+const (
+	firstPause = 50 * time.Millisecond
+	maxPause   = 5 * time.Second // also of what the service asks for: if it wants more, we give up
+)
+
+// retry calls f until it succeeds, at most so often, as long as it says that something is unavailable, and ctx
+// lasts. A refusal is an answer, and is never asked for again. The pauses grow and are drawn, so that those whom
+// one failure has met do not come back together; they are never shorter than the service wants.
 func retry(ctx context.Context, attempts int, f func() error) error {
+	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		err := f()
 		if err == nil || attempt >= attempts || !errors.Is(err, authz.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
-		wait := time.NewTimer(time.Duration(attempt)*50*time.Millisecond + mrand.N(50*time.Millisecond))
+		length := pause + mrand.N(pause)
+		if e, ok := errors.AsType[*Error](err); ok {
+			length = max(length, e.RetryAfter+mrand.N(pause))
+		}
+		if end, ok := ctx.Deadline(); length > maxPause || ok && time.Now().Add(length).After(end) {
+			return err // nobody would hear the answer
+		}
+		pause = min(2*pause, maxPause/2)
+		wait := time.NewTimer(length)
 		select {
 		case <-wait.C:
 		case <-ctx.Done():

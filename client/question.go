@@ -125,21 +125,34 @@ func parseAnswers(answer []byte, n int) ([]*Answer, error) {
 	return all, nil
 }
 
-// appendBatch appends q as a batch, and reports whether a request in it refers to an approval. A passport is
-// written once and not with every request: the service then verifies it once.
+// appendBatch appends q as a batch, and reports whether a request in it refers to an approval. A context that is the
+// same for all is written once, beside the requests, which inherit it: the service then verifies a passport once.
 func (c *Client) appendBatch(b []byte, q *Question) (_ []byte, approved bool) {
-	b = append(b, `{"options":{"evaluations_semantic":"execute_all"},"evaluations":[`...)
-	now := time.Now()
+	moments := make([][]byte, len(q.Requests))
+	now, same := time.Now(), true
+	for i := range q.Requests {
+		var approval json.RawMessage
+		if a := q.ApprovalOf(i); a.Usable(now) {
+			approval = a.raw
+		}
+		approved = approved || approval != nil || q.Requests[i].Approval != nil
+		moments[i] = c.appendMoment(nil, &q.Requests[i], q.Presented, approval)
+		same = same && len(moments[i]) > 0 && bytes.Equal(moments[i], moments[0])
+	}
+	b = append(b, `{"options":{"evaluations_semantic":"execute_all"}`...)
+	if same {
+		b = append(b, moments[0]...)
+	}
+	b = append(b, `,"evaluations":[`...)
 	for i := range q.Requests {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		var approval json.RawMessage
-		if a := q.ApprovalOf(i); a.Usable(now) {
-			approval, approved = a.raw, true
+		b = c.appendEntities(b, &q.Requests[i], q.Presented)
+		if !same {
+			b = append(b, moments[i]...)
 		}
-		approved = approved || q.Requests[i].Approval != nil
-		b = c.appendQuestion(b, &q.Requests[i], q.Presented, approval)
+		b = append(b, '}')
 	}
 	return append(b, `]}`...), approved
 }
