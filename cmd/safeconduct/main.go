@@ -92,6 +92,7 @@ with --json, of JSON.`,
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "service", Title: "The service:"},
+		&cobra.Group{ID: "enforce", Title: "Enforce:"},
 		&cobra.Group{ID: "ask", Title: "Ask and understand:"},
 		&cobra.Group{ID: "agent", Title: "Be an agent:"},
 		&cobra.Group{ID: "declare", Title: "Declare:"},
@@ -104,6 +105,7 @@ with --json, of JSON.`,
 		}
 	}
 	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
+	add("enforce", newGateway(), newInit())
 	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor(), newApprovals(), newDelivery())
 	add("agent", newToken())
 	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller(), newPerson())

@@ -122,6 +122,9 @@ type Server struct {
 // reference is what stands in a backup in place of a secret's value.
 const reference = "safeconduct-secret:"
 
+// Reference returns what stands in a backup in place of the value of the secret of that name.
+func Reference(name string) string { return reference + name }
+
 // Rewrite has the client start its servers behind the gateway. Servers that are there already, and those that cannot be
 // started so, stay as they are. authz.ErrInvalid: the text is no such configuration.
 func (c Client) Rewrite(text []byte, g Gateway) (*Change, error) {
@@ -143,9 +146,9 @@ func (c Client) Rewrite(text []byte, g Gateway) (*Change, error) {
 }
 
 // Restore undoes a rewriting: servers of the current text that the gateway starts become again what they are in the
-// backup, with the values of their secrets. What else has changed since stays. If nothing has, which is so if current is
-// what was written, the old text comes back byte for byte. Left are servers behind the gateway that the backup does not have.
-func (c Client) Restore(current, written, backup []byte, secret func(name string) (string, error)) (text []byte, left []string, err error) {
+// backup, with the values of their secrets. What else has changed since stays. If nothing has, because current is as it was
+// written, the old text comes back byte for byte. Left are servers behind the gateway that the backup does not have.
+func (c Client) Restore(current []byte, asWritten bool, backup []byte, secret func(name string) (string, error)) (text []byte, left []string, err error) {
 	old, err := parse(backup)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the backup: %w", err)
@@ -154,7 +157,7 @@ func (c Client) Restore(current, written, backup []byte, secret func(name string
 	if err != nil {
 		return nil, nil, err
 	}
-	if string(current) == string(written) {
+	if asWritten {
 		return back, nil, nil
 	}
 	filled, err := parse(back)

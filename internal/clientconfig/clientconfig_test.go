@@ -180,7 +180,7 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, left, err := c.Restore(ch.After, ch.After, ch.Backup, secrets(ch))
+	got, left, err := c.Restore(ch.After, true, ch.Backup, secrets(ch))
 	if err != nil || len(left) != 0 {
 		t.Fatalf("Restore: %q, %v", left, err)
 	}
@@ -192,7 +192,7 @@ func TestRestore(t *testing.T) {
 	edited := strings.Replace(string(ch.After), `"dark"`, `"light"`, 1)
 	edited = strings.Replace(edited, `"telemetry": false`, `"telemetry": true`, 1)
 	edited = strings.Replace(edited, `    "old": {`, `    "new": {"command": "safeconduct", "args": ["gateway", "mcp", "--", "y"]},`+"\n"+`    "old": {`, 1)
-	got, left, err = c.Restore([]byte(edited), ch.After, ch.Backup, secrets(ch))
+	got, left, err = c.Restore([]byte(edited), false, ch.Backup, secrets(ch))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("undone after an edit (-want +got):\n%s", diff)
 	}
 
-	if _, _, err := c.Restore(ch.After, ch.After, ch.Backup, func(string) (string, error) { return "", authz.ErrNotFound }); !errors.Is(err, authz.ErrNotFound) {
+	if _, _, err := c.Restore(ch.After, true, ch.Backup, func(string) (string, error) { return "", authz.ErrNotFound }); !errors.Is(err, authz.ErrNotFound) {
 		t.Errorf("Restore without the secrets: %v, want not found", err)
 	}
 }
@@ -221,7 +221,7 @@ func TestProjects(t *testing.T) {
 	if len(ch.Servers) != 3 || !ch.Servers[0].Wrapped || !ch.Servers[1].Wrapped {
 		t.Errorf("servers: %+v, want three behind the gateway", ch.Servers)
 	}
-	got, _, err := find(t, "claude-code").Restore([]byte(strings.Replace(string(ch.After), `"z"`, `"w"`, 1)), ch.After, ch.Backup, secrets(ch))
+	got, _, err := find(t, "claude-code").Restore([]byte(strings.Replace(string(ch.After), `"z"`, `"w"`, 1)), false, ch.Backup, secrets(ch))
 	if want := strings.Replace(text, `"z"`, `"w"`, 1); err != nil || string(got) != want {
 		t.Errorf("undone: %s, %v, want %s", got, err, want)
 	}
@@ -265,7 +265,7 @@ func FuzzRewrite(f *testing.F) {
 		for _, s := range ch.Secrets {
 			kept[s.Name] = s.Value
 		}
-		back, left, err := c.Restore(ch.After, ch.After, ch.Backup, func(name string) (string, error) { return kept[name], nil })
+		back, left, err := c.Restore(ch.After, true, ch.Backup, func(name string) (string, error) { return kept[name], nil })
 		if err != nil || len(left) > 0 {
 			t.Fatalf("Restore: %q, %v", left, err)
 		}
