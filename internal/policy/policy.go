@@ -83,8 +83,8 @@ func (s *Set) Source() Source { return s.source }
 // Len returns how many policies the set has, disabled ones included.
 func (s *Set) Len() int { return len(s.rules) }
 
-// at returns a copy of s that bears the number of a published version.
-func (s *Set) at(version int64) *Set {
+// At returns a copy of s that bears the number of a published version. It shares all else with s.
+func (s *Set) At(version int64) *Set {
 	c := *s
 	c.version = version
 	return &c

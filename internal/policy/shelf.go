@@ -27,7 +27,7 @@ func (s *shelf) set(v Version) *Set {
 	for i, k := range s.sets {
 		if k.source == v.SourceDigest && k.catalog == v.CatalogDigest {
 			s.sets = append(slices.Delete(s.sets, i, i+1), k)
-			return k.set.at(v.Number)
+			return k.set.At(v.Number)
 		}
 	}
 	return nil

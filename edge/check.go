@@ -1,0 +1,207 @@
+package edge
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// Bounds of a request: those of the control plane's API.
+const (
+	maxRequests = 256
+	maxObject   = 64 << 10 // bytes of one properties or context object
+	maxDepth    = 32
+	maxName     = 512
+	maxID       = 4096
+	maxSession  = 256
+	maxTask     = 128
+	maxPersons  = 8
+	maxNames    = 256
+)
+
+func invalid(format string, args ...any) error {
+	return authz.Errorf(authz.ErrInvalid, format, args...)
+}
+
+// check refuses what the control plane's API would, and brings r into the form in which that hands it on. It keeps its hands
+// off what r shares with the caller.
+func check(r *authz.Request) error {
+	for _, s := range [...]struct {
+		what, value string
+		most        int
+	}{
+		{"subject.type", r.Subject.Type, maxName}, {"subject.id", r.Subject.ID, maxID},
+		{"action.name", r.Action.Name, maxName},
+		{"resource.type", r.Resource.Type, maxName}, {"resource.id", r.Resource.ID, maxID},
+	} {
+		if s.value == "" || len(s.value) > s.most || !text(s.value) {
+			return invalid("%s is missing, has more than %d bytes, or is no text", s.what, s.most)
+		}
+	}
+	for _, c := range [...]struct {
+		what  string
+		value *authz.Claimed
+	}{
+		{"subject.properties", &r.Subject.Properties}, {"action.properties", &r.Action.Properties},
+		{"resource.properties", &r.Resource.Properties}, {"context", &r.Context},
+	} {
+		if err := checkClaimed(c.what, c.value); err != nil {
+			return err
+		}
+	}
+	if err := checkContext(r.Context); err != nil {
+		return err
+	}
+	return checkObserved(r)
+}
+
+func checkObserved(r *authz.Request) error {
+	o := &r.Observed
+	if len(r.OnBehalf) > 0 && r.Subject.Type != authz.AgentType {
+		return invalid("whoever acts for somebody is a subject of the type %q", authz.AgentType)
+	}
+	if len(r.OnBehalf) > maxPersons {
+		return invalid("an act is for more than %d others", maxPersons)
+	}
+	for _, ref := range r.OnBehalf {
+		if ref.Type == "" || ref.ID == "" || len(ref.Type) > maxName || len(ref.ID) > maxID || !text(ref.Type) || !text(ref.ID) {
+			return invalid("one for whom an agent acts has no type or no id, or one that is too long or no text")
+		}
+	}
+	if o.Address.IsValid() {
+		o.Address = o.Address.Unmap().WithZone("")
+	} else {
+		o.Address = netip.Addr{}
+	}
+	if len(o.Session) > maxSession || !text(o.Session) {
+		return invalid("the session has more than %d bytes, or is no text", maxSession)
+	}
+	if len(o.Task) > maxTask || !text(o.Task) || strings.ContainsFunc(o.Task, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return invalid("the task has more than %d bytes, or characters that cannot be printed", maxTask)
+	}
+	if len(o.RequestID) > maxSession || !text(o.RequestID) {
+		o.RequestID = ""
+	}
+	if err := checkNames("supported obligations", o.Obligations); err != nil {
+		return err
+	}
+	if p := o.Provenance; p != nil {
+		for _, list := range [...][]string{p.Prompt, p.Operator, p.Untrusted, p.Unknown} {
+			if err := checkNames("provenance", list); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkNames(what string, list []string) error {
+	if len(list) > maxNames {
+		return invalid("%s names more than %d", what, maxNames)
+	}
+	for _, s := range list {
+		if len(s) > maxName || !text(s) {
+			return invalid("%s has a name of more than %d bytes, or one that is no text", what, maxName)
+		}
+	}
+	return nil
+}
+
+// text reports whether s is what a JSON string of a request may say.
+func text(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// checkClaimed refuses what is no JSON object, strictly: UTF-8, each name once, no deeper and no larger than may be.
+func checkClaimed(what string, c *authz.Claimed) error {
+	v := bytes.Trim(*c, " \t\r\n")
+	switch {
+	case len(v) == 0, string(v) == "null":
+		*c = nil
+		return nil
+	case v[0] != '{':
+		return invalid("%s must be a JSON object", what)
+	case len(v) > maxObject:
+		return invalid("%s has more than %d bytes", what, maxObject)
+	}
+	if err := checkText(what, v); err != nil {
+		return err
+	}
+	if !jsontext.Value(v).IsValid() {
+		return invalid("%s is no JSON object as it must be: of UTF-8, with each name once", what)
+	}
+	*c = authz.Claimed(v)
+	return nil
+}
+
+// checkText refuses what nests too deeply, and the character NUL.
+func checkText(what string, b []byte) error {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if inString {
+			switch c {
+			case '"':
+				inString = false
+			case '\\':
+				if i+5 < len(b) && string(b[i+1:i+6]) == "u0000" {
+					return invalid("%s has the character NUL", what)
+				}
+				i++
+			}
+			continue
+		}
+		switch c {
+		case '"':
+			inString = true
+		case '{', '[':
+			if depth++; depth > maxDepth {
+				return invalid("%s is nested more than %d deep", what, maxDepth)
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// reserved are the members of a context by which the API is told what an enforcement point saw. In what is claimed they would
+// be an attempt to be taken for that.
+var reserved = [...]string{"observed", "supported_obligations", "on_behalf_of", "approval"}
+
+// checkContext refuses reserved members. The context is valid by then.
+func checkContext(c authz.Claimed) error {
+	if len(c) == 0 {
+		return nil
+	}
+	suspect := bytes.IndexByte(c, '\\') >= 0
+	for _, name := range reserved {
+		suspect = suspect || bytes.Contains(c, []byte(name))
+	}
+	if !suspect {
+		return nil
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(c))
+	if _, err := d.ReadToken(); err != nil {
+		return invalid("context: %v", err)
+	}
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return invalid("context: %v", err)
+		}
+		for _, r := range reserved {
+			if name.String() == r {
+				return invalid("context claims %q, which an enforcement point says by other means", r)
+			}
+		}
+		if err := d.SkipValue(); err != nil {
+			return invalid("context: %v", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,722 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// A journal is what was decided and has not reached the control plane: files of lines, each of which is written
+// before the answer that it records is given.
+//
+//	safeconduct-journal 1 NAME FIRST            the first line of a file
+//	CRC d NUMBER 0 {"request":...}              a decision
+//	CRC o NUMBER OF {"result":...}              an outcome of decision number OF
+//
+// CRC is CRC-32C, in hex, over the file's first line and the rest of the line. Records count from 1 without gaps,
+// from file to file. What is written survives the end of the process, however it ends; the disk is told to keep it
+// every syncEvery, so that a loss of power loses no more than that.
+//
+// Writers that come while another one writes share the next write: numbers are given under mu, and so is the
+// place in it.
+type journal struct {
+	dir  string
+	max  int64 // bytes that may be pending
+	open func(path string) (file, error)
+	lock *os.File
+	name string
+	more chan struct{} // says that there is something to send
+	warn func(msg string, args ...any)
+
+	mu      sync.Mutex
+	cur     file   // the last of files
+	size    int64  // of cur: what it is known to hold
+	seed    uint32 // of the CRCs of cur
+	files   []segment
+	old     []file  // to be synced, then closed
+	next    int64   // number of the next record
+	written int64   // of the last record that is written
+	buf     []byte  // lines that wait for the next write
+	spare   []byte  // to swap with buf
+	waiting *share  // who waits for it; nil if nobody
+	writing bool    // whether somebody writes
+	dirty   bool    // whether something is not synced
+	err     error   // why nothing can be written; nil if something can
+	acked   int64   // number of the last record that was acknowledged
+	pending int64   // bytes that were not
+	done    bool    // closed
+	idle    *sync.Cond
+	oldest  moments // when records were written
+
+	base atomic.Int64 // see id
+}
+
+// now is the time of the journal's own notes, which nothing depends on.
+func now() time.Time { return time.Now() }
+
+
+// A file is what a journal needs of *os.File.
+type file interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	Sync() error
+	Truncate(size int64) error
+}
+
+// A segment is one file of a journal.
+type segment struct {
+	path  string
+	first int64 // number of its first record
+	size  int64 // of all but the last segment, whose size is journal.size
+	head  int64 // bytes of its first line
+	sent  int64 // bytes that were acknowledged, the first line included
+	upTo  int64 // number of the last record in them
+}
+
+// A share is one write that several wait for.
+type share struct {
+	lead chan struct{} // closed when its first waiter is to write it
+	done chan struct{} // closed when it is written, or not
+	err  error
+}
+
+const (
+	segmentSize = 8 << 20
+	smallest    = 64 << 10 // a file of less is not ended only because all of it was acknowledged
+	maxLine     = 4 << 20
+	syncEvery   = 100 * time.Millisecond
+	magic       = "safeconduct-journal 1 "
+	suffix      = ".journal"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// An entry is a record before it has a number.
+type entry struct {
+	kind byte // d or o
+	of   int64
+	body []byte // JSON on one line
+}
+
+// openFile opens a file of a journal, or makes it.
+func openFile(path string) (file, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// openJournal takes a directory for this process, and repairs what a crash has left there. authz.ErrConflict: another
+// process has it. authz.ErrInvalid: something in it was damaged that no crash damages.
+func openJournal(dir string, most int64, open func(string) (file, error), warn func(string, ...any)) (*journal, error) {
+	if open == nil {
+		open = openFile
+	}
+	j := &journal{dir: dir, max: most, open: open, warn: warn, more: make(chan struct{}, 1), next: 1}
+	j.idle = sync.NewCond(&j.mu)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the journal's directory: %w", err)
+	}
+	var err error
+	if j.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, fmt.Errorf("opening the journal's lock: %w", err)
+	}
+	if err = lockFile(j.lock); errors.Is(err, errLocked) {
+		err = authz.Errorf(authz.ErrConflict, "the journal %s is in use by another process: give each its own directory", dir)
+	}
+	if err == nil {
+		err = j.load()
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.lock.Close())
+	}
+	return j, nil
+}
+
+// load reads what is there, and opens the last file for more.
+func (j *journal) load() error {
+	if err := finishRenewal(j.dir); err != nil {
+		return fmt.Errorf("beginning the journal anew: %w", err)
+	}
+	names, err := filepath.Glob(filepath.Join(j.dir, "*"+suffix))
+	if err != nil {
+		return fmt.Errorf("looking into the journal: %w", err)
+	}
+	slices.Sort(names) // by first record: names have a fixed width
+	for i, path := range names {
+		last := i == len(names)-1
+		seg, count, err := j.read(path, last)
+		if err != nil {
+			return err
+		}
+		if seg == nil { // it had not even its first line
+			if err := os.Remove(path); err != nil {
+				return fmt.Errorf("removing an empty file of the journal: %w", err)
+			}
+			continue
+		}
+		if len(j.files) > 0 && seg.first != j.next {
+			return damaged(path, "record %d should come first, not %d: a file is missing", j.next, seg.first)
+		}
+		j.files = append(j.files, *seg)
+		j.next = seg.first + count
+		j.pending += seg.size - seg.head
+	}
+	j.written = j.next - 1
+	if len(j.files) == 0 {
+		if j.name == "" {
+			j.name = rand.Text()
+		}
+		return j.begin()
+	}
+	j.acked = j.files[0].first - 1
+	if j.pending > 0 {
+		j.oldest.add(j.written, now()) // no earlier time is known
+		j.wake()
+	}
+	seg := &j.files[len(j.files)-1]
+	if j.cur, err = j.open(seg.path); err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	j.size = seg.size
+	j.seed = seedOf(j.name, seg.first)
+	return nil
+}
+
+func damaged(path, format string, args ...any) error {
+	return authz.Errorf(authz.ErrInvalid, "the journal's file %s is damaged: %s; keep its directory, and give the decision point a new one", path, fmt.Sprintf(format, args...))
+}
+
+// read checks one file and returns it, nil if it is empty, and how many records it holds. Of the last one a torn end is cut off.
+func (j *journal) read(path string, last bool) (*segment, int64, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the journal: %w", err)
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<20)
+	head, err := r.ReadString('\n')
+	if err != nil && last {
+		if !errors.Is(err, io.EOF) {
+			return nil, 0, fmt.Errorf("reading the journal: %w", err)
+		}
+		return nil, 0, nil
+	}
+	name, first, ok := parseHead(head)
+	if !ok || filepath.Base(path) != fileName(first) || j.name != "" && name != j.name {
+		return nil, 0, damaged(path, "its first line is not what it should be")
+	}
+	j.name = name
+	seg := &segment{path: path, first: first, head: int64(len(head)), size: int64(len(head)), sent: int64(len(head)), upTo: first - 1}
+	seed := seedOf(name, first)
+	for n := first; ; n++ {
+		line, err := readLine(r)
+		if len(line) == 0 && errors.Is(err, io.EOF) {
+			return seg, n - first, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLong) {
+			return nil, 0, fmt.Errorf("reading the journal: %w", err)
+		}
+		if rec, ok := parseLine(line, seed); ok && rec.number == n && err == nil {
+			seg.size += int64(len(line))
+			continue
+		}
+		if !last || anyLine(r, seed) {
+			return nil, 0, damaged(path, "record %d, at byte %d, is not what was written", n, seg.size)
+		}
+		if j.warn != nil {
+			j.warn("journal had a torn end, which is cut off", "file", path, "record", n, "at", seg.size)
+		}
+		if err := f.Truncate(seg.size); err != nil {
+			return nil, 0, fmt.Errorf("cutting off the journal's torn end: %w", err)
+		}
+		return seg, n - first, f.Sync()
+	}
+}
+
+var errLong = errors.New("line too long")
+
+// readLine returns the next line, its end included. What has no end has an error.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+		if len(line) > maxLine {
+			return line, errLong
+		}
+	}
+}
+
+// anyLine reports whether a whole record follows.
+func anyLine(r *bufio.Reader, seed uint32) bool {
+	for {
+		line, err := readLine(r)
+		if _, ok := parseLine(line, seed); ok {
+			return true
+		}
+		if err != nil && !errors.Is(err, errLong) {
+			return false
+		}
+	}
+}
+
+func fileName(first int64) string { return fmt.Sprintf("%020d%s", first, suffix) }
+
+func headLine(name string, first int64) []byte {
+	return append(strconv.AppendInt(append([]byte(magic+name), ' '), first, 10), '\n')
+}
+
+func seedOf(name string, first int64) uint32 { return crc32.Checksum(headLine(name, first), castagnoli) }
+
+// parseHead reads the first line of a file.
+func parseHead(line string) (name string, first int64, ok bool) {
+	rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), magic)
+	if !ok {
+		return "", 0, false
+	}
+	name, number, ok := strings.Cut(rest, " ")
+	first, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || first < 1 || name == "" || len(name) > 64 || string(headLine(name, first)) != line {
+		return "", 0, false
+	}
+	return name, first, true
+}
+
+// A record is one line of a journal.
+type record struct {
+	kind       byte
+	number, of int64
+	body       []byte
+}
+
+// appendLine appends a line.
+func appendLine(b []byte, seed uint32, number int64, e *entry) []byte {
+	start := len(b)
+	b = append(b, "00000000 "...)
+	b = append(b, e.kind, ' ')
+	b = strconv.AppendInt(b, number, 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, e.of, 10)
+	b = append(b, ' ')
+	b = append(b, e.body...)
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Update(seed, castagnoli, b[start+9:]))
+	for i, c := range sum {
+		const digits = "0123456789abcdef"
+		b[start+2*i], b[start+2*i+1] = digits[c>>4], digits[c&15]
+	}
+	return append(b, '\n')
+}
+
+// parseLine reads a line, and reports whether it is what was written.
+func parseLine(line []byte, seed uint32) (rec record, ok bool) {
+	text, ok := bytes.CutSuffix(line, []byte{'\n'})
+	if !ok || len(text) < 16 || text[8] != ' ' || text[10] != ' ' {
+		return rec, false
+	}
+	sum, err := strconv.ParseUint(string(text[:8]), 16, 32)
+	if err != nil || uint32(sum) != crc32.Update(seed, castagnoli, text[9:]) {
+		return rec, false
+	}
+	rec.kind = text[9]
+	number, rest, _ := bytes.Cut(text[11:], []byte{' '})
+	of, body, ok := bytes.Cut(rest, []byte{' '})
+	if rec.number, err = strconv.ParseInt(string(number), 10, 64); err != nil || !ok {
+		return rec, false
+	}
+	if rec.of, err = strconv.ParseInt(string(of), 10, 64); err != nil || rec.kind != 'd' && rec.kind != 'o' {
+		return rec, false
+	}
+	rec.body = body
+	return rec, true
+}
+
+// begin begins a file with the next record. The caller holds j.mu, or is alone; nobody writes.
+func (j *journal) begin() error {
+	path := filepath.Join(j.dir, fileName(j.next))
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that failed
+		return fmt.Errorf("beginning a file of the journal: %w", err)
+	}
+	f, err := j.open(path)
+	if err != nil {
+		return fmt.Errorf("beginning a file of the journal: %w", err)
+	}
+	head := headLine(j.name, j.next)
+	if n, err := f.Write(head); err != nil || n != len(head) {
+		if err == nil {
+			err = io.ErrShortWrite
+		}
+		return errors.Join(fmt.Errorf("beginning a file of the journal: %w", err), f.Close(), os.Remove(path))
+	}
+	if j.cur != nil {
+		j.old = append(j.old, j.cur)
+		j.files[len(j.files)-1].size = j.size
+	}
+	j.cur, j.size, j.seed = f, int64(len(head)), seedOf(j.name, j.next)
+	j.files = append(j.files, segment{path: path, first: j.next, head: j.size, sent: j.size, upTo: j.next - 1})
+	j.dirty = true
+	return nil
+}
+
+// append writes entries together, and returns the id of the first once they are written.
+// authz.ErrUnavailable: they are not.
+func (j *journal) append(entries ...entry) (int64, error) {
+	j.mu.Lock()
+	if err := j.accepts(); err != nil {
+		j.mu.Unlock()
+		return 0, err
+	}
+	first := j.id(j.next)
+	for i := range entries {
+		j.buf = appendLine(j.buf, j.seed, j.next, &entries[i])
+		j.next++
+	}
+	if j.writing {
+		s := j.waiting
+		if s == nil {
+			s = &share{lead: make(chan struct{}), done: make(chan struct{})}
+			j.waiting = s
+			j.mu.Unlock()
+			select {
+			case <-s.done: // the write before failed
+				return first, s.err
+			case <-s.lead:
+			}
+			j.mu.Lock()
+		} else {
+			j.mu.Unlock()
+			<-s.done
+			return first, s.err
+		}
+	}
+	j.writing = true
+	err := j.flush()
+	j.mu.Unlock()
+	return first, err
+}
+
+// accepts returns why nothing can be written, if nothing can. The caller holds j.mu.
+func (j *journal) accepts() error {
+	switch {
+	case j.done:
+		return authz.Errorf(authz.ErrUnavailable, "the journal is closed: the decision point has ended")
+	case j.pending+int64(len(j.buf)) > j.max:
+		return authz.Errorf(authz.ErrUnavailable, "the journal %s holds %d bytes that the control plane has not acknowledged, and may hold %d: see why it does not", j.dir, j.pending, j.max)
+	case j.err != nil && !j.writing:
+		if err := j.repair(); err != nil {
+			return authz.Errorf(authz.ErrUnavailable, "the journal %s cannot be written: %w", j.dir, err)
+		}
+	case j.err != nil:
+		return authz.Errorf(authz.ErrUnavailable, "the journal %s cannot be written: %w", j.dir, j.err)
+	}
+	return nil
+}
+
+// repair cuts off what a write has left that failed, or begins another file. The caller holds j.mu; nobody writes.
+func (j *journal) repair() error {
+	if err := j.cur.Truncate(j.size); err != nil {
+		return err
+	}
+	if err := j.begin(); err != nil {
+		return err
+	}
+	j.err = nil
+	return nil
+}
+
+// flush writes what waits, and lets the next one write. The caller holds j.mu, which is free meanwhile, and has set j.writing.
+func (j *journal) flush() error {
+	mine, buf, last := j.waiting, j.buf, j.next-1
+	j.waiting, j.buf, j.spare = nil, j.spare[:0], nil
+	f := j.cur
+	j.mu.Unlock()
+	n, err := f.Write(buf)
+	if err == nil && n != len(buf) {
+		err = io.ErrShortWrite
+	}
+	j.mu.Lock()
+	if cap(buf) <= 1<<20 {
+		j.spare = buf[:0]
+	}
+	if err != nil {
+		err = authz.Errorf(authz.ErrUnavailable, "the journal %s cannot be written: %w", j.dir, err)
+		// Those that wait for the next write have numbers that follow: they go with it.
+		had := j.err
+		j.err, j.buf, j.next = err, j.buf[:0], j.written+1
+		if w := j.waiting; w != nil {
+			j.waiting, w.err = nil, err
+			close(w.done)
+		}
+		if terr := f.Truncate(j.size); terr == nil {
+			j.err = had // as if nothing had been
+		}
+	} else {
+		if j.acked == j.written {
+			j.oldest.reset()
+		}
+		j.size += int64(len(buf))
+		j.pending += int64(len(buf))
+		j.written, j.dirty = last, true
+		j.oldest.add(last, now())
+		if j.size >= segmentSize && len(j.buf) == 0 {
+			if berr := j.begin(); berr != nil && j.warn != nil { // the old one does as well
+				j.warn("no new file of the journal could be begun", "err", berr)
+			}
+		}
+		j.wake()
+	}
+	if mine != nil {
+		mine.err = err
+		close(mine.done)
+	}
+	if w := j.waiting; w != nil {
+		close(w.lead)
+	} else {
+		j.writing = false
+		j.idle.Broadcast()
+	}
+	return err
+}
+
+// wake says that there is something to send.
+func (j *journal) wake() {
+	select {
+	case j.more <- struct{}{}:
+	default:
+	}
+}
+
+// sync tells the disk to keep what was written. If it cannot, nothing more is written before it can again.
+func (j *journal) sync() error {
+	j.mu.Lock()
+	if !j.dirty && len(j.old) == 0 {
+		j.mu.Unlock()
+		return nil
+	}
+	cur, old := j.cur, j.old
+	j.old, j.dirty = nil, false
+	j.mu.Unlock()
+	var err error
+	for _, f := range old {
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	err = errors.Join(err, cur.Sync())
+	if len(old) > 0 && err == nil {
+		err = syncDir(j.dir)
+	}
+	if err == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dirty = true
+	if j.err == nil && cur == j.cur {
+		// What a failed sync has not kept will not be kept by the next one, so that goes on with another file.
+		j.err = fmt.Errorf("syncing it: %w", err)
+	}
+	return err
+}
+
+// A batch is some records that wait to be sent.
+type batch struct {
+	first   int64
+	records []record
+	end     int64 // where the last of them ends in its file
+	file    int64 // first record of that file
+}
+
+// unsent returns up to most records that follow a number, of one file and up to that many bytes, but one at least; none if there
+// are none.
+func (j *journal) unsent(after int64, most int, bytes int) (batch, error) {
+	j.mu.Lock()
+	var seg segment
+	var end int64
+	for i, s := range j.files {
+		last := j.written
+		if i+1 < len(j.files) {
+			last = j.files[i+1].first - 1
+		}
+		if after < last {
+			if seg, end = s, s.size; i+1 == len(j.files) {
+				end = j.size
+			}
+			break
+		}
+	}
+	j.mu.Unlock()
+	b := batch{first: after + 1, file: seg.first}
+	if seg.path == "" {
+		return b, nil
+	}
+	if after+1 < seg.first {
+		return b, fmt.Errorf("record %d is not in the journal any more", after+1)
+	}
+	f, err := os.Open(seg.path)
+	if err != nil {
+		return b, fmt.Errorf("reading the journal: %w", err)
+	}
+	defer f.Close()
+	from, number := seg.head, seg.first
+	if seg.upTo <= after { // where it was left off
+		from, number = seg.sent, seg.upTo+1
+	}
+	r := bufio.NewReaderSize(io.NewSectionReader(f, from, end-from), 1<<20)
+	seed, total := seedOf(j.nameNow(), seg.first), 0
+	for ; len(b.records) < most; number++ {
+		line, err := readLine(r)
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			break
+		}
+		rec, ok := parseLine(line, seed)
+		if err != nil || !ok || rec.number != number {
+			return b, damaged(seg.path, "record %d, at byte %d, is not what was written", number, from)
+		}
+		if total += len(rec.body); len(b.records) > 0 && total > bytes {
+			break
+		}
+		from += int64(len(line))
+		if number > after {
+			b.records, b.end = append(b.records, rec), from
+		}
+	}
+	return b, nil
+}
+
+// acknowledge says that everything up to a number is in the log; what is is forgotten.
+func (j *journal) acknowledge(last int64, b *batch) {
+	j.mu.Lock()
+	last = min(last, j.written)
+	if last <= j.acked {
+		j.mu.Unlock()
+		return
+	}
+	j.acked = last
+	j.oldest.drop(last)
+	if last == j.written && j.size >= smallest && !j.writing && j.err == nil {
+		if err := j.begin(); err != nil && j.warn != nil {
+			j.warn("no new file of the journal could be begun", "err", err)
+		}
+	}
+	var gone []string
+	for len(j.files) > 1 && j.files[1].first <= last+1 {
+		gone = append(gone, j.files[0].path)
+		j.files = j.files[1:]
+	}
+	j.pending = 0
+	for i := range j.files {
+		s := &j.files[i]
+		if s.first == b.file && last == b.first+int64(len(b.records))-1 {
+			s.sent, s.upTo = b.end, last
+		}
+		size := s.size
+		if i == len(j.files)-1 {
+			size = j.size
+		}
+		j.pending += size - s.sent
+	}
+	j.mu.Unlock()
+	for _, path := range gone {
+		if err := os.Remove(path); err != nil && j.warn != nil { // it would only be sent once more
+			j.warn("an acknowledged file of the journal could not be removed", "err", err)
+		}
+	}
+}
+
+// state returns how many records and bytes are pending, when the oldest was written, and why nothing can be written.
+func (j *journal) state() (records, size int64, oldest time.Time, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.err != nil:
+		err = authz.Errorf(authz.ErrUnavailable, "the journal %s cannot be written: %w", j.dir, j.err)
+	case j.pending > j.max:
+		err = j.accepts()
+	}
+	if j.written > j.acked {
+		oldest = j.oldest.first()
+	}
+	return j.written - j.acked, j.pending, oldest, err
+}
+
+// close ends the journal. Nothing is written afterwards.
+func (j *journal) close() error {
+	j.mu.Lock()
+	if j.done {
+		j.mu.Unlock()
+		return nil
+	}
+	j.done = true
+	// Who writes at this moment still does; the file is closed behind it.
+	for j.writing {
+		j.idle.Wait()
+	}
+	j.mu.Unlock()
+	err := j.sync()
+	return errors.Join(err, j.cur.Close(), j.lock.Close())
+}
+
+// moments are the times of the last records of a minute, roughly: one each second at most.
+type moments struct {
+	all []moment
+}
+
+type moment struct {
+	last int64
+	at   time.Time
+}
+
+const maxMoments = 4096
+
+// add notes that records up to a number were written at a time.
+func (m *moments) add(last int64, at time.Time) {
+	if n := len(m.all); n > 0 && (at.Sub(m.all[n-1].at) < time.Second || n == maxMoments) {
+		m.all[n-1].last = last
+		return
+	}
+	m.all = append(m.all, moment{last, at})
+}
+
+// drop forgets records up to a number.
+func (m *moments) drop(last int64) {
+	n := 0
+	for n < len(m.all) && m.all[n].last <= last {
+		n++
+	}
+	m.all = m.all[:copy(m.all, m.all[n:])]
+}
+
+func (m *moments) reset() { m.all = m.all[:0] }
+
+func (m *moments) first() time.Time {
+	if len(m.all) == 0 {
+		return time.Time{}
+	}
+	return m.all[0].at
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
