@@ -18,9 +18,9 @@ func newFinding() *cobra.Command {
 		Long: `See what the monitors found in the conduct of agents, and judge it.
 
 A finding says in one sentence what was seen, how grave it is, and by which entries of the log. It lowers
-the trust in the agent by itself, unless it is about a person who answers asks. What a person says of it is
-evidence, too: a finding that is dismissed counts no more, and what it found becomes usual; one that is
-confirmed counts twice and does not fade.`,
+the trust in the agent by itself, unless it is about a person who answers asks, or about an enforcement
+point. What a person says of it is evidence, too: a finding that is dismissed counts no more, and what it
+found becomes usual; one that is confirmed counts twice and does not fade.`,
 		Example: `  $ safeconduct finding list --state open --severity high
   $ safeconduct finding dismiss f73.0 --why "a new tool list, agreed with the owner"
   f73.0 (escalation.over_reach) is dismissed`,
@@ -118,6 +118,9 @@ func aboutOf(f *conduct.Finding) string {
 	if f.Person != "" {
 		return "person " + f.Person
 	}
+	if f.Point != "" {
+		return "point " + f.Point
+	}
 	return string(f.Agent)
 }
 
@@ -132,6 +135,9 @@ func findingPairs(f *conduct.Finding) [][2]string {
 		if f.Agent != "" {
 			about[1] += ", about asks of " + string(f.Agent)
 		}
+	}
+	if f.Point != "" {
+		about = [2]string{"point", f.Point}
 	}
 	if f.Session != "" {
 		about[1] += ", session " + f.Session

@@ -75,7 +75,11 @@ func (o *Outcome) Check() error {
 	switch {
 	case o.Agent == "" || len(o.Agent) > maxText:
 		return bad("an outcome is of a decision about an agent")
-	case o.Decision <= 0 || o.Seq > 0 && o.Decision >= o.Seq:
+	case o.Back < 0 || o.Back > 0 && o.Decision != 0 || o.Edge == nil && o.Back != 0:
+		return bad("an outcome is of one decision")
+	case o.Edge != nil && (o.Edge.Journal == "" || len(o.Edge.Journal) > maxText || o.Edge.Number < 1):
+		return bad("an outcome out of a journal has a number in it")
+	case o.Back == 0 && o.Decision <= 0 || o.Seq > 0 && (o.Decision >= o.Seq || o.Back >= o.Seq):
 		return bad("no earlier entry has the number %d", o.Decision)
 	case o.Decided.IsZero() || !o.At.IsZero() && o.Decided.After(o.At.Add(time.Minute)):
 		return bad("an outcome is of a decision that was made before it")

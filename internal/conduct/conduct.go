@@ -120,6 +120,8 @@ type Event struct {
 	Confidence float64 // as the agent reported it, 0..1; -1 if it did not
 	Risk       int64   // 0..3
 	Blamed     bool    // it was refused, and that says something of the agent: what reads events does not know it, monitor says it
+	Journal    string  // of the decision point elsewhere that made the decision, and
+	Number     int64   // which decision of the journal it is, from 1; "" and 0 if it was made here
 	Issuing    bool    // the act is token.issue or client.register: a question of ours, not an act on the world
 }
 
@@ -173,7 +175,8 @@ type Outcome struct {
 	Seq int64     `json:"-"` // number of the outcome's own entry
 	At  time.Time `json:"-"`
 
-	Decision int64         `json:"decision"` // number of the entry of the decision
+	Decision int64         `json:"decision,omitempty"` // number of the entry of the decision
+	Back     int64         `json:"back,omitempty"`     // instead of it, of an outcome that is recorded together with the decision: how many entries before it that stands
 	Agent    authz.AgentID `json:"agent"`
 	Class    string        `json:"class"`
 	Action   string        `json:"action"`
@@ -191,6 +194,14 @@ type Outcome struct {
 	Size     int64    `json:"size_bytes,omitempty"` // bytes of the result; 0 if not said
 	Met      []string `json:"met,omitempty"`        // ids of obligations that were met
 	Why      string   `json:"why,omitempty"`
+
+	Edge *Place `json:"edge,omitempty"` // of one that came out of a journal; nil otherwise
+}
+
+// A Place is where something stands in the journal of a decision point elsewhere.
+type Place struct {
+	Journal string `json:"journal"`
+	Number  int64  `json:"number"` // from 1
 }
 
 // A Kind of finding is monitor.conclusion. A kind, once released, keeps its meaning.
@@ -223,8 +234,9 @@ const (
 // how many findings that entry had completed before: f123.0.
 type Finding struct {
 	ID       string        `json:"id"`
-	Agent    authz.AgentID `json:"agent"`            // whom it is about; "" if that is Person
+	Agent    authz.AgentID `json:"agent"`            // whom it is about; "" if that is Person or Point
 	Person   string        `json:"person,omitempty"` // who answers asks, if it is about a person
+	Point    string        `json:"point,omitempty"`  // if it is about an enforcement point: its caller, a slash, and what it calls itself
 	Kind     Kind          `json:"kind"`
 	Severity Severity      `json:"severity"`
 	Class    string        `json:"class"`

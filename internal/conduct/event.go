@@ -45,6 +45,9 @@ func (r *EventReader) Read(body []byte, ev *Event) (bool, error) {
 		case "decision":
 			r.decision(ev)
 			return 2
+		case "edge":
+			r.edge(ev)
+			return 3
 		}
 		return other
 	})
@@ -53,6 +56,20 @@ func (r *EventReader) Read(body []byte, ev *Event) (bool, error) {
 	}
 	ev.Issuing = ev.Action == authz.ActionIssue || ev.Action == authz.ActionRegister
 	return ev.Agent != "" && state != string(authz.AgentRetired), nil
+}
+
+func (r *EventReader) edge(ev *Event) {
+	r.scan.members(func(name []byte) int {
+		switch string(name) {
+		case "journal":
+			ev.Journal = r.text()
+			return 0
+		case "number":
+			ev.Number = r.integer()
+			return 1
+		}
+		return other
+	})
 }
 
 // text reads a string, or null, which is none.

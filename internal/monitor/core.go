@@ -16,6 +16,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/monitor/asking"
 	"github.com/safeconduct/safeconduct/internal/monitor/compliance"
 	"github.com/safeconduct/safeconduct/internal/monitor/deviation"
+	"github.com/safeconduct/safeconduct/internal/monitor/enforcing"
 	"github.com/safeconduct/safeconduct/internal/monitor/escalation"
 	"github.com/safeconduct/safeconduct/internal/monitor/performance"
 	"github.com/safeconduct/safeconduct/internal/monitor/trust"
@@ -41,6 +42,8 @@ type core struct {
 	retired  map[uint64]int64         // when, by the hash of the id: decisions under way then may still be recorded
 	open     map[findingKey]*agent
 	people   map[string]*person // of whom there are findings
+	points   map[string]*person // enforcement points of which there are, and of what of them
+	journals journals
 	blamed   map[findingKey]*person
 	due      timetable
 	made     int64 // findings
@@ -89,7 +92,7 @@ func newCore(catalogs func(context.Context, int64) (*catalog.Catalog, error), ou
 	c := &core{
 		catalogs: catalogs, out: out, purposes: map[string]*purpose{}, owners: map[string]*owner{},
 		classes: map[uint64]conduct.Class{}, retired: map[uint64]int64{}, open: map[findingKey]*agent{},
-		people: map[string]*person{}, blamed: map[findingKey]*person{}, reader: conduct.NewEventReader(),
+		people: map[string]*person{}, points: map[string]*person{}, journals: journals{}, blamed: map[findingKey]*person{}, reader: conduct.NewEventReader(),
 	}
 	for i := range c.shards {
 		c.shards[i].agents = map[authz.AgentID]*agent{}
@@ -134,6 +137,8 @@ func (c *core) apply(ctx context.Context, e *audit.Entry) error {
 		return c.override(e)
 	case audit.ApprovalAsked, audit.ApprovalViewed, audit.ApprovalAnswer, audit.ApprovalMoved, audit.ApprovalReview:
 		c.asked(e)
+	case audit.EnforcementTold:
+		enforcing.Reported(e.Actor, e.Body, c.expose)
 	case audit.PolicyPublish:
 		if next != nil {
 			c.follow(next)
@@ -150,6 +155,9 @@ func (c *core) decision(e *audit.Entry) error {
 	}
 	if ok, err := c.reader.Read(e.Body, ev); err != nil || !ok {
 		return err
+	}
+	if ev.Number > 0 && c.journals.repeats(e.Actor, ev.Journal, ev.Number, e) {
+		return errRepeated
 	}
 	r := c.rules.Load()
 	ev.Seq, ev.At = e.Seq, e.At

@@ -138,7 +138,7 @@ type Signal struct {
 	Seq     int64            `json:"seq"`  // number of the entry by which it came
 	Type    string           `json:"type"` // finding (new, repeated or judged), trust (a level changed), quarantine
 	At      time.Time        `json:"at"`
-	Agent   authz.AgentID    `json:"agent"` // "" if it is about a person
+	Agent   authz.AgentID    `json:"agent"` // "" if it is about a person or an enforcement point
 	Finding *conduct.Finding `json:"finding,omitempty"`
 	Class   string           `json:"class,omitempty"` // of trust
 	From    string           `json:"from,omitempty"`  // level before; of quarantine, whether it was

@@ -53,7 +53,7 @@ func (c *core) disown(a *agent) {
 	o.agents--
 }
 
-// sweep forgets, once a day, owners, retired agents, asks and findings of persons that count no more.
+// sweep forgets, once a day, owners, retired agents, asks, journals and findings of persons that count no more.
 func (c *core) sweep() {
 	for name, o := range c.owners {
 		if o.agents == 0 && !c.at.Before(o.until) {
@@ -62,6 +62,7 @@ func (c *core) sweep() {
 	}
 	c.asking.Sweep(c.at)
 	c.forgivePeople()
+	c.journals.sweep(c.at)
 	for id, at := range c.retired {
 		if c.at.UnixMicro()-at > (24 * time.Hour).Microseconds() {
 			delete(c.retired, id)

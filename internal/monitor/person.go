@@ -12,32 +12,43 @@ import (
 )
 
 const (
-	maxPeople = 4096 // of whom findings are remembered
+	maxPeople = 4096 // of whom findings are remembered, and as many things of enforcement points
 	maxBlames = 8    // findings of a person that are remembered
 )
 
-// A person is somebody of whom there are findings. They move no trust: nobody's but agents' is kept.
+// A person is somebody of whom there are findings, or a thing about an enforcement point. They move no trust: nobody's but
+// agents' is kept.
 type person struct{ findings []*conduct.Finding } // oldest first
 
-// accuse makes a finding about a person, or adds it to the one that takes up its repetitions.
+// accuse makes a finding about a person.
 func (c *core) accuse(s asking.Said) {
-	p := c.people[s.Person]
+	c.blame(c.people, s.Person, &s.Draft, func(f *conduct.Finding) { f.Person = s.Person })
+}
+
+// expose makes a finding about an enforcement point, and something of it.
+func (c *core) expose(point, about string, d conduct.Draft) {
+	c.blame(c.points, point+"\x00"+about, &d, func(f *conduct.Finding) { f.Point = point })
+}
+
+// blame makes a finding about a person or a point, or adds it to the one that takes up its repetitions.
+func (c *core) blame(all map[string]*person, name string, d *conduct.Draft, about func(*conduct.Finding)) {
+	p := all[name]
 	if p == nil {
-		if len(c.people) >= maxPeople {
-			c.forgetSomebody()
+		if len(all) >= maxPeople {
+			c.forgetSomebody(all)
 		}
 		p = new(person)
-		c.people[s.Person] = p
+		all[name] = p
 	}
-	if f, graver := c.again(p.findings, &s.Draft); f != nil {
+	if f, graver := c.again(p.findings, d); f != nil {
 		if graver {
-			f.Severity, f.Sentence, f.Evidence = s.Severity, cut(s.Sentence, maxSentence), c.evidence(&s.Draft)
+			f.Severity, f.Sentence, f.Evidence = d.Severity, cut(d.Sentence, maxSentence), c.evidence(d)
 		}
 		c.tell(f, graver || f.Count&(f.Count-1) == 0)
 		return
 	}
-	f := c.fresh("", &s.Draft, "")
-	f.Person = s.Person
+	f := c.fresh("", d, "")
+	about(f)
 	c.blamed[keyOf(f)] = p
 	if len(p.findings) >= maxBlames {
 		delete(c.blamed, keyOf(p.findings[0]))
@@ -48,23 +59,23 @@ func (c *core) accuse(s asking.Said) {
 }
 
 // forgetSomebody forgets the findings of the person whose newest is the oldest.
-func (c *core) forgetSomebody() {
+func (c *core) forgetSomebody(all map[string]*person) {
 	newest := func(name string) int64 {
-		fs := c.people[name].findings
+		fs := all[name].findings
 		return fs[len(fs)-1].AsOf
 	}
 	first := ""
-	for name := range c.people {
+	for name := range all {
 		if first == "" || newest(name) < newest(first) || newest(name) == newest(first) && strings.Compare(name, first) < 0 {
 			first = name
 		}
 	}
-	c.forgive(first, func(*conduct.Finding) bool { return true })
+	c.forgive(all, first, func(*conduct.Finding) bool { return true })
 }
 
 // forgive forgets findings of a person.
-func (c *core) forgive(name string, gone func(*conduct.Finding) bool) {
-	p := c.people[name]
+func (c *core) forgive(all map[string]*person, name string, gone func(*conduct.Finding) bool) {
+	p := all[name]
 	p.findings = slices.DeleteFunc(p.findings, func(f *conduct.Finding) bool {
 		if !gone(f) {
 			return false
@@ -73,14 +84,16 @@ func (c *core) forgive(name string, gone func(*conduct.Finding) bool) {
 		return true
 	})
 	if len(p.findings) == 0 {
-		delete(c.people, name)
+		delete(all, name)
 	}
 }
 
-// forgivePeople forgets, once a day, findings of persons that are not open any more.
+// forgivePeople forgets, once a day, findings of persons and points that are not open any more.
 func (c *core) forgivePeople() {
-	for name := range c.people {
-		c.forgive(name, func(f *conduct.Finding) bool { return c.over(f) })
+	for _, all := range []map[string]*person{c.people, c.points} {
+		for name := range all {
+			c.forgive(all, name, func(f *conduct.Finding) bool { return c.over(f) })
+		}
 	}
 }
 
@@ -90,11 +103,11 @@ func (c *core) over(f *conduct.Finding) bool {
 	return end != 0 && end <= c.at.UnixMicro()
 }
 
-// appendPeople appends what is known of persons.
-func (c *core) appendPeople(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(c.people)))
-	for _, name := range slices.Sorted(maps.Keys(c.people)) {
-		fs := c.people[name].findings
+// appendPeople appends what is known of persons, or of points.
+func appendPeople(b []byte, all map[string]*person) []byte {
+	b = binary.AppendUvarint(b, uint64(len(all)))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fs := all[name].findings
 		b = append(conduct.AppendText(b, name), byte(len(fs)))
 		for _, f := range fs {
 			b = appendFinding(b, f)
@@ -104,20 +117,28 @@ func (c *core) appendPeople(b []byte) []byte {
 }
 
 // readPeople reads what appendPeople wrote.
-func (c *core) readPeople(r *conduct.Reader) error {
+func (c *core) readPeople(r *conduct.Reader, all map[string]*person, about func(f *conduct.Finding, name string)) error {
 	for range r.Count(maxPeople) {
 		name, p := r.Text(), new(person)
 		n := r.Count(maxBlames)
-		if r.Err() == nil && (n == 0 || c.people[name] != nil) {
+		if r.Err() == nil && (n == 0 || all[name] != nil) {
 			return authz.Errorf(authz.ErrInvalid, "what is kept of persons is damaged")
 		}
 		for range n {
 			f := readFinding(r, "")
-			f.Person = name
+			about(f, name)
 			p.findings = append(p.findings, f)
 			c.blamed[keyOf(f)] = p
 		}
-		c.people[name] = p
+		all[name] = p
 	}
 	return r.Err()
+}
+
+// readAccused reads what is known of persons and of points.
+func (c *core) readAccused(r *conduct.Reader) error {
+	if err := c.readPeople(r, c.people, func(f *conduct.Finding, name string) { f.Person = name }); err != nil {
+		return err
+	}
+	return c.readPeople(r, c.points, func(f *conduct.Finding, name string) { f.Point, _, _ = strings.Cut(name, "\x00") })
 }

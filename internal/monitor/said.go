@@ -21,6 +21,12 @@ func (c *core) outcome(e *audit.Entry) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
+	if o.Edge != nil && c.journals.repeats(e.Actor, o.Edge.Journal, o.Edge.Number, e) {
+		return errRepeated
+	}
+	if o.Back > 0 {
+		o.Decision, o.Back = e.Seq-o.Back, 0
+	}
 	a := c.agent(o.Agent)
 	if a == nil {
 		return authz.Errorf(authz.ErrNotFound, "nothing is known of agent %.128q", o.Agent)

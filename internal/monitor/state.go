@@ -15,7 +15,7 @@ import (
 
 // Format is the version of what is kept. It must grow with any change of the form, and of what is
 // concluded from the same entries: then what is kept is worked out anew.
-const Format = 5
+const Format = 6
 
 // Bounds of lists that are read.
 const (
@@ -188,7 +188,8 @@ func (c *core) appendFleet(b []byte) []byte {
 	b = c.performance.Append(b)
 	b = c.compliance.Append(b)
 	b = c.asking.Append(b)
-	return c.appendPeople(b)
+	b = appendPeople(appendPeople(b, c.people), c.points)
+	return c.journals.append(b)
 }
 
 // A keptFleet is what the fleet says of the rest.
@@ -233,9 +234,10 @@ func (c *core) readFleet(ctx context.Context, b []byte) (k keptFleet, err error)
 			return k, err
 		}
 	}
-	if err := c.readPeople(r); err != nil {
+	if err := c.readAccused(r); err != nil {
 		return k, err
 	}
+	c.journals.read(r)
 	if err := r.Err(); err != nil || len(r.Rest()) > 0 || version < 0 || source < 0 || source > version {
 		return k, authz.Errorf(authz.ErrInvalid, "what is kept of the conduct of all agents is damaged")
 	}

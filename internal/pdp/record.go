@@ -20,6 +20,7 @@ type Record struct {
 	Request  authz.Request  `json:"request"`
 	Facts    authz.Facts    `json:"facts"`
 	Decision authz.Decision `json:"decision"`
+	Edge     *Edge          `json:"edge,omitempty"` // of a decision that was made elsewhere; nil if it was made here
 }
 
 // ParseRecord reads the body of a decision.made entry.
@@ -75,6 +76,10 @@ func (rec *Record) append(b []byte, texts *agentTexts) []byte {
 	b = appendFacts(b, &rec.Facts, texts)
 	b = append(b, `,"decision":`...)
 	b = appendDecision(b, &rec.Decision)
+	if rec.Edge != nil {
+		b = append(b, `,"edge":`...)
+		b = rec.Edge.append(b)
+	}
 	return append(b, '}')
 }
 
