@@ -18,9 +18,9 @@ const (
 	// MaxDepth is how deep objects and arrays may be nested, the frame itself included.
 	MaxDepth = 128
 
-	maxMethod  = 128 // bytes
-	maxID      = 256 // bytes, as it is written
-	maxDigits  = 17 // of an id that is a number, with its sign: more are not exact everywhere
+	maxMethod = 128 // bytes
+	maxID     = 256 // bytes, as it is written
+	maxDigits = 17  // of an id that is a number, with its sign: more are not exact everywhere
 )
 
 // A Frame is one JSON-RPC 2.0 message, strictly read.

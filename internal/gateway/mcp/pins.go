@@ -1,0 +1,299 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/keyfile"
+)
+
+// Pins remember of every tool the descriptor that was seen first, or approved since. They stand in a file of one
+// JSON document that people can read, and that several gateways before the same server may share. They are safe
+// for concurrent use. If they cannot be read or written, nothing that depends on them passes.
+type Pins struct {
+	path string // "" if they are in memory only
+
+	mu     sync.Mutex
+	pins   map[string]*Pin
+	read   time.Time   // when the file was last looked at
+	stamp  os.FileInfo // of the file that was read; nil if there was none
+	loaded bool
+}
+
+// A Pin is what is remembered of one tool.
+type Pin struct {
+	Tool   string    `json:"-"`
+	Server string    `json:"server"`
+	Digest string    `json:"digest,omitempty"` // of the descriptor that is pinned; "" if none was approved yet
+	At     time.Time `json:"at"`               // when it was pinned, or first seen
+	// By is how it came to be pinned: first-sight, or approved.
+	By         string          `json:"by,omitempty"`
+	Descriptor json.RawMessage `json:"descriptor,omitempty"`
+	Other      *Other          `json:"other,omitempty"` // what was seen last that is not what is pinned
+}
+
+// Other is a descriptor that waits for approval.
+type Other struct {
+	Digest     string          `json:"digest"`
+	Seen       time.Time       `json:"seen"`
+	Descriptor json.RawMessage `json:"descriptor"`
+}
+
+const (
+	maxPinFile = 64 << 20
+	maxPins    = 20_000
+	pinsFormat = "safeconduct-pins-1"
+	lookAgain  = time.Second // how long it may take until what was approved counts
+)
+
+// OpenPins reads the pins in a file, which need not be there yet. With "" they are kept in memory, and forgotten at
+// the end. authz.ErrInvalid: the file is no file of pins.
+func OpenPins(path string) (*Pins, error) {
+	p := &Pins{path: path, pins: map[string]*Pin{}}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p, p.load()
+}
+
+// Path returns where the file is.
+func (p *Pins) Path() string { return p.path }
+
+// All returns every pin, by tool.
+func (p *Pins) All() ([]Pin, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.load(); err != nil {
+		return nil, err
+	}
+	out := make([]Pin, 0, len(p.pins))
+	for _, name := range slices.Sorted(maps.Keys(p.pins)) {
+		pin := *p.pins[name]
+		pin.Tool = name
+		out = append(out, pin)
+	}
+	return out, nil
+}
+
+// Approve pins what was seen last of the tools of those names, of all that wait if there are none, and returns the pins that
+// have changed. authz.ErrNotFound: there is no such tool; then nothing was approved.
+func (p *Pins) Approve(now time.Time, names ...string) ([]Pin, error) {
+	var out []Pin
+	err := p.change(func() (bool, error) {
+		if len(names) == 0 {
+			for _, name := range slices.Sorted(maps.Keys(p.pins)) {
+				if p.pins[name].Other != nil {
+					names = append(names, name)
+				}
+			}
+		}
+		for _, name := range names {
+			if p.pins[name] == nil {
+				return false, authz.Errorf(authz.ErrNotFound, "no tool %.64q was ever seen", name)
+			}
+		}
+		for _, name := range names {
+			pin := p.pins[name]
+			if pin.Other == nil {
+				continue
+			}
+			next := &Pin{Server: pin.Server, Digest: pin.Other.Digest, At: now.UTC(), By: "approved", Descriptor: pin.Other.Descriptor}
+			p.pins[name] = next
+			shown := *next
+			shown.Tool = name
+			out = append(out, shown)
+		}
+		return len(out) > 0, nil
+	})
+	return out, err
+}
+
+// A standing is how a descriptor stands to what is pinned.
+type standing struct {
+	changed bool   // it is not what is pinned
+	isNew   bool   // nothing is pinned, and it waits
+	pinned  string // digest
+	first   bool   // this is the first time that this difference is seen
+}
+
+// see remembers descriptors as a server has just listed them, and says how each stands. A server none of whose tools
+// are known is pinned as it is; a tool that appears later waits if hold says so.
+func (p *Pins) see(all []*descriptor, now time.Time, hold bool) (map[string]standing, error) {
+	p.mu.Lock()
+	out, dirty, err := p.compare(all, now, hold, false)
+	p.mu.Unlock()
+	if err != nil || !dirty {
+		return out, err
+	}
+	err = p.change(func() (bool, error) {
+		var dirty bool
+		out, dirty, err = p.compare(all, now, hold, true)
+		return dirty, err
+	})
+	return out, err
+}
+
+// state says how one descriptor stands, without remembering it.
+func (p *Pins) state(d *descriptor) (standing, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.read) > lookAgain {
+		if err := p.load(); err != nil {
+			return standing{}, err
+		}
+	}
+	return stands(p.pins[d.name], d), nil
+}
+
+func stands(pin *Pin, d *descriptor) standing {
+	switch {
+	case pin == nil:
+		return standing{isNew: true}
+	case pin.Digest == "":
+		return standing{isNew: true}
+	}
+	return standing{changed: pin.Digest != d.digest || pin.Server != d.server, pinned: pin.Digest}
+}
+
+// compare says how descriptors stand, and whether something has to be remembered; with write it remembers that. p.mu is held.
+func (p *Pins) compare(all []*descriptor, now time.Time, hold, write bool) (map[string]standing, bool, error) {
+	if !write && time.Since(p.read) > lookAgain {
+		if err := p.load(); err != nil {
+			return nil, false, err
+		}
+	}
+	known := map[string]bool{}
+	for _, pin := range p.pins {
+		known[pin.Server] = true
+	}
+	out, dirty := map[string]standing{}, false
+	for _, d := range all {
+		pin := p.pins[d.name]
+		other := &Other{Digest: d.digest, Seen: now.UTC(), Descriptor: d.raw}
+		var next *Pin
+		s := stands(pin, d)
+		switch {
+		case pin == nil && len(p.pins) >= maxPins:
+			return nil, false, authz.Errorf(authz.ErrUnavailable, "more than %d tools were seen: nothing is remembered of more", maxPins)
+		case pin == nil && hold && known[d.server]:
+			s.first = true
+			next = &Pin{Server: d.server, At: now.UTC(), Other: other}
+		case pin == nil:
+			s = standing{pinned: d.digest}
+			next = &Pin{Server: d.server, Digest: d.digest, At: now.UTC(), By: "first-sight", Descriptor: d.raw}
+		case (s.changed || s.isNew) && (pin.Other == nil || pin.Other.Digest != d.digest):
+			s.first = true
+			changed := *pin
+			changed.Other = other
+			next = &changed
+		}
+		if next != nil {
+			dirty = true
+			if write {
+				p.pins[d.name] = next
+			}
+		}
+		out[d.name] = s
+	}
+	return out, dirty, nil
+}
+
+// pinFile is the document.
+type pinFile struct {
+	Format string          `json:"format"`
+	Tools  map[string]*Pin `json:"tools"`
+}
+
+// load reads the file if it is not the one that was read. p.mu is held.
+func (p *Pins) load() error {
+	p.read = time.Now()
+	if p.path == "" {
+		return nil
+	}
+	info, err := os.Stat(p.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && (!p.loaded || p.stamp == nil):
+		p.loaded = true
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return authz.Errorf(authz.ErrUnavailable, "the file of pins %s has gone", p.path)
+	case err != nil:
+		return authz.Errorf(authz.ErrUnavailable, "reading the pins: %w", err)
+	}
+	if p.stamp != nil && os.SameFile(p.stamp, info) && p.stamp.ModTime().Equal(info.ModTime()) && p.stamp.Size() == info.Size() {
+		return nil
+	}
+	b, err := keyfile.Read(p.path, maxPinFile)
+	if err != nil {
+		return authz.Errorf(authz.ErrUnavailable, "reading the pins: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	var doc pinFile
+	if err := dec.Decode(&doc); err != nil || doc.Format != pinsFormat {
+		return authz.Errorf(authz.ErrInvalid, "%s is no file of pins: its format is not %s (%v)", p.path, pinsFormat, err)
+	}
+	for name, pin := range doc.Tools {
+		if pin == nil || checkName(name) != nil || pin.Digest == "" && pin.Other == nil {
+			return authz.Errorf(authz.ErrInvalid, "%s is no file of pins: the pin of tool %.64q says nothing", p.path, name)
+		}
+	}
+	if doc.Tools == nil {
+		doc.Tools = map[string]*Pin{}
+	}
+	p.pins, p.stamp, p.loaded = doc.Tools, info, true
+	return nil
+}
+
+// change has f change what the file says now, and writes it if f says so. Others that write it wait.
+func (p *Pins) change(f func() (bool, error)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.path != "" {
+		unlock, err := lockFile(p.path + ".lock")
+		if err != nil {
+			return authz.Errorf(authz.ErrUnavailable, "locking the pins: %w", err)
+		}
+		defer unlock()
+		if err := p.load(); err != nil {
+			return err
+		}
+	}
+	before := maps.Clone(p.pins)
+	dirty, err := f()
+	if err != nil || !dirty || p.path == "" {
+		return err
+	}
+	if err := p.write(); err != nil {
+		p.pins = before
+		return authz.Errorf(authz.ErrUnavailable, "writing the pins: %w", err)
+	}
+	return nil
+}
+
+func (p *Pins) write() error {
+	b, err := json.MarshalIndent(pinFile{pinsFormat, p.pins}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding: %w", err)
+	}
+	if len(b) > maxPinFile {
+		return fmt.Errorf("they have more than %d bytes", maxPinFile)
+	}
+	if err := keyfile.Replace(p.path, append(b, '\n')); err != nil {
+		return err
+	}
+	info, err := os.Stat(p.path)
+	if err != nil {
+		return err
+	}
+	p.stamp, p.loaded, p.read = info, true, time.Now()
+	return nil
+}

@@ -1,0 +1,236 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+)
+
+// A toolbox has the descriptors that were seen last.
+type toolbox struct {
+	fetching chan struct{} // one at a time
+
+	mu    sync.Mutex
+	known map[string]*descriptor
+	at    time.Time // when all of them were fetched
+	stale bool
+}
+
+const (
+	fetchTime  = 30 * time.Second
+	fetchPause = time.Second // between looking for tools that are not there
+)
+
+func newToolbox() *toolbox {
+	return &toolbox{fetching: make(chan struct{}, 1), known: map[string]*descriptor{}}
+}
+
+func (b *toolbox) get(name string) (d *descriptor, at time.Time, stale bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known[name], b.at, b.stale
+}
+
+func (b *toolbox) put(all []*descriptor) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range all {
+		if len(b.known) < maxPins || b.known[d.name] != nil {
+			b.known[d.name] = d
+		}
+	}
+}
+
+// replace forgets what was not fetched.
+func (b *toolbox) replace(all []*descriptor) {
+	known := make(map[string]*descriptor, len(all))
+	for _, d := range all {
+		known[d.name] = d
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.known, b.at, b.stale = known, time.Now(), false
+}
+
+// Stale says that a server has said that its tools are others now (notifications/tools/list_changed): before the
+// next call they are asked for again.
+func (g *Gate) Stale() {
+	g.tools.mu.Lock()
+	defer g.tools.mu.Unlock()
+	g.tools.stale = true
+}
+
+// Learn reads the descriptors of tools in a response to tools/list that a door has seen, under names as clients
+// see them.
+func (g *Gate) Learn(f *Frame) {
+	result, err := readObject(f.Result)
+	if err != nil || f.Error != nil {
+		return
+	}
+	all, _, err := g.read(context.Background(), result)
+	if err != nil {
+		return
+	}
+	if _, err := g.compare(context.Background(), all); err == nil {
+		g.tools.put(all)
+	}
+}
+
+// read returns the descriptors of a page that can be used, and their elements. The others are reported.
+func (g *Gate) read(ctx context.Context, result object) (all []*descriptor, raws []json.RawMessage, err error) {
+	list := result.get("tools")
+	if list == nil {
+		return nil, nil, authz.Errorf(authz.ErrInvalid, "the answer to tools/list has no tools")
+	}
+	elements, err := readArray(list, maxListed)
+	if err != nil {
+		return nil, nil, err
+	}
+	count := map[string]int{}
+	read := make([]*descriptor, len(elements))
+	for i, raw := range elements {
+		d, err := readDescriptor(raw)
+		if err != nil {
+			name := ""
+			if d != nil {
+				name = printable(d.name, 64)
+			}
+			g.say(ctx, "tool_dropped", name+": "+err.Error(), map[string]any{"tool": name, "why": printable(err.Error(), 200)})
+			continue
+		}
+		count[d.name]++
+		d.server = g.cfg.Server("tool", d.name)
+		read[i] = d
+	}
+	for i, d := range read {
+		if d == nil {
+			continue
+		}
+		if count[d.name] > 1 { // nobody can tell which of them would be called
+			g.say(ctx, "tool_dropped", d.name+": it is listed more than once", map[string]any{"tool": d.name, "server": d.server, "why": "it is listed more than once"})
+			continue
+		}
+		all, raws = append(all, d), append(raws, elements[i])
+	}
+	return all, raws, nil
+}
+
+// compare pins what is new, and reports what is not as it was pinned.
+func (g *Gate) compare(ctx context.Context, all []*descriptor) (map[string]standing, error) {
+	stands, err := g.cfg.Pins.see(all, g.now(), g.cfg.Options.OnNew == "refuse")
+	if err != nil {
+		g.log.ErrorContext(ctx, "tools cannot be compared with what was pinned", "error", err)
+		return nil, err
+	}
+	for _, d := range all {
+		switch s := stands[d.name]; {
+		case s.changed:
+			g.say(ctx, "tool_changed", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "pinned": s.pinned, "digest": d.digest})
+		case s.isNew:
+			g.say(ctx, "tool_new", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "digest": d.digest})
+		}
+	}
+	return stands, nil
+}
+
+// tool returns the descriptor of a tool and how it stands, nil if no server lists it. The servers are asked if it is not
+// known, or may have changed.
+func (g *Gate) tool(ctx context.Context, p *Peer, name string) (*descriptor, standing, error) {
+	d, at, stale := g.tools.get(name)
+	if d == nil && time.Since(at) > fetchPause || stale {
+		if err := g.fetch(ctx, p, at); err != nil {
+			return nil, standing{}, err
+		}
+		d, _, _ = g.tools.get(name)
+	}
+	if d == nil {
+		return nil, standing{}, nil
+	}
+	s, err := g.cfg.Pins.state(d)
+	return d, s, err
+}
+
+// fetch asks for all tools, unless somebody has since.
+func (g *Gate) fetch(ctx context.Context, p *Peer, since time.Time) error {
+	if g.cfg.Fetch == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	select {
+	case g.tools.fetching <- struct{}{}:
+		defer func() { <-g.tools.fetching }()
+	case <-ctx.Done():
+		return authz.Errorf(authz.ErrUnavailable, "asking the server for its tools: %w", ctx.Err())
+	}
+	if _, at, stale := g.tools.get(""); at.After(since) && !stale {
+		return nil
+	}
+	var all []*descriptor
+	seen := map[string]bool{}
+	cursor := json.RawMessage(nil)
+	for page := 0; ; page++ {
+		if page == maxPages {
+			return authz.Errorf(authz.ErrUnavailable, "the server lists its tools on more than %d pages", maxPages)
+		}
+		f := &Frame{ID: json.RawMessage(`"tools"`), Method: "tools/list", Params: fetchParams(p, cursor)}
+		answer, err := g.cfg.Fetch(ctx, p, f)
+		switch {
+		case err != nil:
+			return authz.Errorf(authz.ErrUnavailable, "asking the server for its tools: %w", err)
+		case answer.Error != nil:
+			return authz.Errorf(authz.ErrUnavailable, "the server does not list its tools: %s", printable(answer.Error.Message, 200))
+		}
+		result, err := readObject(answer.Result)
+		if err != nil {
+			return authz.Errorf(authz.ErrUnavailable, "the server's list of tools: %w", err)
+		}
+		more, _, err := g.read(ctx, result)
+		if err != nil {
+			return authz.Errorf(authz.ErrUnavailable, "the server's list of tools: %w", err)
+		}
+		all = append(all, more...)
+		if len(all) > maxPins {
+			return authz.Errorf(authz.ErrUnavailable, "the server lists more than %d tools", maxPins)
+		}
+		cursor = result.get("nextCursor")
+		if c, ok := text(cursor); !ok || c == "" || seen[c] {
+			break
+		} else {
+			seen[c] = true
+		}
+	}
+	if _, err := g.compare(ctx, all); err != nil {
+		return err
+	}
+	g.tools.replace(all)
+	return nil
+}
+
+// fetchParams are those of a question that is asked on behalf of a client of that version.
+func fetchParams(p *Peer, cursor json.RawMessage) json.RawMessage {
+	var o object
+	if cursor != nil {
+		o.set("cursor", cursor)
+	}
+	if p.Version >= statelessVersion {
+		o.set("_meta", encode(map[string]any{metaVersion: p.Version, metaCapabilities: map[string]any{}}))
+	}
+	if o == nil {
+		return json.RawMessage("{}")
+	}
+	return o.json()
+}
+
+// statelessVersion is the first revision of the protocol without a handshake, in which results have a type.
+const statelessVersion = "2026-07-28"
+
+// A counter counts.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) add() int64 { return c.n.Add(1) }
+func (c *counter) reset()     { c.n.Store(0) }
