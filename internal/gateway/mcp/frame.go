@@ -47,6 +47,45 @@ type Error struct {
 // id that is neither a short string nor an exact integer, a method that is not printable ASCII, params and
 // results that are no objects. The Frame refers to b.
 func ParseFrame(b []byte, max int) (*Frame, error) {
+	var m members
+	f, err := parseFrame(b, max, &m)
+	if err == nil {
+		return f, nil
+	}
+	e := &FrameError{code: codeParse, err: err}
+	if m.read {
+		e.code = codeRequest
+		if m.id != nil && m.method != nil && checkID(m.id) == nil {
+			e.id = m.id
+		}
+	}
+	return nil, e
+}
+
+// A FrameError is why a frame is none. It is authz.ErrInvalid.
+type FrameError struct {
+	code int
+	id   json.RawMessage // nil if it cannot be told
+	err  error
+}
+
+// Error says what is wrong.
+func (e *FrameError) Error() string { return e.err.Error() }
+
+// Unwrap returns the kind.
+func (e *FrameError) Unwrap() error { return e.err }
+
+// Frame returns the answer to whoever sent it (JSON-RPC 2.0, section 5.1: parse error or invalid request; the id is
+// null if it could not be told).
+func (e *FrameError) Frame() *Frame {
+	id := e.id
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	return &Frame{ID: id, Error: &Error{Code: e.code, Message: e.err.Error()}}
+}
+
+func parseFrame(b []byte, max int, m *members) (*Frame, error) {
 	if len(b) > max {
 		return nil, authz.Errorf(authz.ErrInvalid, "the frame has more than %d bytes", max)
 	}
@@ -57,7 +96,6 @@ func ParseFrame(b []byte, max int) (*Frame, error) {
 	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, authz.Errorf(authz.ErrInvalid, "the frame is no JSON object")
 	}
-	var m members
 	for dec.PeekKind() != '}' {
 		t, err := dec.ReadToken()
 		if err != nil {
@@ -82,11 +120,16 @@ func ParseFrame(b []byte, max int) (*Frame, error) {
 	if _, err := dec.ReadToken(); err != io.EOF {
 		return nil, authz.Errorf(authz.ErrInvalid, "the frame is more than one object")
 	}
+	m.read = true
 	return m.frame()
 }
 
 // members are those of a frame, as they were written; nil are absent.
-type members struct{ version, id, method, params, result, err json.RawMessage }
+type members struct {
+	version, id, method, params, result, err json.RawMessage
+
+	read bool // to the end
+}
 
 func (m *members) of(name string) *json.RawMessage {
 	switch name {

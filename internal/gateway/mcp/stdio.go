@@ -1,0 +1,514 @@
+package mcp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/gateway"
+)
+
+// StdioConfig is what a Stdio needs.
+type StdioConfig struct {
+	// Config is that of its Gate; Server and Fetch are the Stdio's.
+	Config
+	// Name is what decisions call the server.
+	Name string
+	// Who says who the client is, for each request: whoever started this process.
+	Who func(ctx context.Context) (*gateway.Who, error)
+
+	// In and Out are the client's: one frame a line. Reading In must end when the client goes.
+	In  io.Reader
+	Out io.Writer
+	// Link leads to the server.
+	Link Link
+
+	// MaxRequest and MaxAnswer bound frames of the client (4 MiB by default) and of the server (64 MiB).
+	MaxRequest, MaxAnswer int
+}
+
+// A Link leads to one server.
+type Link interface {
+	// Send sends one frame. It may be called by many.
+	Send(frame []byte) error
+	// Receive returns the next frame, of at most max bytes. io.EOF: there is none any more. errTooLong: there
+	// was one that is longer, and it was passed over. It is called by one.
+	Receive(max int) ([]byte, error)
+	// Close ends the server, at the latest soon after ctx has ended, and returns how it ended.
+	Close(ctx context.Context) error
+}
+
+// Bounds of the door.
+const (
+	defaultMaxRequest = 4 << 20
+	defaultMaxAnswer  = 64 << 20
+	maxFlights        = 256 // requests under way, each way
+	settleTime        = 5 * time.Second
+)
+
+// ErrTooLong is returned by a Link that has passed over a frame.
+var ErrTooLong = errors.New("the frame is too long")
+
+// A Stdio is the door before one server, for one client on standard input and output. Many requests may be under way,
+// and are answered in any order.
+type Stdio struct {
+	cfg     StdioConfig
+	gate    *Gate
+	log     *slog.Logger
+	session string
+	fetches atomic.Int64
+	prefix  string
+
+	out sync.Mutex // guards cfg.Out
+
+	mu      sync.Mutex
+	version string
+	flights map[string]*flight // by Frame.Key: the client's requests, and our own
+	asked   map[string]bool    // the server's requests that the client has not answered
+	closed  bool
+	handled sync.WaitGroup
+}
+
+// A flight is a request on its way to the server and back.
+type flight struct {
+	id     json.RawMessage
+	cancel context.CancelFunc
+	pa     *Passage    // nil while it is judged
+	own    chan *Frame // the answer to a request of ours
+}
+
+// NewStdio returns the door.
+func NewStdio(cfg StdioConfig) (*Stdio, error) {
+	if cfg.MaxRequest == 0 {
+		cfg.MaxRequest = defaultMaxRequest
+	}
+	if cfg.MaxAnswer == 0 {
+		cfg.MaxAnswer = defaultMaxAnswer
+	}
+	s := &Stdio{cfg: cfg, session: "mcp-" + rand.Text(), prefix: "safeconduct-" + rand.Text() + "-",
+		flights: map[string]*flight{}, asked: map[string]bool{}}
+	cfg.Config.Server = func(string, string) string { return cfg.Name }
+	cfg.Config.Fetch = s.fetch
+	var err error
+	if s.gate, err = NewGate(cfg.Config); err != nil {
+		return nil, err
+	}
+	s.log = s.gate.log
+	return s, nil
+}
+
+// Run serves until the client or the server goes, or ctx ends. It returns nil if the client went.
+func (s *Stdio) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	client, server := make(chan error, 1), make(chan error, 1)
+	go func() { client <- s.fromClient(ctx) }()
+	go func() { server <- s.fromServer(ctx) }()
+	var err error
+	serverGone := false
+	select {
+	case err = <-client:
+		s.settle(server) // what was asked before is answered
+	case err = <-server:
+		serverGone = true
+		if err == nil {
+			err = errors.New("the server has ended")
+		}
+		s.abandon()
+	case <-ctx.Done():
+	}
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer done()
+	cancel()
+	ended := s.cfg.Link.Close(closing)
+	if serverGone && ended != nil {
+		err = fmt.Errorf("the server has ended: %w", ended)
+	}
+	s.gate.Wait()
+	return err
+}
+
+// settle waits for the answers to what is under way, but not for long, nor for a server that has gone.
+func (s *Stdio) settle(server <-chan error) {
+	done := make(chan struct{})
+	go func() { s.handled.Wait(); close(done) }()
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-server:
+	}
+}
+
+// abandon answers what is under way: the server will not.
+func (s *Stdio) abandon() {
+	s.mu.Lock()
+	s.closed = true
+	flights := s.flights
+	s.flights = map[string]*flight{}
+	s.mu.Unlock()
+	for _, fl := range flights {
+		gone := &Frame{ID: fl.id, Error: &Error{Code: codeClosed, Message: "The server has ended"}}
+		switch {
+		case fl.own != nil:
+			fl.own <- gone
+		case fl.pa != nil:
+			s.toClient(fl.pa.Result(context.Background(), gone))
+			s.handled.Done()
+		}
+	}
+}
+
+// fromClient reads the client's frames.
+func (s *Stdio) fromClient(ctx context.Context) error {
+	in := bufio.NewReaderSize(s.cfg.In, 64<<10)
+	for ctx.Err() == nil {
+		line, err := readLine(in, s.cfg.MaxRequest)
+		switch {
+		case errors.Is(err, ErrTooLong):
+			s.toClient((&FrameError{code: codeRequest, err: authz.Errorf(authz.ErrInvalid, "the frame has more than %d bytes", s.cfg.MaxRequest)}).Frame())
+			continue
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading from the client: %w", err)
+		case len(line) == 0:
+			continue
+		}
+		f, err := ParseFrame(line, s.cfg.MaxRequest)
+		var bad *FrameError
+		if errors.As(err, &bad) {
+			s.log.WarnContext(ctx, "a frame of the client was refused", "why", err)
+			s.toClient(bad.Frame())
+			continue
+		}
+		switch {
+		case f.Request():
+			s.take(ctx, f)
+		case f.Notification():
+			s.notified(ctx, f)
+		default:
+			s.answered(ctx, f)
+		}
+	}
+	return nil
+}
+
+// take takes a request of the client.
+func (s *Stdio) take(ctx context.Context, f *Frame) {
+	ctx, cancel := context.WithCancel(ctx)
+	fl := &flight{id: f.ID, cancel: cancel}
+	s.mu.Lock()
+	used, full, closed := s.flights[f.Key()] != nil, len(s.flights) >= maxFlights, s.closed
+	if !used && !full && !closed {
+		s.flights[f.Key()] = fl
+		s.handled.Add(1)
+	}
+	s.mu.Unlock()
+	switch {
+	case used: // an answer by this id would be taken for that to the other request
+		cancel()
+		s.log.WarnContext(ctx, "a request of the client was refused: its id is in use", "method", f.Method)
+		s.toClient(&Frame{ID: json.RawMessage("null"), Error: &Error{Code: codeRequest, Message: "Invalid request: the id is that of another request under way"}})
+	case full, closed:
+		cancel()
+		s.toClient(&Frame{ID: f.ID, Error: &Error{Code: codeClosed, Message: "Too many requests are under way, or the server has ended"}})
+	default:
+		go s.handle(ctx, f, fl)
+	}
+}
+
+// handle judges a request and passes it on.
+func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
+	who, err := s.cfg.Who(ctx)
+	var pa *Passage
+	if err != nil {
+		s.log.ErrorContext(ctx, "who asks cannot be shown", "error", err)
+		pa = &Passage{Answer: unavailable().frame(f.ID)}
+	} else {
+		pa = s.gate.Admit(ctx, s.peer(who), f)
+	}
+	s.mu.Lock()
+	here := s.flights[f.Key()] == fl
+	if here && pa.Answer == nil {
+		fl.pa = pa
+	} else if here {
+		delete(s.flights, f.Key())
+	}
+	s.mu.Unlock()
+	switch {
+	case !here: // cancelled, or the server has gone
+		if pa.Answer == nil {
+			pa.Streamed(0, context.Canceled)
+		}
+	case pa.Answer != nil:
+		s.toClient(pa.Answer)
+	default:
+		if err := s.cfg.Link.Send(pa.Forward.Append(nil)); err != nil {
+			s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
+			s.back(ctx, &Frame{ID: f.ID, Error: &Error{Code: codeClosed, Message: "The server cannot be reached"}})
+		}
+		return
+	}
+	fl.cancel()
+	s.handled.Done()
+}
+
+func (s *Stdio) peer(who *gateway.Who) *Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Peer{Who: who, Session: s.session, Version: s.version, Again: s.cfg.Who,
+		Notify: func(f *Frame) error { return s.toClient(f) }}
+}
+
+// notified passes a notification of the client on.
+func (s *Stdio) notified(ctx context.Context, f *Frame) {
+	params, err := readObject(f.Params)
+	if err != nil {
+		return
+	}
+	if f.Method == "notifications/cancelled" {
+		of := &Frame{ID: params.get("requestId")}
+		s.mu.Lock()
+		fl := s.flights[of.Key()]
+		judged := fl != nil && fl.pa != nil
+		if fl == nil || fl.own != nil { // it is answered, or not the client's
+			s.mu.Unlock()
+			return
+		}
+		delete(s.flights, of.Key())
+		s.mu.Unlock()
+		fl.cancel()
+		if !judged {
+			return // handle sees it; the server has heard nothing of the request
+		}
+		fl.pa.Streamed(0, context.Canceled)
+		s.handled.Done()
+	}
+	if withoutOurs(&params) {
+		f = &Frame{Method: f.Method, Params: params.json()}
+	}
+	if err := s.cfg.Link.Send(f.Append(nil)); err != nil {
+		s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
+	}
+}
+
+// answered passes an answer of the client on, to a request that the server has made.
+func (s *Stdio) answered(ctx context.Context, f *Frame) {
+	s.mu.Lock()
+	asked := s.asked[f.Key()]
+	delete(s.asked, f.Key())
+	s.mu.Unlock()
+	if !asked {
+		s.log.WarnContext(ctx, "an answer of the client was dropped: nobody has asked")
+		return
+	}
+	if err := s.cfg.Link.Send(f.Append(nil)); err != nil {
+		s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
+	}
+}
+
+// fromServer reads the server's frames.
+func (s *Stdio) fromServer(ctx context.Context) error {
+	for ctx.Err() == nil {
+		line, err := s.cfg.Link.Receive(s.cfg.MaxAnswer)
+		switch {
+		case errors.Is(err, ErrTooLong):
+			s.log.ErrorContext(ctx, "a frame of the server was dropped: it is too long", "most", s.cfg.MaxAnswer)
+			s.unreadable(ctx, line)
+			continue
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading from the server: %w", err)
+		case len(line) == 0:
+			continue
+		}
+		f, err := ParseFrame(line, s.cfg.MaxAnswer)
+		if err != nil {
+			s.log.ErrorContext(ctx, "a frame of the server was refused", "why", err)
+			s.unreadable(ctx, line)
+			continue
+		}
+		switch {
+		case f.Response():
+			s.back(ctx, f)
+		case f.Request():
+			s.asks(ctx, f)
+		default:
+			if f.Method == "notifications/tools/list_changed" {
+				s.gate.Stale()
+			}
+			s.passBack(ctx, f)
+		}
+	}
+	return nil
+}
+
+// passBack passes a request or notification of the server on, without what only we say.
+func (s *Stdio) passBack(ctx context.Context, f *Frame) {
+	params, err := readObject(f.Params)
+	if err != nil {
+		return
+	}
+	if withoutOurs(&params) {
+		s.log.WarnContext(ctx, "what only the gateway says was taken out of what a server sent", "method", f.Method)
+		f = &Frame{ID: f.ID, Method: f.Method, Params: params.json()}
+	}
+	_ = s.toClient(f)
+}
+
+// asks passes a request of the server on.
+func (s *Stdio) asks(ctx context.Context, f *Frame) {
+	s.mu.Lock()
+	used := s.asked[f.Key()] || len(s.asked) >= maxFlights
+	if !used {
+		s.asked[f.Key()] = true
+	}
+	s.mu.Unlock()
+	if used {
+		s.log.WarnContext(ctx, "a request of the server was dropped: its id is in use, or too many are under way", "method", f.Method)
+		return
+	}
+	s.passBack(ctx, f)
+}
+
+// back takes an answer of the server to the client.
+func (s *Stdio) back(ctx context.Context, f *Frame) {
+	s.mu.Lock()
+	fl := s.flights[f.Key()]
+	if fl != nil && fl.pa == nil && fl.own == nil {
+		fl = nil // it was not sent yet
+	}
+	if fl != nil {
+		delete(s.flights, f.Key())
+	}
+	s.mu.Unlock()
+	switch {
+	case fl == nil:
+		s.log.WarnContext(ctx, "an answer of the server was dropped: nobody has asked")
+	case fl.own != nil:
+		fl.own <- f
+	default:
+		go func() { // which may ask about a list, and must not hold up other answers
+			defer s.handled.Done()
+			defer fl.cancel()
+			if fl.pa.Forward.Method == "initialize" {
+				s.learnVersion(f)
+			}
+			s.toClient(fl.pa.Result(ctx, f))
+		}()
+	}
+}
+
+func (s *Stdio) learnVersion(f *Frame) {
+	var w struct {
+		Version string `json:"protocolVersion"`
+	}
+	if f.Result == nil || json.Unmarshal(f.Result, &w) != nil || len(w.Version) > 32 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = w.Version
+}
+
+// unreadable answers the request to which something that cannot be read seems to be the answer.
+func (s *Stdio) unreadable(ctx context.Context, line []byte) {
+	var w struct {
+		ID     json.RawMessage `json:"id"`
+		Method *string         `json:"method"`
+	}
+	if i := bytes.Index(line, []byte(`"id":`)); i >= 0 && json.Unmarshal(line, &w) != nil {
+		rest := bytes.TrimLeft(line[i+len(`"id":`):], " ")
+		_ = json.NewDecoder(bytes.NewReader(rest)).Decode(&w.ID) // cut off: the id may stand before
+	}
+	if w.ID == nil || w.Method != nil || checkID(w.ID) != nil {
+		return
+	}
+	f := &Frame{ID: w.ID, Error: &Error{Code: codeInternal, Message: "The server's answer cannot be read, or is too long"}}
+	s.mu.Lock()
+	known := s.flights[f.Key()] != nil
+	s.mu.Unlock()
+	if known {
+		s.back(ctx, f)
+	}
+}
+
+// fetch asks the server something on our own behalf.
+func (s *Stdio) fetch(ctx context.Context, _ *Peer, f *Frame) (*Frame, error) {
+	id := encode(s.prefix + strconv.FormatInt(s.fetches.Add(1), 10))
+	f = &Frame{ID: id, Method: f.Method, Params: f.Params}
+	fl := &flight{id: id, own: make(chan *Frame, 1)}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, authz.Errorf(authz.ErrUnavailable, "the server has ended")
+	}
+	s.flights[f.Key()] = fl
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.flights, f.Key())
+	}()
+	if err := s.cfg.Link.Send(f.Append(nil)); err != nil {
+		return nil, authz.Errorf(authz.ErrUnavailable, "asking the server: %w", err)
+	}
+	select {
+	case answer := <-fl.own:
+		return answer, nil
+	case <-ctx.Done():
+		return nil, authz.Errorf(authz.ErrUnavailable, "waiting for the server: %w", ctx.Err())
+	}
+}
+
+// toClient writes one frame.
+func (s *Stdio) toClient(f *Frame) error {
+	line := append(f.Append(nil), '\n')
+	s.out.Lock()
+	defer s.out.Unlock()
+	_, err := s.cfg.Out.Write(line)
+	return err
+}
+
+// readLine returns the next line without its end. Of one that is longer than max it returns ErrTooLong and the
+// beginning, and passes over the rest. A last line without an end counts.
+func readLine(r *bufio.Reader, max int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(line)+len(part) > max+1 {
+			line = append(line, part[:min(len(part), 1024)]...)
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = r.ReadSlice('\n')
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			return line[:min(len(line), 1024)], ErrTooLong
+		}
+		line = append(line, part...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return bytes.TrimRight(line, "\r\n"), nil
+		case err != nil:
+			return nil, err
+		}
+		return bytes.TrimRight(line, "\r\n"), nil
+	}
+}
