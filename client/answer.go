@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -35,6 +37,22 @@ func (a *Answer) DecisionID() string {
 		return a.ID
 	}
 	return DecisionID(a.Decision)
+}
+
+// ACR returns the authentication context classes that the step-up obligations of a refusal demand, with spaces between
+// them, "" if it demands none that can be told.
+func (a *Answer) ACR() string {
+	var all []string
+	for i := range a.Obligations {
+		var p struct {
+			ACR string `json:"acr_value"`
+		}
+		o := &a.Obligations[i]
+		if o.Type == "step-up" && json.Unmarshal(o.Properties, &p) == nil && p.ACR != "" && oneLine(p.ACR) && !slices.Contains(all, p.ACR) {
+			all = append(all, p.ACR)
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // What to do after a refusal.

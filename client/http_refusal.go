@@ -137,21 +137,12 @@ func (b *problemBody) refuse(h *HTTPRefusal, e *RefusedError, realm Realm) {
 		b.Status = http.StatusServiceUnavailable
 	case authz.CodePassportInvalid:
 		b.Status = http.StatusUnauthorized
-		h.challenge(realm, CodeInvalidToken, nil)
+		h.challenge(realm, CodeInvalidToken, "")
 	case authz.CodePassport:
-		h.challenge(realm, "insufficient_scope", nil)
+		h.challenge(realm, "insufficient_scope", "")
 	case authz.CodeStepUpRequired:
 		b.Status = http.StatusUnauthorized
-		var acr []string
-		for _, o := range a.Obligations {
-			var p struct {
-				ACR string `json:"acr_value"`
-			}
-			if o.Type == "step-up" && json.Unmarshal(o.Properties, &p) == nil && p.ACR != "" {
-				acr = append(acr, p.ACR)
-			}
-		}
-		h.challenge(realm, "insufficient_user_authentication", acr)
+		h.challenge(realm, "insufficient_user_authentication", a.ACR())
 	}
 }
 
@@ -182,7 +173,7 @@ func (b *problemBody) fail(h *HTTPRefusal, err error, realm Realm) {
 			if errors.Is(err, ErrNoToken) {
 				code = "" // RFC 6750 section 3.1: no error code if there was no token
 			}
-			h.challenge(realm, code, nil)
+			h.challenge(realm, code, "")
 		default:
 			b.Detail = err.Error()
 		}
@@ -191,7 +182,7 @@ func (b *problemBody) fail(h *HTTPRefusal, err error, realm Realm) {
 }
 
 // challenge sets the challenge.
-func (h *HTTPRefusal) challenge(realm Realm, code string, acr []string) {
+func (h *HTTPRefusal) challenge(realm Realm, code, acr string) {
 	scheme := realm.Scheme
 	if scheme == "" {
 		scheme = "DPoP"
@@ -204,7 +195,7 @@ func (h *HTTPRefusal) challenge(realm Realm, code string, acr []string) {
 	}
 	add("realm", realm.Name)
 	add("error", code)
-	add("acr_values", strings.Join(acr, " "))
+	add("acr_values", acr)
 	add("resource_metadata", realm.Metadata)
 	if scheme == "DPoP" {
 		add("algs", "EdDSA ES256")
