@@ -41,6 +41,9 @@ type Options struct {
 	// Task is what kind of task the calls belong to, for Observed.Task.
 	Task string `yaml:"task"`
 
+	// PinFile is where descriptors of tools are remembered; see Pins. Without one they are forgotten at the end.
+	PinFile string `yaml:"pins"`
+
 	// Tools are those about which there is something to say, by their name as clients see it.
 	Tools map[string]Tool `yaml:"tools"`
 	// Methods map further methods: each to a COAZ mapping, or to the name of a method whose default mapping is used.
@@ -233,3 +236,12 @@ func parseMapping(v map[string]any) (*coaz.Mapping, error) {
 	}
 	return coaz.Parse(b)
 }
+
+// A Document is what an operator says of a door on standard input and output, where that is more than flags say.
+type Document struct {
+	gateway.Common `yaml:",inline"`
+	Options        `yaml:",inline"`
+}
+
+// Check adds to ps what is wrong.
+func (d *Document) Check(ps *gateway.Problems) { d.Options.Check(ps) }
