@@ -1,0 +1,110 @@
+package httpproxy
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/safeconduct/safeconduct/internal/gateway"
+)
+
+// ours are headers that only the proxy writes, in one direction or the other. They begin so.
+const ours = "Safeconduct-"
+
+// connection are headers that belong to one connection (RFC 9110, section 7.6.1).
+var connection = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
+}
+
+// forwarded returns the header that is decided about and passed on: without what belongs to the connection or is named
+// by it, what the agent says to the gateway alone, and names with an underscore, of which some servers make a hyphen.
+func forwarded(h http.Header) http.Header {
+	out := make(http.Header, len(h))
+	named := map[string]bool{}
+	for _, v := range h["Connection"] {
+		for name := range strings.SplitSeq(v, ",") {
+			named[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
+		}
+	}
+	for name, values := range h {
+		switch {
+		case named[name], slices.Contains(connection, name), strings.HasPrefix(name, ours), strings.Contains(name, "_"):
+		default:
+			out[name] = values
+		}
+	}
+	gateway.Strip(out)
+	return out
+}
+
+// mentions reports whether a list of tokens has one.
+func mentions(values []string, token string) bool {
+	for _, v := range values {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasParameter reports whether a query has a parameter of that name, in any spelling.
+func hasParameter(raw, name string) bool {
+	for pair := range strings.FieldsFuncSeq(raw, func(c rune) bool { return c == '&' || c == ';' }) {
+		n, _, _ := strings.Cut(pair, "=")
+		if n, err := url.QueryUnescape(n); err != nil || strings.EqualFold(strings.TrimSpace(n), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// withheld are headers of responses that an upstream does not say to agents: what is the gateway's to say, how one
+// authenticates to the upstream, and where else it could be reached.
+var withheld = []string{
+	"Www-Authenticate", "Proxy-Authenticate", "Proxy-Authentication-Info", "Authentication-Info", "Dpop-Nonce",
+	"Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data",
+}
+
+// cleanse removes what an upstream does not say to agents.
+func (u *Upstream) cleanse(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(name, ours) {
+			delete(h, name)
+		}
+	}
+	for _, name := range withheld {
+		delete(h, name)
+	}
+	if !u.Cookies {
+		delete(h, "Set-Cookie")
+	}
+	if to := h.Get("Location"); to != "" {
+		h.Set("Location", u.outside(to))
+	}
+}
+
+// outside returns how a place on the upstream is reached through the proxy: without scheme and host.
+func (u *Upstream) outside(location string) string {
+	l, err := url.Parse(location)
+	if err != nil || l.Host != "" && (l.Host != u.url.Host || l.Scheme != "" && l.Scheme != u.url.Scheme) {
+		return location
+	}
+	path, base := l.EscapedPath(), strings.TrimSuffix(u.url.EscapedPath(), "/")
+	below, ok := strings.CutPrefix(path, base)
+	if base != "" && ok && (below == "" || below[0] == '/') {
+		path = below
+	} else if l.Host == "" {
+		return location
+	}
+	path = "/" + strings.TrimLeft(path, "/")
+	if l.RawQuery != "" {
+		path += "?" + l.RawQuery
+	}
+	if l.Fragment != "" {
+		path += "#" + l.EscapedFragment()
+	}
+	return path
+}
