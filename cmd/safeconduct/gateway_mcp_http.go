@@ -1,12 +1,121 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/safeconduct/safeconduct/internal/gateway"
+	"github.com/safeconduct/safeconduct/internal/gateway/mcp"
+	"github.com/safeconduct/safeconduct/internal/gateway/secret"
+	"github.com/safeconduct/safeconduct/internal/gateway/streamable"
 )
 
-// runGatewayMCPHTTP serves MCP over HTTP.
-func runGatewayMCPHTTP(*cobra.Command, []string) error {
-	return usageError{errors.New("a server's command stands behind --")}
+// runGatewayMCPHTTP serves many MCP servers at one endpoint over HTTP, as the document says that --config names.
+func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		return usageError{hinted(errors.New("there is no server to stand before"),
+			"name one behind --, or many in a document: safeconduct gateway mcp --config mcp.yaml")}
+	}
+	failOpen, err := cmd.Flags().GetBool("allow-fail-open")
+	if err != nil {
+		return err
+	}
+	var doc streamable.Document
+	if err := gateway.Load(file, &doc); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	ctx := cmd.Context()
+	gw, err := gateway.Open(ctx, &doc.Common, gateway.Options{
+		Logger: log, Version: buildVersion().Version, Door: "mcp", Paths: []string{doc.Endpoint},
+		AllowFailOpen: failOpen, FailOpen: doc.FailOpen(),
+		Listening: func(a net.Addr) { fmt.Fprintf(cmd.ErrOrStderr(), "serving MCP on %s%s\n", a, doc.Endpoint) },
+	})
+	if err != nil {
+		return err
+	}
+	cfg := doc.Config(gw)
+	cfg.Version = buildVersion().Version
+	cfg.Secret = secretsOf(&doc)
+	door, err := streamable.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
+	pins, err := mcp.OpenPins(doc.Path(doc.PinFile))
+	if err != nil {
+		return err
+	}
+	gate, err := mcp.NewGate(mcp.Config{
+		Gateway: gw, Options: doc.Options, Pins: pins, Resource: gw.Resource(doc.Endpoint),
+		Server: door.Server, Fetch: door.Fetch, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(doc.Endpoint, door.Serve(gate))
+
+	// What acts came to is still reported after the last of them: the gateway's background ends last.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, ctx := errgroup.WithContext(ctx)
+	failed := make(chan error, 1)
+	go func() { failed <- gw.Run(background) }()
+	group.Go(func() error { return door.Run(ctx) })
+	group.Go(func() error { return gw.Serve(ctx, mux) })
+	group.Go(func() error {
+		select {
+		case err := <-failed:
+			failed <- nil
+			if err == nil {
+				err = errors.New("the gateway's background has ended")
+			}
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	err = group.Wait()
+	gate.Wait()
+	stop()
+	return errors.Join(err, ended(<-failed))
+}
+
+// ended returns what is wrong with something that was told to end.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// secretsOf returns how secrets that the document names are read: the file is opened when the first one is.
+func secretsOf(doc *streamable.Document) func(string) (string, error) {
+	return func(name string) (string, error) {
+		file, key := doc.Path(doc.Secrets.File), doc.Path(doc.Secrets.Key)
+		if file == "" {
+			file = secret.DefaultFile()
+		}
+		if key == "" {
+			key = secret.DefaultKey()
+		}
+		f, err := secret.Open(file, key, false)
+		if err != nil {
+			return "", err
+		}
+		return f.Value(name, time.Now())
+	}
 }

@@ -47,7 +47,7 @@ type Config struct {
 	// Apply puts the named credential into a request that goes to a server, in the place of what the agent showed.
 	Apply func(ctx context.Context, credential string, w *gateway.Who, r *http.Request) error
 	// Refused says that a server answered 401, and reports whether to try once more. May be nil.
-	Refused func(credential string, w *gateway.Who, r *http.Request) bool
+	Refused func(credential string, w *gateway.Who, resp *http.Response) bool
 	// Secret returns the value of a secret by name, for the environment of children. May be nil if none is named.
 	Secret func(name string) (string, error)
 	// Transport makes the connections to a server. By default, one that follows no proxy and no redirect.

@@ -138,7 +138,7 @@ func (d *Door) send(ctx context.Context, u *upstream, who *gateway.Who, method s
 			d.failed(ctx, u, err)
 			return nil, &fault{fmt.Sprintf("server %q cannot be reached", u.Name), err}
 		}
-		if resp.StatusCode == http.StatusUnauthorized && again && d.cfg.Refused != nil && d.cfg.Refused(u.Credential, who, r) {
+		if resp.StatusCode == http.StatusUnauthorized && again && d.cfg.Refused != nil && d.cfg.Refused(u.Credential, who, resp) {
 			drain(resp.Body)
 			continue
 		}
