@@ -40,6 +40,7 @@ import (
 const (
 	DecisionHeader = "safeconduct-decision" // of the request that is passed on, and of the response: the id of the decision
 	TriedHeader    = "safeconduct-tried"    // of the response: ?1 if the act was tried and not done
+	ApprovalHeader = "safeconduct-approval" // of the request that an agent sends: the id of an approval that was given before
 )
 
 // A Gate says who comes, and with which credential requests are passed on. Of returns that of a gateway.
@@ -267,6 +268,13 @@ func (c *check) decide(ctx context.Context) *authv3.CheckResponse {
 		}
 		return deny(problem(code, authz.CodeInvalid, err.Error()))
 	}
+	switch ids := c.r.Header.Values(ApprovalHeader); {
+	case len(ids) == 0:
+	case len(ids) > 1 || ids[0] == "" || len(ids[0]) > 128 || strings.ContainsFunc(ids[0], func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
+		return deny(problem(http.StatusBadRequest, authz.CodeInvalid, "The header "+ApprovalHeader+" is the id of one approval."))
+	default:
+		req.Approval = &authz.ApprovalRef{ID: ids[0]}
+	}
 	r := c.match.Route
 	canTry := r.DryRun != nil && r.DryRun.Header != ""
 	permit, err := c.s.cfg.Enforcer.Permit(ctx, c.s.cfg.Gate.Ask(c.who, req), canTry)
@@ -303,7 +311,7 @@ func (c *check) decide(ctx context.Context) *authv3.CheckResponse {
 func (c *check) allow(ctx context.Context, permit *client.Permit) *authv3.CheckResponse {
 	ok := &authv3.OkHttpResponse{}
 	// What the agent shows itself with is for us and not for who is behind us, and nobody writes our headers but we.
-	gone := map[string]bool{"authorization": true, "dpop": true, "proxy-authorization": true, TriedHeader: true, DecisionHeader: true, "x-envoy-auth-partial-body": true}
+	gone := map[string]bool{"authorization": true, "dpop": true, "proxy-authorization": true, TriedHeader: true, DecisionHeader: true, ApprovalHeader: true, "x-envoy-auth-partial-body": true}
 	if name := c.match.Route.Upstream; name != "" {
 		out := c.r.Clone(ctx)
 		if err := c.s.cfg.Gate.Apply(ctx, name, c.who, out); err != nil {

@@ -17,11 +17,14 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/goccy/go-yaml"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
@@ -337,6 +340,24 @@ func TestHeaderMap(t *testing.T) {
 	}
 }
 
+// TestApproval presents an approval that was given before.
+func TestApproval(t *testing.T) {
+	var asked *authz.ApprovalRef
+	envoy, _ := dial(t, &gate{}, decider(func(q *client.Question) authz.Decision {
+		asked = q.Requests[0].Approval
+		return authz.Decision{Effect: authz.Allow}
+	}), nil, nil)
+	out := check(t, envoy, request("GET", "/accounts/own/balance", map[string]string{"safeconduct-approval": "ap1"}, ""))
+	if asked == nil || asked.ID != "ap1" || !slices.Contains(out.GetOkResponse().GetHeadersToRemove(), "safeconduct-approval") {
+		t.Errorf("asked with the approval %+v, answered %v", asked, out)
+	}
+	for _, bad := range []string{"a,b", "a b", strings.Repeat("a", 200)} {
+		if out := check(t, envoy, request("GET", "/accounts/own/balance", map[string]string{"safeconduct-approval": bad}, "")); out.GetDeniedResponse().GetStatus().GetCode() != 400 {
+			t.Errorf("approval %q: %v, want 400", bad, out)
+		}
+	}
+}
+
 // decider answers every question by a function.
 type decider func(*client.Question) authz.Decision
 
@@ -474,4 +495,61 @@ func FuzzCheck(f *testing.F) {
 			t.Fatalf("status and answer disagree: %v", out)
 		}
 	})
+}
+
+// TestDocumentation has Envoy's own definition read the filter that the documentation shows, and ourselves the document.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/gateway-envoy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```yaml\n")
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks of YAML, want 2", len(blocks)-1)
+	}
+	block := func(i int) []byte {
+		b, _, _ := strings.Cut(blocks[i], "```")
+		return []byte(b)
+	}
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, block(1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var doc extauthz.Document
+	if err := gateway.Load(file, &doc); err != nil {
+		t.Fatal(err)
+	}
+	table, problems := doc.Compile(nil)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if err := doc.Envoy.Check(table); err != nil || len(table.Routes()) != 2 {
+		t.Errorf("Check: %v, %d routes, want 2", err, len(table.Routes()))
+	}
+
+	var filter struct {
+		Name  string         `json:"name"`
+		Typed map[string]any `json:"typed_config"`
+	}
+	asJSON, err := yaml.YAMLToJSON(block(2))
+	if err == nil {
+		err = json.Unmarshal(asJSON, &filter)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filter.Typed["@type"] != "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz" {
+		t.Errorf("@type = %v", filter.Typed["@type"])
+	}
+	delete(filter.Typed, "@type")
+	if asJSON, err = json.Marshal(filter.Typed); err != nil {
+		t.Fatal(err)
+	}
+	var config extauthzv3.ExtAuthz
+	if err := protojson.Unmarshal(asJSON, &config); err != nil {
+		t.Fatal(err)
+	}
+	if err := config.ValidateAll(); err != nil {
+		t.Error(err)
+	}
 }
