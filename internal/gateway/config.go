@@ -30,6 +30,8 @@ type Common struct {
 	Journal string `yaml:"journal"`
 	// MaxStale is how long local decides after it has last heard from the service: 1m by default.
 	MaxStale time.Duration `yaml:"max_stale"`
+	// GeoIP is a MaxMind file of countries, for local; the service's own, if it has one.
+	GeoIP string `yaml:"geoip"`
 
 	Authorization Authorization         `yaml:"authorization"`
 	Credentials   map[string]Credential `yaml:"credentials"` // for servers behind the gateway, by name
@@ -38,9 +40,11 @@ type Common struct {
 	Client ClientConfig `yaml:"client"`
 	Health Health       `yaml:"health"`
 	Limits Limits       `yaml:"limits"`
+	// CA is a PEM file of authorities that are trusted beside the system's, by whatever the gateway calls: the service,
+	// authorization servers.
+	CA string `yaml:"ca"`
 
 	file, dir string
-	where     func(path string) string
 }
 
 // TLS serves HTTPS.
@@ -76,7 +80,7 @@ type Authorization struct {
 	Bearer bool `yaml:"bearer"`
 	// Servers are other authorization servers whose tokens are accepted.
 	Servers []AuthServer `yaml:"servers"`
-	// Scopes are what a token must have all of, and what clients are told to ask for.
+	// Scopes are what clients are told to ask for: with passports, the ids of capabilities.
 	Scopes []string `yaml:"scopes"`
 	// Nonce demands a nonce of ours in DPoP proofs (RFC 9449 section 9).
 	Nonce bool `yaml:"nonce"`
@@ -96,8 +100,11 @@ type AuthServer struct {
 	Audience string `yaml:"audience"`
 	// Subject says who acts: claim client_id, as an agent, by default.
 	Subject ClaimRef `yaml:"subject"`
-	// OnBehalf says for whom: claim sub, as a person ("user"), by default; nobody if it equals the subject's.
+	// OnBehalf says for whom: claim sub, as a person ("user"), by default; nobody if it equals the subject's, or if the
+	// claim is "-".
 	OnBehalf ClaimRef `yaml:"on_behalf"`
+	// Scopes are what a token of it must have all of.
+	Scopes []string `yaml:"scopes"`
 	// RequireBound refuses tokens that are bound to no key.
 	RequireBound bool `yaml:"require_bound"`
 }
@@ -138,12 +145,13 @@ type Health struct {
 type Limits struct {
 	Header      int           `yaml:"header"`      // bytes of a request's header: 64 KiB by default
 	HeaderTime  time.Duration `yaml:"header_time"` // 10s
+	BodyTime    time.Duration `yaml:"body_time"`   // how long a request's body may take to arrive: 2m
 	IdleTime    time.Duration `yaml:"idle_time"`   // 2m
 	Stop        time.Duration `yaml:"stop"`        // how long requests may take to end at the end: 10s
 	Connections int           `yaml:"connections"` // open at once: 20000
 	TokenTime   time.Duration `yaml:"token_time"`  // how long asking for a credential may take: 10s
 	Tokens      int           `yaml:"tokens"`      // credentials kept: 10000
-	Proofs      int           `yaml:"proofs"`      // proofs remembered: 200000
+	Proofs      int           `yaml:"proofs"`      // proofs remembered, of about a minute: 1048576
 }
 
 // A Credential is how the gateway shows itself to a server behind it.
@@ -152,11 +160,14 @@ type Credential struct {
 	Type string `yaml:"type"`
 
 	// Header and Value: of type header. The value is secret:NAME, Prefix stands before it.
-	Header string `yaml:"header"` // Authorization by default
-	Prefix string `yaml:"prefix"` // "Bearer " by default, if Header is Authorization
-	Value  string `yaml:"value"`
+	Header string  `yaml:"header"` // Authorization by default
+	Prefix *string `yaml:"prefix"` // "Bearer " by default, if Header is Authorization
+	Value  string  `yaml:"value"`
 
-	// Issuer or TokenURL: where tokens are got.
+	// Agent is the key file of an agent that our own service knows: tokens are got there, as that agent, and shown with
+	// proofs (RFC 9449). For an exchange, the agent's passport must name it in may_act.
+	Agent string `yaml:"agent"`
+	// Issuer or TokenURL: where tokens are got elsewhere.
 	Issuer   string `yaml:"issuer"`
 	TokenURL string `yaml:"token_url"`
 	ClientID string `yaml:"client_id"` // the URL of the client's metadata document by default, if there is one
@@ -172,6 +183,10 @@ type Credential struct {
 	// got by client credentials at the same server, for that audience.
 	Actor string `yaml:"actor"`
 
+	// Keep lists headers of the agent that are passed on although they usually are not: Cookie, Forwarded,
+	// X-Forwarded-*. What an agent authenticates by can never be kept.
+	Keep []string `yaml:"keep"`
+
 	// Cert and Key are a client certificate for the server.
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
@@ -184,7 +199,3 @@ func (c *Common) Path(p string) string {
 	}
 	return filepath.Join(c.dir, p)
 }
-
-// Load reads a door's document, strictly, into a struct that embeds Common. What is wrong with it is told with its line;
-// such an error is authz.ErrInvalid. If into has a method Check(*Problems), it is called with what was read.
-func Load(path string, into any) error { return load(path, into) }

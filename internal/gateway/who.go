@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/client"
 )
 
 // Who sent something to a gateway, as far as the gateway has verified it. Values are immutable once shared.
@@ -28,4 +29,19 @@ type Who struct {
 	Expires time.Time
 	// Token is the access token itself, only for exchanging it (RFC 8693). It is never passed on.
 	Token string
+}
+
+// Ask returns the question whether that caller may do all of reqs: subject, for whom, passport and address are filled in.
+// What reqs say of these is replaced. Observed.Session, Task and the like are left as they are.
+func (g *Gateway) Ask(w *Who, reqs ...authz.Request) client.Question {
+	q := client.Question{Requests: make([]authz.Request, len(reqs)), Presented: w.Presented}
+	for i, r := range reqs {
+		r.Subject, r.OnBehalf = authz.Entity{}, nil
+		if w.Presented == nil {
+			r.Subject, r.OnBehalf = w.Subject, w.OnBehalf
+		}
+		r.Observed.Address, r.Observed.Passport, r.Observed.Method = w.Address, nil, ""
+		q.Requests[i] = r
+	}
+	return q
 }

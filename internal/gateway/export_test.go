@@ -1,0 +1,47 @@
+package gateway
+
+import (
+	"net/http"
+	"time"
+)
+
+// ParseAuthorization, and what else reads bytes of strangers, for fuzzing.
+var (
+	ParseAuthorization = parseAuthorization
+	QueryToken         = queryToken
+	ReadMetadata       = readMetadata
+)
+
+// ReadIssued reads the answer of a token endpoint.
+func ReadIssued(text []byte) (value string, life time.Duration, err error) {
+	now := time.Unix(1_800_000_000, 0)
+	t, err := readIssued(text, now, false)
+	if err != nil {
+		return "", 0, err
+	}
+	return t.value, t.expires.Sub(now), nil
+}
+
+// ReadClaims reads claims, and says who acts by them as an authorization server with defaults has it.
+func ReadClaims(payload []byte) (who []string, err error) {
+	c, err := readClaims(payload)
+	if err != nil {
+		return nil, err
+	}
+	s := AuthServer{Subject: ClaimRef{Type: "agent", Claim: "client_id"}, OnBehalf: ClaimRef{Type: "user", Claim: "sub"}}
+	subject, behalf, err := s.parties(c)
+	if err != nil {
+		return nil, err
+	}
+	who = []string{subject.String()}
+	for _, b := range behalf {
+		who = append(who, b.String())
+	}
+	return who, nil
+}
+
+// Mounted is what Serve serves.
+func (g *Gateway) Mounted(door http.Handler) http.Handler { return g.mount(door) }
+
+// Look looks at the service once.
+func (g *Gateway) Look(r *http.Request) { g.health.look(r.Context(), g) }
