@@ -37,6 +37,7 @@ type transfer struct {
 var (
 	errTooSlow = errors.New("the upstream took too long")
 	errNoMore  = errors.New("the WebSocket is no longer allowed")
+	errHints   = errors.New("the upstream gives no response but informational ones")
 )
 
 // forward passes the request on, and its response back.
@@ -160,7 +161,7 @@ func trailers(in http.Header) http.Header {
 		delete(out, name)
 	}
 	for name := range out {
-		if strings.HasPrefix(name, "X-") || strings.HasPrefix(name, "Content-") || name == "Host" || name == "Expect" {
+		if strings.HasPrefix(name, "X-") || strings.HasPrefix(name, "Content-") || name == "Host" || name == "Expect" || name == "Cookie" || name == "Forwarded" || name == "Via" {
 			delete(out, name)
 			continue
 		}
@@ -200,10 +201,8 @@ func (b *body) Read(buf []byte) (int, error) {
 			n, err = 0, errTooLarge
 		}
 	}
-	if err != nil {
-		_ = b.rc.SetReadDeadline(time.Time{})
-	}
 	if errors.Is(err, io.EOF) {
+		_ = b.rc.SetReadDeadline(time.Time{}) // after any other error what is left of the body must not be waited for
 		for name := range b.out.Trailer {
 			b.out.Trailer[name] = b.in.Trailer[name]
 		}
@@ -236,11 +235,16 @@ func (t *transfer) RoundTrip(out *http.Request) (*http.Response, error) {
 
 // tell says to the upstream where the request came from.
 func (t *transfer) tell(h http.Header) {
-	if ip := t.who.Address; ip.IsValid() {
-		h.Set("X-Forwarded-For", ip.Unmap().WithZone("").String())
+	set := func(name, value string) {
+		if h[name] == nil { // else the credential keeps what a proxy before us has said
+			h[name] = []string{value}
+		}
 	}
-	h.Set("X-Forwarded-Host", t.r.Host)
-	h.Set("X-Forwarded-Proto", map[bool]string{true: "https", false: "http"}[t.r.TLS != nil])
+	if ip := t.who.Address; ip.IsValid() {
+		set("X-Forwarded-For", ip.Unmap().WithZone("").String())
+	}
+	set("X-Forwarded-Host", t.r.Host)
+	set("X-Forwarded-Proto", map[bool]string{true: "https", false: "http"}[t.r.TLS != nil])
 	if t.id != "" {
 		h.Set(DecisionHeader, t.id)
 	}
@@ -320,6 +324,7 @@ func (t *transfer) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 		if t.status == 0 {
 			t.fault = client.FaultTimeout // whoever asked did not wait
 		}
+		panic(http.ErrAbortHandler) // an answer that nobody wrote would be 200
 	case errors.Is(err, errCredential), errors.Is(err, authz.ErrForbidden):
 		t.p.log.ErrorContext(ctx, "upstream refuses the gateway", attrs...)
 		t.problem(http.StatusBadGateway, "upstream_unauthenticated", "The upstream does not accept the gateway's credential.")
@@ -389,8 +394,12 @@ func (t *transfer) still(ctx context.Context) error {
 // A writer is the agent's side of a transfer.
 type writer struct {
 	http.ResponseWriter
-	t *transfer
+	t     *transfer
+	hints int
 }
+
+// maxHints is how many responses an upstream can give before its response (RFC 9110, section 15.2).
+const maxHints = 20
 
 // Unwrap serves http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -398,7 +407,10 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader keeps from the agent what an upstream says before its response if nothing of that may be seen as it is.
 func (w *writer) WriteHeader(status int) {
 	if status < 200 && status != http.StatusSwitchingProtocols {
-		if w.t.whole {
+		if w.hints++; w.hints > maxHints {
+			w.t.cancel(errHints)
+		}
+		if w.t.whole || w.hints > maxHints {
 			return
 		}
 		w.t.up.cleanse(w.Header())

@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/safeconduct/safeconduct/internal/gateway"
 )
 
 // ours are headers that only the proxy writes, in one direction or the other. They begin so.
@@ -15,10 +13,11 @@ const ours = "Safeconduct-"
 // connection are headers that belong to one connection (RFC 9110, section 7.6.1).
 var connection = []string{
 	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
+	"Authorization", "Dpop", // what the agent says to the gateway alone; Gate.Apply takes away the rest
 }
 
 // forwarded returns the header that is decided about and passed on: without what belongs to the connection or is named
-// by it, what the agent says to the gateway alone, and names with an underscore, of which some servers make a hyphen.
+// by it, and names with an underscore, of which some servers make a hyphen.
 func forwarded(h http.Header) http.Header {
 	out := make(http.Header, len(h))
 	named := map[string]bool{}
@@ -34,7 +33,6 @@ func forwarded(h http.Header) http.Header {
 			out[name] = values
 		}
 	}
-	gateway.Strip(out)
 	return out
 }
 

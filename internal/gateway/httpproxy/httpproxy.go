@@ -178,6 +178,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.problem(http.StatusBadRequest, "malformed_request", err.Error())
 		return
 	}
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// It may have had a length too, which net/http does not tell. Then what follows on the connection is not to be
+		// trusted (RFC 9112, section 6.1).
+		w.Header().Set("Connection", "close")
+	}
 	who, err := p.cfg.Gate.Verify(r)
 	if err != nil {
 		var c *gateway.Challenge
@@ -285,7 +290,9 @@ func (s *passage) body() bool {
 	rc := http.NewResponseController(s.w)
 	_ = rc.SetReadDeadline(time.Now().Add(s.p.cfg.BodyTime)) // where there are none, the server's own hold
 	body, err := io.ReadAll(io.LimitReader(s.r.Body, rt.MaxBody+1))
-	_ = rc.SetReadDeadline(time.Time{})
+	if err == nil && int64(len(body)) <= rt.MaxBody {
+		_ = rc.SetReadDeadline(time.Time{}) // else what is left of the body must not be waited for
+	}
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		s.w.Header().Set("Connection", "close")
@@ -368,9 +375,6 @@ func (s *passage) undecided(err error) bool {
 		s.p.log.ErrorContext(ctx, "no decision, refused", "route", rt.Name, "err", err)
 		s.refuse(client.RefuseHTTP(err, s.realm()), "")
 		return false
-	}
-	if ctx.Err() != nil {
-		return false // nobody is there to be told
 	}
 	// Only what was never decided: an obligation that could not be met, and a service that answers that it is
 	// unavailable, are decisions.

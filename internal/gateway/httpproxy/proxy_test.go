@@ -137,7 +137,7 @@ func (g *gate) Ask(w *gateway.Who, reqs ...authz.Request) client.Question {
 }
 
 func (g *gate) Apply(_ context.Context, name string, _ *gateway.Who, r *http.Request) error {
-	r.Header.Del("Authorization")
+	gateway.Strip(r.Header)
 	if g.apply != nil {
 		return g.apply(r)
 	}
