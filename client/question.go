@@ -66,7 +66,7 @@ func (q *Question) check() error {
 	for i := range q.Requests {
 		r := &q.Requests[i]
 		for _, c := range [...]authz.Claimed{r.Subject.Properties, r.Action.Properties, r.Resource.Properties, r.Context} {
-			if len(c) > 0 && (bytes.TrimLeft(c, " \t\r\n")[:1][0] != '{' || !json.Valid(c)) {
+			if len(c) > 0 && (!bytes.HasPrefix(bytes.TrimLeft(c, " \t\r\n"), []byte("{")) || !json.Valid(c)) {
 				return authz.Errorf(authz.ErrInvalid, "what request number %d claims is no JSON object", i+1)
 			}
 		}
