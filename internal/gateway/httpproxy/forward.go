@@ -31,6 +31,7 @@ type transfer struct {
 	clock  *time.Timer // until the response begins
 	status int
 	fault  string
+	stalls atomic.Bool  // the agent's body paused too long
 	bytes  atomic.Int64 // of the response, or of what a WebSocket carried to the agent
 }
 
@@ -144,7 +145,7 @@ func (t *transfer) requestBody(out *http.Request) {
 			out.Body = io.NopCloser(bytes.NewReader(t.in.Body))
 		}
 	case out.Body != nil && out.Body != http.NoBody:
-		b := &body{ReadCloser: out.Body, in: t.r, out: out, rc: http.NewResponseController(t.w), pause: t.p.cfg.BodyTime, left: t.match.Route.MaxBody}
+		b := &body{ReadCloser: out.Body, t: t, in: t.r, out: out, rc: http.NewResponseController(t.w), pause: t.p.cfg.BodyTime, left: t.match.Route.MaxBody}
 		if b.left == 0 {
 			b.left = -1
 		}
@@ -176,6 +177,7 @@ func trailers(in http.Header) http.Header {
 // A body is that of the agent's request, as it is passed on: it must not pause too long, nor be too large.
 type body struct {
 	io.ReadCloser
+	t       *transfer
 	in, out *http.Request
 	rc      *http.ResponseController
 	pause   time.Duration
@@ -200,6 +202,9 @@ func (b *body) Read(buf []byte) (int, error) {
 			b.left = 0
 			n, err = 0, errTooLarge
 		}
+	}
+	if isTimeout(err) {
+		b.t.stalls.Store(true)
 	}
 	if errors.Is(err, io.EOF) {
 		_ = b.rc.SetReadDeadline(time.Time{}) // after any other error what is left of the body must not be waited for
@@ -315,6 +320,10 @@ func (t *transfer) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	case errors.Is(err, errTooLarge):
 		t.fault = client.FaultSchema
 		t.tooLarge()
+	case t.stalls.Load():
+		t.fault = client.FaultSchema
+		t.w.Header().Set("Connection", "close")
+		t.problem(http.StatusRequestTimeout, "body_timeout", "The body took too long. Whether the act happened is not known.")
 	case errors.Is(context.Cause(t.own), errTooSlow):
 		t.fault = client.FaultTimeout
 		t.p.log.WarnContext(ctx, "upstream too slow", attrs...)
