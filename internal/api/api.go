@@ -89,6 +89,11 @@ type Config struct {
 	// Passports verifies the tokens of agents. If it is nil, none are accepted.
 	Passports Passports
 
+	// Edge is what decision points elsewhere are told and tell. If it is nil, there are none.
+	Edge Edge
+	// Enforcement knows what enforcement points say of themselves. If it is nil, they say it to nobody.
+	Enforcement Enforcement
+
 	// Catalog is how catalogs are parsed.
 	Catalog catalog.Options
 
@@ -120,7 +125,9 @@ type Server struct {
 	failures allowance
 	openapi  []byte
 	open     atomic.Int64 // streams
-	joined   joinedKeys   // access requests
+	feeds    atomic.Int64
+	uploads  uploads
+	joined   joinedKeys // access requests
 }
 
 // New returns a server, or authz.ErrInvalid if PublicURL cannot be used.
@@ -133,6 +140,7 @@ func New(c Config) (*Server, error) {
 		return nil, authz.Errorf(authz.ErrInvalid, "what signs binding tokens, and the address of the keys that verify them, go together")
 	}
 	s := &Server{Config: c, limits: c.Limits.withDefaults(), base: strings.TrimRight(u.Path, "/")}
+	s.uploads.init()
 	if s.metadata, err = makeMetadata(strings.TrimRight(c.PublicURL, "/"), c.Requests); err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ type ErrorDetail struct {
 	Message   string           `json:"message"`
 	RequestID string           `json:"request_id"`
 	Problems  []policy.Problem `json:"problems,omitempty"`
+	Next      int64            `json:"next,omitzero" doc:"of records that were uploaded after a gap: the number that is expected"`
 }
 
 // describe returns what the caller may know of err. A known kind shows its message, everything else
@@ -60,6 +61,9 @@ func describe(err error, requestID string) (status int, d ErrorDetail) {
 			d = ErrorDetail{Code: s.code, Message: discreet(err), RequestID: requestID}
 			if p, ok := errors.AsType[*policy.Problems](err); ok {
 				d.Message, d.Problems = "the policies have problems", p.List
+			}
+			if g, ok := errors.AsType[*gap](err); ok {
+				d.Next = g.next
 			}
 			if p, ok := errors.AsType[*catalog.Problems](err); ok {
 				d.Message = "the catalog has problems"

@@ -56,18 +56,21 @@ func (s *Server) serveKey(w http.ResponseWriter, _ *http.Request, _ *call) error
 
 // A Status is the state of the service, for people who run it.
 type Status struct {
-	Version     string   `json:"version"`
-	Ready       bool     `json:"ready"`
-	Reasons     []string `json:"reasons"`
-	Store       string   `json:"store" doc:"sqlite or postgres"`
-	UptimeS     int64    `json:"uptime_seconds"`
-	Policies    int64    `json:"policies" doc:"the active version; 0 if there is none"`
-	Agents      int      `json:"agents"`
-	Head        int64    `json:"head" doc:"number of the newest entry that this process has applied"`
-	Indexed     int64    `json:"indexed" doc:"number of the newest entry that the search index holds"`
-	Checkpoint  int64    `json:"checkpoint" doc:"batches under the newest signed checkpoint"`
-	LogOrigin   string   `json:"log_origin"`
-	LogVerifier string   `json:"log_verifier"`
+	Version           string   `json:"version"`
+	Ready             bool     `json:"ready"`
+	Reasons           []string `json:"reasons"`
+	Store             string   `json:"store" doc:"sqlite or postgres"`
+	UptimeS           int64    `json:"uptime_seconds"`
+	Policies          int64    `json:"policies" doc:"the active version; 0 if there is none"`
+	Agents            int      `json:"agents"`
+	Head              int64    `json:"head" doc:"number of the newest entry that this process has applied"`
+	Indexed           int64    `json:"indexed" doc:"number of the newest entry that the search index holds"`
+	Checkpoint        int64    `json:"checkpoint" doc:"batches under the newest signed checkpoint"`
+	EnforcementPoints int      `json:"enforcement_points" doc:"that described themselves and have not said that they stop"`
+	Embedded          int      `json:"enforcement_points_embedded" doc:"of them those that decide by themselves"`
+	FailOpen          []string `json:"fail_open" doc:"routes of enforcement points that let through what cannot be decided: CALLER/GATEWAY ROUTE"`
+	LogOrigin         string   `json:"log_origin"`
+	LogVerifier       string   `json:"log_verifier"`
 }
 
 func (s *Server) readStatus(r *http.Request, _ *caller.Caller, _ none) (Status, error) {

@@ -105,6 +105,14 @@ var eventReaders = sync.Pool{New: func() any { return conduct.NewEventReader() }
 
 // outcome returns in with what the decision was about: the entry e.
 func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.Outcome, err error) {
+	if o, err = in.about(who, e); err == nil {
+		err = o.Check()
+	}
+	return o, err
+}
+
+// about is outcome without its checks that look at no decision.
+func (in *reportOutcome) about(who *caller.Caller, e *audit.Entry) (o conduct.Outcome, err error) {
 	reader := eventReaders.Get().(*conduct.EventReader)
 	defer eventReaders.Put(reader)
 	var ev conduct.Event
@@ -139,9 +147,6 @@ func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.
 	}
 	if in.Size != nil {
 		o.Size = *in.Size
-	}
-	if err := o.Check(); err != nil {
-		return o, err
 	}
 	for _, id := range o.Met {
 		if !slices.Contains(o.Obliged, id) {

@@ -19,6 +19,7 @@ type Limits struct {
 	Results int   // results on one page of a search; default 1000
 	Publish int64 // bytes of a body that publishes policies or a catalog; default 32 MiB
 	Streams int   // streams of signals that are open at once; default 100
+	Feeds   int   // feeds of decision points elsewhere that are open at once; default 256
 }
 
 func (l Limits) withDefaults() Limits {
@@ -38,6 +39,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Batch, 256)
 	def(&l.Results, 1000)
 	def(&l.Streams, 100)
+	def(&l.Feeds, 256)
 	return l
 }
 

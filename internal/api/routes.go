@@ -22,6 +22,14 @@ func (s *Server) routes() []route {
 		change("POST", "/v1/agents/{id}/document", "Link a client ID metadata document to an agent", s.linkDocument),
 		read("/v1/keys/due", readers, "List the keys of agents that expire soon", s.dueAgentKeys),
 
+		// Enforcement points, and decision points elsewhere.
+		operation("POST", "/v1/enforcement/reports", points, "Say something of oneself: an enforcement point", maxReport, s.reportEnforcement, nil),
+		read("/v1/enforcement/points", readers, "List the enforcement points, as they described themselves", s.listEnforcementPoints),
+		s.feedRoute(),
+		read("/v1/edge/policies/{version}", edges, "Read what a decision point decides by", s.readEdgePolicies),
+		s.recordsRoute(),
+		operation("POST", "/v1/edge/passport", edges, "Look at a passport whose proof is checked elsewhere", 2*maxPassport, s.lookAtPassport, nil),
+
 		// How agents behave, and how far they are trusted.
 		read("/v1/agents/{id}/trust", readers, "Explain how far an agent is trusted, and why", s.readTrust),
 		change("POST", "/v1/agents/{id}/trust", "Set how far an agent is trusted for a while, or restore it", s.setTrust),

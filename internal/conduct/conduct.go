@@ -175,8 +175,8 @@ type Outcome struct {
 	Seq int64     `json:"-"` // number of the outcome's own entry
 	At  time.Time `json:"-"`
 
-	Decision int64         `json:"decision,omitempty"` // number of the entry of the decision
-	Back     int64         `json:"back,omitempty"`     // instead of it, of an outcome that is recorded together with the decision: how many entries before it that stands
+	Decision int64         `json:"decision,omitzero"` // number of the entry of the decision
+	Back     int64         `json:"back,omitzero"`     // instead of it, of an outcome that is recorded together with the decision: how many entries before it that stands
 	Agent    authz.AgentID `json:"agent"`
 	Class    string        `json:"class"`
 	Action   string        `json:"action"`

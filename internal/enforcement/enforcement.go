@@ -30,9 +30,9 @@ type Point struct {
 	AllowedAt time.Time `json:"allowed_at,omitzero"`
 	Tools     []Tool    `json:"tools"` // that are not as they were pinned, sorted
 	HelloAt   time.Time `json:"hello_at,omitzero"`
-	LastAt    time.Time `json:"last_at"`           // of its newest report
-	Stopped   bool      `json:"stopped,omitempty"` // it said that it stops
-	AsOf      int64     `json:"as_of"`             // number of the entry that made this version
+	LastAt    time.Time `json:"last_at"`          // of its newest report
+	Stopped   bool      `json:"stopped,omitzero"` // it said that it stops
+	AsOf      int64     `json:"as_of"`            // number of the entry that made this version
 }
 
 // A Route is one that fails open.

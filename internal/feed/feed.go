@@ -91,6 +91,9 @@ type Standing struct {
 	Seq int64 `json:"seq"`
 }
 
+// Digest is the digest of a version: of its policies and schema, and of its catalog.
+func Digest(source, catalog string) string { return source + "." + catalog }
+
 // A Version is one version of policies, schema and catalog.
 type Version struct {
 	Version  int64  `json:"version"`
@@ -156,5 +159,7 @@ type Refusal struct {
 // A Gap is the answer of status 409 if First is beyond the next number: records are missing before it. If those are gone
 // for good, as when a journal was not heard of for so long that it was forgotten, another journal must be begun.
 type Gap struct {
-	Next int64 `json:"next"` // the number that is expected
+	Error struct {
+		Next int64 `json:"next"` // the number that is expected
+	} `json:"error"` // beside the members that every error has
 }

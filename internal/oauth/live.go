@@ -170,11 +170,7 @@ func (s *Server) Passport(_ context.Context, pr authz.Presented) (authz.Bearer, 
 	if !v.active {
 		return authz.Bearer{}, s.challenge(pr, invalidToken, errInactive)
 	}
-	details := v.details
-	if slices.ContainsFunc(details, func(d authz.Detail) bool { return elsewhere(d, pr.Audience) }) {
-		details = slices.DeleteFunc(slices.Clone(details), func(d authz.Detail) bool { return elsewhere(d, pr.Audience) })
-	}
-	return authz.Bearer{Agent: p.chain[0], OnBehalf: behalfOf(p.chain, p.person), Passport: *passportOf(p.claims, v.auth, details, len(p.chain)-1)}, nil
+	return s.bearer(p, v, pr.Audience), nil
 }
 
 // elsewhere reports whether a capability is for other resource servers only.

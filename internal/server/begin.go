@@ -139,6 +139,7 @@ func (s *Server) status(ctx context.Context) (api.Status, error) {
 		LogOrigin:   s.key.Origin(),
 		LogVerifier: s.key.Public(),
 		Reasons:     []string{},
+		FailOpen:    []string{},
 	}
 	for _, err := range s.ready(ctx) {
 		st.Reasons = append(st.Reasons, err.Error())
@@ -146,6 +147,14 @@ func (s *Server) status(ctx context.Context) (api.Status, error) {
 	st.Ready = len(st.Reasons) == 0
 	if set := s.library.Active(); set != nil {
 		st.Policies = set.Version()
+	}
+	st.EnforcementPoints, st.Embedded, _ = s.points.Count()
+	for _, p := range s.points.All() {
+		if !p.Stopped {
+			for _, r := range p.FailOpen {
+				st.FailOpen = append(st.FailOpen, p.Name()+" "+r.Name)
+			}
+		}
 	}
 	if cp := s.newestCheckpoint(ctx); cp != nil {
 		st.Checkpoint = cp.Size
@@ -202,6 +211,16 @@ func (s *Server) gauges() error {
 			}
 			return 0
 		}),
+		gauge("safeconduct_edge_feeds", "Feeds of decision points elsewhere that are open.", func() float64 {
+			if door := s.door.Load(); door != nil {
+				return float64(door.Feeds())
+			}
+			return 0
+		}),
+		gauge("safeconduct_edge_journals", "Journals of decision points elsewhere of which it is known how far they have come.", func() float64 {
+			return float64(s.ledger.Journals())
+		}),
+		pointNumbers{s.points},
 		&conductNumbers{s: s},
 		s.asks,
 		&deliveryNumbers{s.notifier},

@@ -24,6 +24,7 @@ type metrics struct {
 	failures  prometheus.Counter
 	findings  *prometheus.CounterVec
 	outcomes  *prometheus.CounterVec
+	uploaded  *prometheus.CounterVec
 }
 
 // newMetrics registers the door's numbers with reg and returns them.
@@ -54,8 +55,11 @@ func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "safeconduct_outcomes_total", Help: "Outcomes that were reported to this process, by result.",
 		}, []string{"result"}),
+		uploaded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "safeconduct_edge_records_total", Help: "Records that decision points elsewhere uploaded to this process, by what they are.",
+		}, []string{"kind"}),
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.latency, m.batches, m.requests, m.failures, m.findings, m.outcomes} {
+	for _, c := range []prometheus.Collector{m.decisions, m.latency, m.batches, m.requests, m.failures, m.findings, m.outcomes, m.uploaded} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -68,6 +72,9 @@ func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 	}
 	for _, result := range []string{"right", "wrong", "harmful", "reverted", "none"} {
 		m.outcomes.WithLabelValues(result)
+	}
+	for _, kind := range uploadedAs {
+		m.uploaded.WithLabelValues(kind)
 	}
 	return m, nil
 }

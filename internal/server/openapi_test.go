@@ -389,7 +389,7 @@ func TestRoutesAreGuarded(t *testing.T) {
 	doc := readDoc(t, s)
 	var made struct{ Token string }
 	s.into(s.do("POST", "/v1/callers", adminToken, `{"name":"reader","role":"auditor","why":"test"}`), &made)
-	tokens := map[string]string{"administrator": adminToken, "pep": pepToken, "auditor": made.Token, "approver": s.persons("anna")["anna"]}
+	tokens := map[string]string{"administrator": adminToken, "pep": pepToken, "auditor": made.Token, "edge": s.edge("gate"), "approver": s.persons("anna")["anna"]}
 
 	for path, item := range doc.raw["paths"].(map[string]any) {
 		concrete := strings.NewReplacer("{id}", "x", "{seq}", "1", "{version}", "1", "{path}", "0/000").Replace(path)
@@ -422,6 +422,9 @@ func TestRoutesAreGuarded(t *testing.T) {
 			if body != "" && strings.HasPrefix(path, "/v1/") {
 				able, administers := tokens["approver"], false
 				for _, r := range roles {
+					if r == "edge" && !administers {
+						able = tokens["edge"]
+					}
 					if administers = administers || r == "administrator"; administers {
 						able = adminToken
 					}

@@ -48,7 +48,7 @@ func (s *Server) remember(ctx context.Context) {
 	last := int64(0)
 	for {
 		now := time.Now()
-		t.note(s.follow.Seq(), now)
+		t.note(min(s.follow.Seq(), s.ledger.Kept()), now)
 		if seq := t.settled(now); seq > last {
 			if err := s.db.PutApplied(ctx, seq); err == nil {
 				last = seq

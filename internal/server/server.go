@@ -32,6 +32,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/enforcement"
 	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/monitor"
 	"github.com/safeconduct/safeconduct/internal/notify"
@@ -70,6 +71,9 @@ type Server struct {
 	seal    *keyring.SealingKey
 	tally   *pdp.Tally
 	monitor *monitor.Monitor
+	points  *enforcement.Points
+	ledger  *enforcement.Ledger
+	teller  *teller
 	pdp     *pdp.PDP
 	oauth   *oauth.Server
 
@@ -188,6 +192,7 @@ func (s *Server) wire(ctx context.Context) error {
 	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights, Now: s.cfg.now})
 
 	s.monitor = monitor.New(monitor.Config{Store: s.db, Log: commit, Catalog: s.catalogOf, Now: s.cfg.now, Logger: s.logger})
+	s.points, s.ledger, s.teller = enforcement.NewPoints(s.db), enforcement.NewLedger(s.db), newTeller(s)
 	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
 	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Conduct: s.monitor, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
 	var err error
@@ -207,7 +212,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading how far the log was applied: %w", err)
 	}
-	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load, s.people.Load, s.desk.Load, s.monitor.Load} {
+	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load, s.people.Load, s.desk.Load, s.points.Load, s.ledger.Load, s.monitor.Load} {
 		if err := load(ctx); err != nil {
 			return err
 		}
@@ -216,10 +221,11 @@ func (s *Server) wire(ctx context.Context) error {
 	// To the others entries that they have applied before are nothing new.
 	after = min(after, s.monitor.Seq())
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
-		Appliers: []audit.Applier{s.library, reach{s}, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.tally, s.monitor},
-		After:    after,
-		Stale:    s.cfg.Log.MaxAge,
-		Logger:   s.logger,
+		Appliers: []audit.Applier{s.library, reach{s}, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.points, s.ledger,
+			countedTally{s.tally, s.ledger}, s.monitor, s.teller},
+		After:  after,
+		Stale:  s.cfg.Log.MaxAge,
+		Logger: s.logger,
 	})
 	commit.Follower = s.follow
 	s.index = audit.NewIndex(s.log, s.db)
@@ -340,6 +346,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	spine.Go(func() error { return s.oauth.Run(spineCtx) })
 	spine.Go(func() error { return s.monitor.Run(spineCtx) })
 	spine.Go(func() error { s.countSignals(spineCtx); return nil })
+	spine.Go(func() error {
+		return s.ledger.Run(spineCtx, func(err error) { s.logger.WarnContext(spineCtx, "journals of decision points not kept", "err", err) })
+	})
+	spine.Go(func() error { s.teller.Run(spineCtx); return nil })
 
 	doors, doorsCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error {
@@ -427,6 +437,8 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Persons:     s.people,
 		People:      s.people,
 		Deliveries:  s.notifier,
+		Edge:        &edgeDoor{s.ledger, s.oauth, s},
+		Enforcement: enforcementDoor{s},
 		Stopping:    s.leaving,
 		Tiles:       audit.TileHandler(s.log),
 		Key:         api.VerifierKey{Origin: s.key.Origin(), Key: s.key.Public()},

@@ -1,0 +1,50 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/caller"
+	"github.com/safeconduct/safeconduct/internal/enforcement"
+)
+
+// Enforcement takes in what enforcement points say of themselves, and knows it.
+type Enforcement interface {
+	// Tell records a report, waits until it is in effect, and returns the number of its entry. authz.ErrInvalid: it is none.
+	Tell(ctx context.Context, actor string, r enforcement.Report) (int64, error)
+	// Points returns the enforcement points, sorted.
+	Points() []enforcement.Point
+}
+
+const maxReport = enforcement.MaxDetail + 4096 // bytes of the body
+
+type enforcementReport struct {
+	Kind    string          `json:"kind" doc:"hello, bye, fail_open, allowed_unavailable, tool_changed, tool_approved, mapping_warning, or another of small letters and underscores, which means nothing to the service"`
+	Gateway string          `json:"gateway" doc:"what the enforcement point calls itself"`
+	Version string          `json:"version,omitempty" doc:"of its program"`
+	Detail  json.RawMessage `json:"detail,omitempty" doc:"an object, up to 16 KiB: hello has decide (local or remote), doors and fail_open (routes); fail_open has route; allowed_unavailable has route and count; tool_changed and tool_approved have server, tool, was and now"`
+}
+
+// A ReportReceipt says where a report is recorded.
+type ReportReceipt struct {
+	Entry int64 `json:"entry" doc:"number of the log entry"`
+}
+
+var errNoEnforcement = authz.Errorf(authz.ErrUnavailable, "nobody takes in reports of enforcement points here")
+
+func (s *Server) reportEnforcement(r *http.Request, who *caller.Caller, in enforcementReport) (receipt ReportReceipt, err error) {
+	if s.Enforcement == nil {
+		return receipt, errNoEnforcement
+	}
+	receipt.Entry, err = s.Enforcement.Tell(r.Context(), who.Actor(), enforcement.Report{Kind: in.Kind, Gateway: in.Gateway, Version: in.Version, Detail: in.Detail})
+	return receipt, err
+}
+
+func (s *Server) listEnforcementPoints(*http.Request, *caller.Caller, none) (List[enforcement.Point], error) {
+	if s.Enforcement == nil {
+		return List[enforcement.Point]{}, errNoEnforcement
+	}
+	return List[enforcement.Point]{Items: s.Enforcement.Points()}, nil
+}
