@@ -8,14 +8,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
-	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/pdp"
 )
 
 // Answer answers as client.Decider says. What is decided here is in the journal before it is returned, and has ids such as
-// e17; a batch is decided by one version of the policies and written at once.
+// e17; those of one question are written at once.
 //
 // The control plane is asked instead, and its answer returned, if the question refers to an approval, or if persons could lift
 // a refusal: the control plane signs what they are asked by, and draws the uses of what they approved. While it cannot be
@@ -47,12 +48,14 @@ func (p *Point) answer(ctx context.Context, q *client.Question) ([]*client.Answe
 	if err := p.fresh(); err != nil {
 		return nil, err
 	}
-	var one [1]authz.Request // most questions have one, which then need not be allocated
-	reqs := append(one[:0], q.Requests...)
-	if done, err := p.prepare(ctx, pic, q, reqs); done != nil || err != nil {
-		return done, err
+	b, refused, err := p.present(ctx, pic, q)
+	if refused != nil || err != nil {
+		return refused, err
 	}
-	approved := q.Approved() || slices.ContainsFunc(reqs, func(r authz.Request) bool { return r.Approval != nil })
+	approved := q.Approved()
+	for i := range q.Requests {
+		approved = approved || q.Requests[i].Approval != nil
+	}
 	remote := ""
 	if ps := pic.set.Load(); ps != nil {
 		remote = ps.remote
@@ -66,70 +69,125 @@ func (p *Point) answer(ctx context.Context, q *client.Question) ([]*client.Answe
 			return nil, authz.Errorf(authz.ErrUnavailable, "%s, and that cannot be asked: %w", remote, err)
 		}
 	}
-	decisions, drafts, err := pic.pdp.Judge(reqs, p.cfg.Now())
+	w := works.Get().(*work)
+	defer w.free()
+	all, requestable, err := p.judge(w, pic, b, q.Requests)
 	if err != nil {
 		return nil, err
 	}
-	if !approved && slices.ContainsFunc(decisions, requestable) {
+	if requestable && !approved {
 		if all, err := p.ask(ctx, q); err == nil || !errors.Is(err, authz.ErrUnavailable) {
 			return all, err
 		}
 	}
-	return p.record(reqs, decisions, drafts, approved)
-}
-
-// requestable reports whether persons could lift a refusal.
-func requestable(d authz.Decision) bool {
-	return d.Effect == authz.RequireApproval && len(d.Routes) > 0
-}
-
-// prepare brings requests into the form in which they are judged. If a passport was presented that does not count, that is the
-// answer.
-func (p *Point) prepare(ctx context.Context, pic *picture, q *client.Question, reqs []authz.Request) ([]*client.Answer, error) {
-	var b *bearer
-	if q.Presented != nil {
-		var err error
-		b, err = p.bearer(ctx, pic, q.Presented)
-		if bad, ok := errors.AsType[*passportError](err); ok {
-			all := make([]*client.Answer, len(reqs))
-			for i := range all {
-				all[i] = new(client.Answer)
-				all[i].Refuse(authz.CodePassportInvalid, bad.why)
+	if err := p.record(w, all); err != nil {
+		return nil, err
+	}
+	if approved {
+		for _, a := range all {
+			if !a.Allowed() && a.ID != "" { // whether the approval holds, the control plane knows
+				a.Reason, a.NextAction = authz.ApprovalPending, client.NextRetry
 			}
-			return all, nil
-		} else if err != nil {
-			return nil, err
 		}
 	}
+	return all, nil
+}
+
+// A work is the scratch space of one question.
+type work struct {
+	rec     pdp.Record
+	text    []byte
+	ends    []int // of each record in text
+	entries []entry
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+func (w *work) free() {
+	w.rec = pdp.Record{}
+	clear(w.entries)
+	if w.text, w.ends, w.entries = w.text[:0], w.ends[:0], w.entries[:0]; cap(w.text) <= 64<<10 {
+		works.Put(w)
+	}
+}
+
+// present returns who presents the passport of a question, nil if there is none. If it does not count, that is the answer.
+func (p *Point) present(ctx context.Context, pic *picture, q *client.Question) (*bearer, []*client.Answer, error) {
+	if q.Presented == nil {
+		return nil, nil, nil
+	}
+	b, err := p.bearer(ctx, pic, q.Presented)
+	bad, ok := errors.AsType[*passportError](err)
+	if !ok {
+		return b, nil, err
+	}
+	all := make([]*client.Answer, len(q.Requests))
+	for i := range all {
+		all[i] = new(client.Answer)
+		all[i].Refuse(authz.CodePassportInvalid, bad.why)
+	}
+	return nil, all, nil
+}
+
+// judge judges requests into w, and reports whether persons could lift a refusal. What does not fit the schema is not recorded,
+// as the control plane does not record it.
+func (p *Point) judge(w *work, pic *picture, b *bearer, reqs []authz.Request) (all []*client.Answer, requestable bool, err error) {
+	all = make([]*client.Answer, len(reqs))
 	for i := range reqs {
-		r := &reqs[i]
-		if b != nil {
-			who := authz.Ref{Type: authz.AgentType, ID: string(b.Agent)}
-			if !r.Subject.Ref.IsZero() && r.Subject.Ref != who {
-				return nil, invalid("the subject is not the agent that the passport names: leave it out, or name the same")
-			}
-			r.Subject.Ref = who
+		w.rec.Request = reqs[i]
+		if err := p.prepare(pic, b, &w.rec.Request); err != nil {
+			return nil, false, err
 		}
-		if err := check(r); err != nil {
-			return nil, err
+		w.text, err = pic.pdp.JudgeInto(w.text, &w.rec, p.cfg.Now())
+		d := &w.rec.Decision
+		if errors.Is(err, authz.ErrInvalid) && len(reqs) > 1 {
+			all[i] = new(client.Answer)
+			all[i].Refuse(d.Code, d.Detail)
+			continue
+		} else if err != nil {
+			return nil, false, err
 		}
-		o := &r.Observed
-		o.PEP, o.Method, o.Passport = pic.name, "", nil
-		if o.Obligations == nil {
-			o.Obligations = p.cfg.Obligations
-		}
-		if b != nil {
-			o.Passport = &b.Passport
-			chain := slices.Clip(b.OnBehalf)
-			for _, ref := range r.OnBehalf { // whom is named besides can only narrow
-				if !slices.Contains(chain, ref) {
-					chain = append(chain, ref)
-				}
-			}
-			r.OnBehalf = chain
-		}
+		w.ends = append(w.ends, len(w.text))
+		requestable = requestable || d.Effect == authz.RequireApproval && len(d.Routes) > 0
+		all[i] = &client.Answer{ID: unrecorded, Decision: authz.Decision{
+			At: d.At, Effect: d.Effect, Code: d.Code, Reasons: d.Reasons, Changes: d.Changes,
+			Obligations: profile(d.Obligations), Remedies: d.Remedies, PolicySet: d.PolicySet, Catalog: d.Catalog,
+		}}
 	}
-	return nil, nil
+	return all, requestable, nil
+}
+
+// unrecorded is the id of an answer that is to be recorded.
+const unrecorded = "?"
+
+// prepare brings a request into the form in which it is judged. b is who presented a passport, nil if nobody did.
+func (p *Point) prepare(pic *picture, b *bearer, r *authz.Request) error {
+	if b != nil {
+		who := authz.Ref{Type: authz.AgentType, ID: string(b.Agent)}
+		if !r.Subject.Ref.IsZero() && r.Subject.Ref != who {
+			return invalid("the subject is not the agent that the passport names: leave it out, or name the same")
+		}
+		r.Subject.Ref = who
+	}
+	if err := check(r); err != nil {
+		return err
+	}
+	o := &r.Observed
+	o.PEP, o.Method, o.Passport = pic.name, "", nil
+	if o.Obligations == nil {
+		o.Obligations = p.cfg.Obligations
+	}
+	if b != nil {
+		o.Passport = &b.Passport
+		chain := slices.Clip(b.OnBehalf)
+		for _, ref := range r.OnBehalf { // whom is named besides can only narrow
+			if !slices.Contains(chain, ref) {
+				chain = append(chain, ref)
+			}
+		}
+		r.OnBehalf = chain
+	}
+	return nil
 }
 
 // ask asks the control plane.
@@ -140,61 +198,31 @@ func (p *Point) ask(ctx context.Context, q *client.Question) ([]*client.Answer, 
 	return p.remote.Answer(ctx, q)
 }
 
-// record writes what was decided into the journal, and returns the answers. What does not fit the schema is not recorded, as
-// the control plane does not record it.
-func (p *Point) record(reqs []authz.Request, decisions []authz.Decision, drafts []audit.Draft, approved bool) ([]*client.Answer, error) {
-	var few [4]entry
-	entries := few[:0]
-	for i := range decisions {
-		d := &decisions[i]
-		if notUnderstood(d) {
-			if len(decisions) == 1 {
-				return nil, authz.Errorf(authz.ErrInvalid, "%s", d.Detail)
-			}
-			continue
-		}
-		entries = append(entries, entry{kind: 'd', body: oneLine(drafts[i].Body)})
+// record writes what was decided into the journal, and gives the answers their ids.
+func (p *Point) record(w *work, all []*client.Answer) error {
+	if len(w.ends) == 0 {
+		return nil
 	}
-	var first int64
-	if len(entries) > 0 {
-		j := p.journal.Load()
-		var err error
-		if first, err = j.append(entries...); err != nil {
-			return nil, err
-		}
+	for i := bytes.IndexByte(w.text, '\n'); i >= 0; i = bytes.IndexByte(w.text, '\n') {
+		w.text[i] = ' ' // between tokens, where it is nothing: within them it is escaped
 	}
-	all := make([]*client.Answer, len(decisions))
-	for i := range decisions {
-		d := &decisions[i]
-		a := &client.Answer{Decision: authz.Decision{
-			At: d.At, Effect: d.Effect, Code: d.Code, Reasons: d.Reasons, Changes: d.Changes,
-			Obligations: profile(d.Obligations), Remedies: d.Remedies, PolicySet: d.PolicySet, Catalog: d.Catalog,
-		}}
-		all[i] = a
-		if notUnderstood(d) {
-			a.Refuse(d.Code, d.Detail)
-			continue
-		}
-		a.ID = "e" + strconv.FormatInt(first, 10)
-		first++
-		if approved && !d.Allowed() {
-			// Whether the approval holds, the control plane knows.
-			a.Reason, a.NextAction = authz.ApprovalPending, client.NextRetry
+	begin := 0
+	for _, end := range w.ends {
+		w.entries = append(w.entries, entry{kind: 'd', body: w.text[begin:end]})
+		begin = end
+	}
+	id, err := p.journal.Load().append(w.entries...)
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.ID == unrecorded {
+			var room [24]byte
+			a.ID = string(strconv.AppendInt(append(room[:0], 'e'), id, 10))
+			id++
 		}
 	}
-	return all, nil
-}
-
-func notUnderstood(d *authz.Decision) bool {
-	return d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown
-}
-
-// oneLine returns JSON without line breaks, which between its tokens are nothing and within are escaped.
-func oneLine(b []byte) []byte {
-	if bytes.IndexByte(b, '\n') < 0 {
-		return b
-	}
-	return bytes.ReplaceAll(b, []byte{'\n'}, []byte{' '})
+	return nil
 }
 
 // refuseAll returns a refusal for each request that stands for an error.
@@ -271,5 +299,6 @@ func (p *Point) Outcome(ctx context.Context, id string, o client.Outcome) error 
 	if err != nil {
 		return err
 	}
-	return j.outcome(n, body)
+	_, err = j.append(entry{kind: 'o', of: n, body: body})
+	return err
 }

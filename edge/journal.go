@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -49,27 +48,26 @@ type journal struct {
 	size    int64  // of cur: what it is known to hold
 	seed    uint32 // of the CRCs of cur
 	files   []segment
-	old     []file  // to be synced, then closed
-	next    int64   // number of the next record
-	written int64   // of the last record that is written
-	buf     []byte  // lines that wait for the next write
-	spare   []byte  // to swap with buf
-	waiting *share  // who waits for it; nil if nobody
-	writing bool    // whether somebody writes
-	dirty   bool    // whether something is not synced
-	err     error   // why nothing can be written; nil if something can
-	acked   int64   // number of the last record that was acknowledged
-	pending int64   // bytes that were not
-	done    bool    // closed
+	old     []file // to be synced, then closed
+	next    int64  // number of the next record
+	written int64  // of the last record that is written
+	buf     []byte // lines that wait for the next write
+	spare   []byte // to swap with buf
+	waiting *share // who waits for it; nil if nobody
+	writing bool   // whether somebody writes
+	dirty   bool   // whether something is not synced
+	err     error  // why nothing can be written; nil if something can
+	acked   int64  // number of the last record that was acknowledged
+	pending int64  // bytes that were not
+	done    bool   // closed
 	idle    *sync.Cond
 	oldest  moments // when records were written
 
-	base atomic.Int64 // see id
+	base int64 // see id
 }
 
 // now is the time of the journal's own notes, which nothing depends on.
 func now() time.Time { return time.Now() }
-
 
 // A file is what a journal needs of *os.File.
 type file interface {
@@ -110,8 +108,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // An entry is a record before it has a number.
 type entry struct {
-	kind byte // d or o
-	of   int64
+	kind byte   // d or o
+	of   int64  // of an outcome: the id of its decision, until it has a number itself
 	body []byte // JSON on one line
 }
 
@@ -231,11 +229,12 @@ func (j *journal) read(path string, last bool) (*segment, int64, error) {
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLong) {
 			return nil, 0, fmt.Errorf("reading the journal: %w", err)
 		}
-		if rec, ok := parseLine(line, seed); ok && rec.number == n && err == nil {
+		rec, ok := parseLine(line, seed)
+		if ok && rec.number == n {
 			seg.size += int64(len(line))
 			continue
 		}
-		if !last || anyLine(r, seed) {
+		if !last || ok || anyLine(r, seed) {
 			return nil, 0, damaged(path, "record %d, at byte %d, is not what was written", n, seg.size)
 		}
 		if j.warn != nil {
@@ -284,7 +283,9 @@ func headLine(name string, first int64) []byte {
 	return append(strconv.AppendInt(append([]byte(magic+name), ' '), first, 10), '\n')
 }
 
-func seedOf(name string, first int64) uint32 { return crc32.Checksum(headLine(name, first), castagnoli) }
+func seedOf(name string, first int64) uint32 {
+	return crc32.Checksum(headLine(name, first), castagnoli)
+}
 
 // parseHead reads the first line of a file.
 func parseHead(line string) (name string, first int64, ok bool) {
@@ -385,6 +386,19 @@ func (j *journal) append(entries ...entry) (int64, error) {
 		return 0, err
 	}
 	first := j.id(j.next)
+	for i := range entries {
+		if e := &entries[i]; e.kind == 'o' {
+			switch id := e.of; {
+			case id >= first:
+				j.mu.Unlock()
+				return 0, authz.Errorf(authz.ErrNotFound, "no decision has the id e%d", id)
+			case id <= j.base:
+				j.mu.Unlock()
+				return 0, authz.Errorf(authz.ErrNotFound, "the decision e%d is too old: the control plane has forgotten the journal that it was in", id)
+			}
+			e.of -= j.base
+		}
+	}
 	for i := range entries {
 		j.buf = appendLine(j.buf, j.seed, j.next, &entries[i])
 		j.next++

@@ -53,18 +53,3 @@ func outcomeBody(o *client.Outcome) ([]byte, error) {
 	}
 	return json.Marshal(w)
 }
-
-// outcome writes what came of the decision of that id.
-func (j *journal) outcome(id int64, body []byte) error {
-	j.mu.Lock()
-	of, next := id-j.base.Load(), j.next
-	j.mu.Unlock()
-	switch {
-	case of >= next:
-		return authz.Errorf(authz.ErrNotFound, "no decision has the id e%d", id)
-	case of < 1:
-		return authz.Errorf(authz.ErrNotFound, "decision e%d is too old: the control plane has forgotten the journal that it was in", id)
-	}
-	_, err := j.append(entry{kind: 'o', of: of, body: body})
-	return err
-}

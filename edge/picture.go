@@ -2,9 +2,13 @@ package edge
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -79,7 +83,9 @@ func (p *picture) Active() *policy.Set {
 }
 
 // Assess returns the risk of a request.
-func (p *picture) Assess(req *authz.Request, f *authz.Facts) authz.Risk { return p.risks.Assess(req, f) }
+func (p *picture) Assess(req *authz.Request, f *authz.Facts) authz.Risk {
+	return p.risks.Assess(req, f)
+}
 
 func (p *picture) known(id authz.AgentID) *known {
 	p.mu.RLock()
@@ -249,13 +255,27 @@ func (noStore) OpenIndicators(context.Context, time.Time, string, int) ([]risk.I
 }
 func (noStore) PutIndicator(context.Context, risk.Indicator) error { return nil }
 
+// How policies read attributes of these names, of whatever. One that reads another of the same name, or says so in a
+// comment, is taken for one that reads ours.
+var (
+	readsAsks    = reads("asks")
+	readsCountry = reads("country")
+)
+
+func reads(name string) *regexp.Regexp {
+	return regexp.MustCompile(`(\.|\[\s*"|\bhas\s+"?)\s*` + name + `\b`)
+}
+
 // compile compiles a version that was told.
 func compile(v *feed.Version, geoip *catalog.GeoIP) (*policies, error) {
+	src := source(v)
+	if digest, err := digestOf(src, v.Catalog); err != nil || digest != v.Digest {
+		return nil, errors.Join(authz.Errorf(authz.ErrUnavailable, "it is not what was published: its digest is another one"), err)
+	}
 	cat, err := catalog.Options{GeoIP: geoip}.Parse("catalog.yaml", []byte(v.Catalog))
 	if err != nil {
 		return nil, err
 	}
-	src := source(v)
 	set, err := policy.Compile(src, cat)
 	if err != nil {
 		return nil, err
@@ -263,9 +283,9 @@ func compile(v *feed.Version, geoip *catalog.GeoIP) (*policies, error) {
 	ps := &policies{set: set.At(v.Version), digest: v.Digest}
 	for _, f := range src.Files {
 		switch {
-		case strings.Contains(f.Text, "asks"):
+		case readsAsks.MatchString(f.Text):
 			ps.remote = "a policy reads how much an agent has asked persons (asks), which the control plane alone knows"
-		case geoip == nil && strings.Contains(f.Text, "country"):
+		case geoip == nil && readsCountry.MatchString(f.Text):
 			ps.remote = "a policy reads the country of an address (country), and this decision point has no GeoIP file"
 		}
 	}
@@ -279,4 +299,17 @@ func source(v *feed.Version) policy.Source {
 		src.Files = append(src.Files, policy.File{Name: f.Name, Text: f.Text})
 	}
 	return src
+}
+
+// digestOf returns the digest of a version, as the log has it.
+func digestOf(src policy.Source, catalog string) (string, error) {
+	text, err := json.Marshal(src)
+	if err != nil {
+		return "", err
+	}
+	hash := func(b []byte) string {
+		sum := sha256.Sum256(b)
+		return hex.EncodeToString(sum[:])
+	}
+	return feed.Digest(hash(text), hash([]byte(catalog))), nil
 }

@@ -30,8 +30,8 @@ func (j *journal) nameNow() string {
 }
 
 // id returns by what a record is known outside: e and its number, counted on from the journals that this one followed
-// since it was opened.
-func (j *journal) id(number int64) int64 { return j.base.Load() + number }
+// since it was opened. The caller holds j.mu.
+func (j *journal) id(number int64) int64 { return j.base + number }
 
 // renew begins another journal with what was not acknowledged. Outcomes of decisions that were are dropped: in the
 // new journal they are of nothing. Nobody writes meanwhile.
@@ -97,7 +97,7 @@ func (j *journal) renew() error {
 		return err
 	}
 	j.old = append(j.old, j.cur)
-	j.base.Add(shift)
+	j.base += shift
 	j.name, j.seed, j.cur, j.size, j.dirty = name, seed, f, int64(len(text)), true
 	j.files = []segment{{path: path, first: 1, head: head, sent: head}}
 	j.acked, j.written, j.next, j.pending = 0, count, count+1, j.size-head

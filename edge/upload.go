@@ -142,8 +142,8 @@ func (p *Point) send(ctx context.Context, name string, b *batch) (ack feed.Ackno
 	err = p.service.do(ctx, http.MethodPost, "/v1/edge/records", body, &ack)
 	if status, ok := errors.AsType[*statusError](err); ok && status.status == http.StatusConflict {
 		var gap feed.Gap
-		if json.Unmarshal(status.body, &gap) == nil && gap.Next > 0 {
-			return ack, &gapError{gap.Next}
+		if json.Unmarshal(status.body, &gap) == nil && gap.Error.Next > 0 {
+			return ack, &gapError{gap.Error.Next}
 		}
 	}
 	return ack, err

@@ -9,6 +9,25 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 )
 
+// JudgeInto judges rec.Request as Judge does, into rec, and appends the body of the entry that records it to b. What rec held
+// besides is gone; nothing of rec is kept, so that it can be used again. It returns authz.ErrInvalid, and appends
+// nothing, if the request does not fit the schema; rec.Decision then says why. With authz.ErrUnavailable nothing
+// can be decided, and rec.Decision refuses.
+func (p *PDP) JudgeInto(b []byte, rec *Record, at time.Time) ([]byte, error) {
+	set, err := p.ready()
+	*rec = Record{Request: rec.Request, Decision: authz.Decision{At: at.UTC().Truncate(time.Microsecond)}}
+	rec.Request.Approval = nil
+	if err == nil {
+		err = p.answerBy(set, rec)
+	} else {
+		rec.Decision.Refuse(authz.CodeUnavailable, "No decision can be made at present. Try again later.")
+	}
+	if err != nil {
+		return b, err
+	}
+	return rec.append(b, &p.texts), nil
+}
+
 // Judge answers requests as of a moment, by what is known now and by the schedules of that moment, and
 // records nothing. The drafts record what was decided, one for each request; one that does not fit the
 // schema is refused. It returns authz.ErrUnavailable, and no decisions, if nothing can be decided.

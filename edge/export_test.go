@@ -1,0 +1,106 @@
+package edge
+
+import (
+	"io"
+)
+
+// A File is what a journal needs of a file.
+type File = file
+
+// SetOpen sets how the journal's files are opened.
+func SetOpen(p *Point, open func(path string) (File, error)) { p.open = open }
+
+// OpenFile opens a file of a journal.
+func OpenFile(path string) (File, error) { return openFile(path) }
+
+// CheckJournal reads what a directory holds, repairs it, and returns the numbers of its records.
+func CheckJournal(dir string) (records int64, err error) {
+	j, err := openJournal(dir, 1<<30, nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	n := j.written
+	return n, j.close()
+}
+
+// A Journal is a journal, for tests.
+type Journal struct{ j *journal }
+
+// OpenJournal opens one.
+func OpenJournal(dir string, most int64, open func(string) (File, error)) (*Journal, error) {
+	j, err := openJournal(dir, most, open, nil)
+	return &Journal{j}, err
+}
+
+// Append writes decisions.
+func (j *Journal) Append(bodies ...string) (int64, error) {
+	var all []entry
+	for _, b := range bodies {
+		all = append(all, entry{kind: 'd', body: []byte(b)})
+	}
+	return j.j.append(all...)
+}
+
+// AppendOutcome writes an outcome.
+func (j *Journal) AppendOutcome(of int64, body string) (int64, error) {
+	return j.j.append(entry{kind: 'o', of: of, body: []byte(body)})
+}
+
+// Unsent returns the bodies of up to most records that were not acknowledged, and the number of the first.
+func (j *Journal) Unsent(most int) (first int64, bodies []string, err error) {
+	b, err := j.j.unsent(j.j.sentUpTo(), most, 1<<20)
+	for _, r := range b.records {
+		bodies = append(bodies, string(r.body))
+	}
+	return b.first, bodies, err
+}
+
+// Acknowledge acknowledges records up to a number, of a batch of up to most.
+func (j *Journal) Acknowledge(last int64, most int) error {
+	b, err := j.j.unsent(j.j.sentUpTo(), most, 1<<20)
+	j.j.acknowledge(last, &b)
+	return err
+}
+
+// Name returns the journal's name.
+func (j *Journal) Name() string { return j.j.nameNow() }
+
+// Renew begins another journal.
+func (j *Journal) Renew() error { return j.j.renew() }
+
+// Sync syncs it.
+func (j *Journal) Sync() error { return j.j.sync() }
+
+// Pending returns how many records and bytes wait.
+func (j *Journal) Pending() (int64, int64) { n, b, _, _ := j.j.state(); return n, b }
+
+// Close closes it.
+func (j *Journal) Close() error { return j.j.close() }
+
+// Abandon lets go of it as a process does that is killed.
+func (j *Journal) Abandon() { j.j.lock.Close() }
+
+// Events reads events until the end, and returns how many there were.
+func Events(r io.Reader) (n int, err error) {
+	e := newEvents(r)
+	for {
+		if _, err := e.next(); err != nil {
+			return n, err
+		}
+		n++
+	}
+}
+
+// ParseLine reads a line of a journal, and writes it again.
+func ParseLine(line []byte) ([]byte, bool) {
+	rec, ok := parseLine(line, 7)
+	if !ok {
+		return nil, false
+	}
+	return appendLine(nil, 7, rec.number, &entry{rec.kind, rec.of, rec.body}), true
+}
+
+// AppendLine writes a line of a journal.
+func AppendLine(number int64, body string) []byte {
+	return appendLine(nil, 7, number, &entry{kind: 'd', body: []byte(body)})
+}

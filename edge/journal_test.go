@@ -1,0 +1,588 @@
+package edge_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/edge"
+	"github.com/safeconduct/safeconduct/internal/pdp"
+)
+
+// A disk is one that fails on cue.
+type disk struct {
+	mu    sync.Mutex
+	room  int64 // bytes that fit; less than 0: as many as there are
+	sync  error
+	stuck bool // nothing can be cut off
+}
+
+var errFull = errors.New("no space left on device")
+
+func (d *disk) open(path string) (edge.File, error) {
+	f, err := edge.OpenFile(path)
+	return &failing{f, d}, err
+}
+
+func (d *disk) set(room int64, sync error, stuck bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room, d.sync, d.stuck = room, sync, stuck
+}
+
+type failing struct {
+	edge.File
+	d *disk
+}
+
+func (f *failing) Write(b []byte) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.room < 0 {
+		return f.File.Write(b)
+	}
+	if int64(len(b)) <= f.d.room {
+		f.d.room -= int64(len(b))
+		return f.File.Write(b)
+	}
+	n, err := f.File.Write(b[:f.d.room])
+	f.d.room = 0
+	return n, errors.Join(err, errFull)
+}
+
+func (f *failing) Sync() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.sync != nil {
+		return f.d.sync
+	}
+	return f.File.Sync()
+}
+
+func (f *failing) Truncate(n int64) error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.stuck {
+		return errors.New("input/output error")
+	}
+	return f.File.Truncate(n)
+}
+
+func open(t *testing.T, dir string, opens ...func(string) (edge.File, error)) *edge.Journal {
+	t.Helper()
+	opens = append(opens, nil)
+	j, err := edge.OpenJournal(dir, 64<<20, opens[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func (d *disk) files(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// unsent returns all that waits.
+func unsent(t *testing.T, j *edge.Journal) []string {
+	t.Helper()
+	_, all, err := j.Unsent(10000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestJournalKeepsOrder(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	for i := 1; i <= 5; i++ {
+		if n, err := j.Append(fmt.Sprintf(`{"n":%d}`, i)); n != int64(i) || err != nil {
+			t.Fatalf("Append = %d, %v, want %d", n, err, i)
+		}
+	}
+	if n, err := j.AppendOutcome(3, `{"result":"right"}`); n != 6 || err != nil {
+		t.Fatalf("AppendOutcome = %d, %v, want 6", n, err)
+	}
+	if err := j.Acknowledge(2, 2); err != nil {
+		t.Fatal(err)
+	}
+	name := j.Name()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	defer j.Close()
+	// What was acknowledged in the middle of a file is sent once more: the control plane knows it by its number.
+	want := []string{`{"n":1}`, `{"n":2}`, `{"n":3}`, `{"n":4}`, `{"n":5}`, `{"result":"right"}`}
+	if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
+		t.Errorf("after another start (-want +got):\n%s", diff)
+	}
+	if j.Name() != name {
+		t.Errorf("the journal is called %q, want %q", j.Name(), name)
+	}
+	if err := j.Acknowledge(4, 3); err != nil { // more than was sent
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want[4:], unsent(t, j)); diff != "" {
+		t.Errorf("after 4 (-want +got):\n%s", diff)
+	}
+	if err := j.Acknowledge(100, 10); err != nil {
+		t.Fatal(err)
+	}
+	if n, b := j.Pending(); n != 0 || b != 0 {
+		t.Errorf("%d records of %d bytes wait, want none", n, b)
+	}
+}
+
+// Files end, and those that were acknowledged go.
+func TestJournalFiles(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	big := `{"x":"` + strings.Repeat("y", 1<<20) + `"}`
+	for range 20 {
+		if _, err := j.Append(big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := func() int { return len((*disk)(nil).files(t, dir)) }
+	if n := files(); n < 3 {
+		t.Errorf("%d files for 20 MiB, want 3", n)
+	}
+	sent := 0
+	for {
+		first, all, err := j.Unsent(1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == 0 {
+			break
+		}
+		if first != int64(sent+1) {
+			t.Fatalf("record %d is next, want %d", first, sent+1)
+		}
+		sent += len(all)
+		if err := j.Acknowledge(int64(sent), 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent != 20 || files() != 1 {
+		t.Errorf("%d records were sent and %d files are left, want 20 and 1", sent, files())
+	}
+	if n, err := j.Append(`{}`); n != 21 || err != nil {
+		t.Errorf("Append = %d, %v, want 21", n, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := edge.CheckJournal(dir); n != 21 || err != nil {
+		t.Errorf("%d records, %v, want 21", n, err)
+	}
+}
+
+func TestJournalTorn(t *testing.T) {
+	whole := func(t *testing.T) (dir, file string, size int64) {
+		dir = t.TempDir()
+		j := open(t, dir)
+		for i := range 3 {
+			if _, err := j.Append(fmt.Sprintf(`{"n":%d}`, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		file = (*disk)(nil).files(t, dir)[0]
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir, file, info.Size()
+	}
+	dir, file, size := whole(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := int64(strings.IndexByte(string(text), '\n') + 1)
+	for cut := size; cut >= 0; cut-- {
+		if err := os.WriteFile(file, text[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := int64(strings.Count(string(text[:cut]), "\n") - 1)
+		if n, err := edge.CheckJournal(dir); n != max(want, 0) || err != nil {
+			t.Fatalf("cut at %d: %d records, %v, want %d", cut, n, err, want)
+		}
+		if cut < head { // it begins anew
+			break
+		}
+	}
+	for _, c := range []struct {
+		name string
+		text func([]byte) []byte
+		want int64 // records; -1: damaged
+	}{
+		{"zeros at the end", func(b []byte) []byte { return append(b, make([]byte, 4096)...) }, 3},
+		{"a bit in the last record", func(b []byte) []byte { b[len(b)-3] ^= 1; return b }, 2},
+		{"a bit in the first record", func(b []byte) []byte { b[head+20] ^= 1; return b }, -1},
+		{"a record is missing", func(b []byte) []byte {
+			lines := strings.SplitAfter(string(b), "\n")
+			return []byte(lines[0] + lines[1] + lines[3])
+		}, -1},
+		{"another first line", func(b []byte) []byte { return append([]byte("x"), b...) }, -1},
+		{"a line that never ends", func(b []byte) []byte { return append(b, make([]byte, 5<<20)...) }, 3},
+	} {
+		dir, file, _ := whole(t)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, c.text(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, err := edge.CheckJournal(dir)
+		if c.want >= 0 && (n != c.want || err != nil) {
+			t.Errorf("%s: %d records, %v, want %d", c.name, n, err, c.want)
+		}
+		if c.want < 0 && (!errors.Is(err, authz.ErrInvalid) || !strings.Contains(err.Error(), file)) {
+			t.Errorf("%s: %v, want %v with the file's name", c.name, err, authz.ErrInvalid)
+		}
+	}
+}
+
+func TestJournalIsOneProcess(t *testing.T) {
+	p := newPlane(t)
+	cfg := p.config()
+	run(t, cfg)
+	second, err := edge.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Run(t.Context()); !errors.Is(err, authz.ErrConflict) || !strings.Contains(err.Error(), cfg.Journal) {
+		t.Errorf("Run on a journal in use: %v, want %v", err, authz.ErrConflict)
+	}
+}
+
+// A disk that is full refuses; what was not written whole is not there, and nothing is lost or given twice.
+func TestDiskFull(t *testing.T) {
+	for _, stuck := range []bool{false, true} {
+		p := newPlane(t)
+		p.full = true
+		cfg := p.config()
+		d := &disk{room: -1}
+		r := run(t, cfg, d.open)
+		req := handbook(t)
+		answered := 0
+		ask := func() error {
+			req.Observed.RequestID = fmt.Sprint(answered)
+			_, err := r.ask(req)
+			if err == nil {
+				answered++
+			}
+			return err
+		}
+		if err := ask(); err != nil {
+			t.Fatal(err)
+		}
+		d.set(5000, nil, stuck)
+		refused := 0
+		for refused < 20 {
+			if err := ask(); err != nil {
+				refused++
+				if !errors.Is(err, authz.ErrUnavailable) || refused == 1 && !strings.Contains(err.Error(), "no space") {
+					t.Fatalf("Answer: %v, want %v and why", err, authz.ErrUnavailable)
+				}
+			}
+		}
+		if stuck {
+			if err := r.Status().Err; !errors.Is(err, authz.ErrUnavailable) || !strings.Contains(err.Error(), cfg.Journal) {
+				t.Errorf("Status says %v", err)
+			}
+		}
+		d.set(-1, nil, false)
+		for range 3 {
+			if err := ask(); err != nil {
+				t.Fatalf("with room again: %v", err)
+			}
+		}
+		p.with(func() { p.full = false })
+		for i, rec := range p.taken(answered) {
+			dec, err := pdp.ParseRecord(rec.Decision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := dec.Request.Observed.RequestID; got != fmt.Sprint(i) {
+				t.Errorf("record %d is of request %s", i+1, got)
+			}
+		}
+	}
+}
+
+func TestSyncFails(t *testing.T) {
+	dir := t.TempDir()
+	d := &disk{room: -1}
+	j := open(t, dir, d.open)
+	if _, err := j.Append(`{"n":1}`); err != nil {
+		t.Fatal(err)
+	}
+	d.set(0, errors.New("input/output error"), false)
+	if err := j.Sync(); err == nil {
+		t.Fatal("Sync does not fail")
+	}
+	if _, err := j.Append(`{"n":2}`); !errors.Is(err, authz.ErrUnavailable) {
+		t.Errorf("Append after a failed sync: %v, want %v", err, authz.ErrUnavailable)
+	}
+	d.set(-1, nil, false)
+	if n, err := j.Append(`{"n":2}`); n != 2 || err != nil {
+		t.Errorf("Append = %d, %v, want 2", n, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := edge.CheckJournal(dir); n != 2 || err != nil {
+		t.Errorf("%d records, %v, want 2", n, err)
+	}
+}
+
+func TestTooMuchPending(t *testing.T) {
+	p := newPlane(t)
+	p.full = true
+	cfg := p.config()
+	cfg.MaxPending = 1 << 20
+	r := run(t, cfg)
+	req := handbook(t)
+	answered := 0
+	var err error
+	for answered < 10000 {
+		if _, err = r.ask(req); err != nil {
+			break
+		}
+		answered++
+	}
+	if !errors.Is(err, authz.ErrUnavailable) || !strings.Contains(err.Error(), "has not acknowledged") {
+		t.Fatalf("after %d answers: %v, want %v and why", answered, err, authz.ErrUnavailable)
+	}
+	s := r.Status()
+	if s.Err == nil || s.Pending != int64(answered) || s.PendingBytes < 1<<20 || s.Oldest.IsZero() {
+		t.Errorf("Status = %+v, want %d records pending", s, answered)
+	}
+	p.with(func() { p.full = false })
+	p.taken(answered)
+	r.until("it answers again", func() bool { _, err := r.ask(req); return err == nil })
+}
+
+// A journal that the control plane has forgotten is begun anew, with what was not acknowledged.
+func TestForgottenJournal(t *testing.T) {
+	p := newPlane(t)
+	r := run(t, p.config())
+	req := handbook(t)
+	a, err := r.ask(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.taken(1)
+	r.until("acknowledged", func() bool { return r.Status().Pending == 0 })
+	p.with(func() { p.forgets = true })
+	b, err := r.ask(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Outcome(t.Context(), b.ID, client.Outcome{Result: client.Right}); err != nil {
+		t.Fatal(err)
+	}
+	all := p.taken(2)
+	if len(all) == 2 && (all[0].Decision == nil || all[1].Of != 1) {
+		t.Errorf("taken in: %s, outcome of %d, want a decision and its outcome", all[0].Decision, all[1].Of)
+	}
+	r.until("acknowledged", func() bool { return r.Status().Pending == 0 })
+	if err := r.Outcome(t.Context(), a.ID, client.Outcome{}); !errors.Is(err, authz.ErrNotFound) {
+		t.Errorf("outcome of a decision of before: %v, want %v", err, authz.ErrNotFound)
+	}
+	if c, err := r.ask(req); err != nil || c.ID == a.ID || c.ID == b.ID {
+		t.Errorf("Answer = %s, %v, want an id that was not given before", c.ID, err)
+	}
+}
+
+// A crash while a journal is begun anew leaves the old one or the new one.
+func TestRenewalCrashes(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	for i := range 4 {
+		if _, err := j.Append(fmt.Sprintf(`{"n":%d}`, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Acknowledge(2, 2); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile((*disk)(nil).files(t, dir)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{`{"n":2}`, `{"n":3}`}
+	if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
+		t.Errorf("the new journal (-want +got):\n%s", diff)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := (*disk)(nil).files(t, dir)[0]
+	if err := os.Rename(file, filepath.Join(dir, "renewed")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	defer j.Close()
+	if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
+		t.Errorf("after the crash (-want +got):\n%s", diff)
+	}
+}
+
+// childEnv makes a process of the test the one that is killed.
+const childEnv = "SAFECONDUCT_EDGE_CHILD"
+
+// child decides without end and says the id of each decision once it is answered, if this process is the child.
+func child() bool {
+	url, dir, ok := strings.Cut(os.Getenv(childEnv), " ")
+	if !ok {
+		return false
+	}
+	p, err := edge.New(edge.Config{URL: url, Token: edgeToken, Journal: dir})
+	if err != nil {
+		panic(err)
+	}
+	go p.Run(context.Background())
+	<-p.Ready()
+	var out sync.Mutex
+	req := authz.Request{
+		Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "support-1"}}, Action: authz.Action{Name: "read_document"},
+		Resource: authz.Entity{Ref: authz.Ref{Type: "Document", ID: "doc-1"}},
+	}
+	for range 4 {
+		go func() {
+			for {
+				all, err := p.Answer(context.Background(), &client.Question{Requests: []authz.Request{req}})
+				out.Lock()
+				if err != nil {
+					fmt.Println("error", err)
+				} else {
+					fmt.Println(all[0].ID)
+				}
+				out.Unlock()
+			}
+		}()
+	}
+	select {}
+}
+
+// Whatever was answered is in the journal, however the process ends.
+func TestKill(t *testing.T) {
+	p := newPlane(t)
+	p.full = true
+	dir := t.TempDir()
+	const kills = 5
+	answered, last := 0, int64(0)
+	for range kills {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+p.URL+" "+dir)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		seen := 0
+		for lines.Scan() {
+			var n int64
+			if _, err := fmt.Sscanf(lines.Text(), "e%d", &n); err != nil {
+				t.Fatalf("the child says %q", lines.Text())
+			}
+			answered++
+			last = max(last, n)
+			if seen++; seen == 500 {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("the child ended by itself")
+		}
+	}
+	have, err := edge.CheckJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have < last || answered < 500*kills {
+		t.Errorf("%d records, of which %d were answered and the last is %d", have, answered, last)
+	}
+	// And all of it reaches the control plane, once.
+	p.with(func() { p.full = false })
+	cfg := p.config()
+	cfg.Journal = dir
+	run(t, cfg)
+	p.taken(int(have))
+	t.Logf("%d answers seen before %d kills, %d records", answered, kills, have)
+}
+
+func FuzzJournalLine(f *testing.F) {
+	f.Add(edge.AppendLine(1, `{"n":1}`))
+	f.Add([]byte("00000000 d 1 0 {}\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if again, ok := edge.ParseLine(b); ok && string(again) != string(b) && !strings.Contains(string(b), "+") {
+			t.Errorf("%q is written as %q", b, again)
+		}
+	})
+}
+
+func FuzzJournalFile(f *testing.F) {
+	f.Add([]byte("safeconduct-journal 1 A 1\n"), []byte(""))
+	f.Add([]byte("safeconduct-journal 1 A 1\n"), edge.AppendLine(1, `{}`))
+	f.Fuzz(func(t *testing.T, head, rest []byte) {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "00000000000000000001.journal")
+		if err := os.WriteFile(file, append(head, rest...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, err := edge.CheckJournal(dir)
+		if err != nil && !errors.Is(err, authz.ErrInvalid) {
+			t.Errorf("%v, want %v", err, authz.ErrInvalid)
+		}
+		if again, aerr := edge.CheckJournal(dir); err == nil && (aerr != nil || again != n) {
+			t.Errorf("repaired: %d records, then %d, %v", n, again, aerr)
+		}
+	})
+}
+
+func FuzzEvents(f *testing.F) {
+	f.Add("retry: 3000\nid: 1\nevent: head\ndata: {}\n\n: beat\n\ndata\ndata: x\n\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := edge.Events(strings.NewReader(s))
+		if err == nil || n > strings.Count(s, "data") {
+			t.Errorf("%d events of %q, %v", n, s, err)
+		}
+	})
+}
