@@ -151,7 +151,10 @@ func (s *Server) upload(ctx context.Context, who *caller.Caller, in *upload) (ac
 	}
 	actor, end := who.Actor(), in.First+int64(len(in.Records)) // end is the number after the last
 	next := s.Edge.Last(actor, in.Journal) + 1
-	if in.First > next && len(in.Records) > 0 {
+	switch {
+	case len(in.Records) == 0: // it asks how far the journal has come
+		end = next
+	case in.First > next:
 		return ack, &gap{in.First, next}
 	}
 	made := map[int64][]byte{} // bodies of decisions of this upload
