@@ -95,4 +95,3 @@ func runGatewayEnvoy(c *cobra.Command, file string, failOpen, asJSON bool) error
 	group.Go(func() error { return s.Serve(ctx, l, creds) })
 	return group.Wait()
 }
-

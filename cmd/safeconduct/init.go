@@ -355,4 +355,3 @@ func (in *initCommand) report(ch *clientconfig.Change, written bool) error {
 	}
 	return writeJSON(in.cmd.OutOrStdout(), out)
 }
-
