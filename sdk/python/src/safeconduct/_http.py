@@ -89,7 +89,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, b: Any) -> Optional[int]:
         self._sock.settimeout(self._left())
-        return self._raw.readinto(b)  # type: ignore[attr-defined,no-any-return]
+        return self._raw.readinto(b)
 
     def close(self) -> None:
         self._raw.close()
@@ -120,6 +120,17 @@ class _Socket:
         self.real.close()
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection that never connects by itself: it is given a socket."""
+
+    auto_open = 0
+
+    def __init__(self, host: str, port: int, ours: _Socket) -> None:
+        super().__init__(host, port)
+        self.ours = ours
+        self.sock: Any = ours
+
+
 class Pool:
     """Does requests, to any origin that it is given."""
 
@@ -127,7 +138,7 @@ class Pool:
         self.timeout = timeout
         self._context = context
         self._lock = threading.Lock()
-        self._idle: Dict[str, List[http.client.HTTPConnection]] = {}
+        self._idle: Dict[str, List[_Connection]] = {}
 
     def _tls(self) -> ssl.SSLContext:
         with self._lock:
@@ -135,7 +146,7 @@ class Pool:
                 self._context = ssl.create_default_context()
             return self._context
 
-    def _take(self, at: str) -> Optional[http.client.HTTPConnection]:
+    def _take(self, at: str) -> Optional[_Connection]:
         while True:
             with self._lock:
                 kept = self._idle.get(at)
@@ -143,13 +154,13 @@ class Pool:
             if conn is None:
                 return None
             try:
-                if not select.select([conn.sock.real], [], [], 0)[0]:  # otherwise it was closed, or says what nobody asked
+                if not select.select([conn.ours.real], [], [], 0)[0]:  # otherwise it was closed, or says what nobody asked
                     return conn
             except (OSError, ValueError):
                 pass
             conn.close()
 
-    def _connect(self, u: SplitResult, until: float) -> http.client.HTTPConnection:
+    def _connect(self, u: SplitResult, until: float) -> _Connection:
         port = u.port or (443 if u.scheme == "https" else 80)
         host = u.hostname or ""
         sock = socket.create_connection((host, port), timeout=max(until - time.monotonic(), 0.001))
@@ -160,10 +171,7 @@ class Pool:
         except BaseException:
             sock.close()
             raise
-        conn = http.client.HTTPConnection(host, port)  # which never connects by itself: it is given a socket
-        conn.auto_open = 0
-        conn.sock = _Socket(sock)  # type: ignore[assignment]
-        return conn
+        return _Connection(host, port, _Socket(sock))
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Optional[bytes] = None, most: int = MAX_ANSWER) -> Response:
         """Sends one request. UnavailableError: there was no answer, or not all of one."""
@@ -178,7 +186,7 @@ class Pool:
         keep = False
         try:
             conn = self._take(at) or self._connect(u, until)
-            conn.sock.until = until
+            conn.ours.until = until
             conn.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in all_headers.items():
                 conn.putheader(name, value)

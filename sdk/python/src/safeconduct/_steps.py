@@ -29,7 +29,7 @@ def run(steps: Generator[Step, Any, Any]) -> Any:
     send, value = steps.send, None
     while True:
         try:
-            step = send(value)  # type: ignore[arg-type]
+            step = send(value)
         except StopIteration as e:
             return e.value
         try:
@@ -44,7 +44,7 @@ def run(steps: Generator[Step, Any, Any]) -> Any:
                     raise TypeError("a coroutine function where an ordinary one is called")
             send = steps.send
         except BaseException as e:
-            send, value = steps.throw, e  # type: ignore[assignment]
+            send, value = steps.throw, e
 
 
 async def run_async(steps: Generator[Step, Any, Any]) -> Any:
@@ -52,7 +52,7 @@ async def run_async(steps: Generator[Step, Any, Any]) -> Any:
     send, value = steps.send, None
     while True:
         try:
-            step = send(value)  # type: ignore[arg-type]
+            step = send(value)
         except StopIteration as e:
             return e.value
         try:
@@ -65,4 +65,4 @@ async def run_async(steps: Generator[Step, Any, Any]) -> Any:
                     value = await value
             send = steps.send
         except BaseException as e:
-            send, value = steps.throw, e  # type: ignore[assignment]
+            send, value = steps.throw, e

@@ -11,6 +11,7 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Dict, Generator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import urlsplit
 
@@ -320,7 +321,7 @@ class Client:
             yield sleep(wait)
             pause = min(pause * 1.5, 60.0)
             try:
-                t = yield call(lambda t=t: self.task(t))
+                t = yield call(partial(self.task, t))
             except UnavailableError:
                 pass
         return t

@@ -186,10 +186,10 @@ class Guard:
             def request(bound: inspect.BoundArguments) -> Request:
                 given = _arguments(bound)
                 properties = dict(arguments(given)) if arguments is not None else {n: v for n, v in given.items() if v is not None}
-                who = subject(given) if callable(subject) else subject
-                return Request(action=name, resource=(resource(given) if callable(resource) else resource) or ("tool", name), subject=who or self._subject,
-                               properties=properties, context=context() if callable(context) else context,
-                               observed=observed() if callable(observed) else observed)
+                return Request(action=name, resource=_said(resource, given) or ("tool", name),
+                               subject=_said(subject, given) or self._subject,
+                               properties=properties, context=_moment(context),
+                               observed=_moment(observed))
 
             def begin(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[inspect.BoundArguments, Request]:
                 bound = signature.bind(*args, **kwargs)
@@ -200,7 +200,7 @@ class Guard:
                 now = _snapshot(request(bound))
                 if (now.properties, now.resource, now.subject) != (asked.properties, asked.resource, asked.subject):
                     raise _refused(permit._decision, "invalid_request", "The arguments changed while the decision was made.", permit._task)
-                g = dry_run if permit.tried and dry_run is not None else f
+                g: Callable[..., Any] = dry_run if permit.tried and dry_run is not None else f
                 return lambda: g(*bound.args, **bound.kwargs)
 
             @functools.wraps(f)
@@ -303,7 +303,7 @@ class Guard:
                     raise Unmet("nobody here knows how")
                 duty = Duty(id, name, properties, q, d, terms)
                 began = time.monotonic()
-                yield call(lambda handler=handler, duty=duty: handler(duty))
+                yield call(functools.partial(handler, duty))
                 if time.monotonic() - began > self._timeout:
                     raise Unmet("it took too long")
                 met.append(id)
@@ -321,6 +321,14 @@ def _snapshot(q: Request) -> Request:
         return replace(q, properties=parse(write(dict(q.properties))), context=parse(write(dict(q.context))), observed=parse(write(dict(q.observed))))
     except (Malformed, TypeError) as e:
         raise InvalidError("the arguments are no JSON: %s" % e) from None
+
+
+def _said(e: Union[EntityLike, Callable[[Mapping[str, Any]], EntityLike], None], given: Mapping[str, Any]) -> Optional[EntityLike]:
+    return e if e is None or isinstance(e, tuple) else e(given)
+
+
+def _moment(m: Union[Mapping[str, Any], Callable[[], Mapping[str, Any]]]) -> Mapping[str, Any]:
+    return m if isinstance(m, Mapping) else m()
 
 
 def _arguments(bound: inspect.BoundArguments) -> Dict[str, Any]:
