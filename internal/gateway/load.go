@@ -197,8 +197,26 @@ func (ps *Problems) yaml(err error) {
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil {
 		p.Message, p.Line, p.Column = y.GetMessage(), y.GetToken().Position.Line, y.GetToken().Position.Column
+	} else if i := strings.LastIndex(p.Message, "duration "); i >= 0 { // of time.ParseDuration, which the library passes on
+		p.Message = "no duration, such as 30s, 5m or 1h"
+		if text, err := strconv.Unquote(err.Error()[i+len("duration "):]); err == nil {
+			p.Line, p.Column = ps.scalar(text)
+		}
 	}
 	ps.List = append(ps.List, p)
+}
+
+// scalar returns where a value stands first.
+func (ps *Problems) scalar(text string) (line, column int) {
+	if ps.root == nil {
+		return 0, 0
+	}
+	for _, n := range ast.Filter(ast.StringType, ps.root) {
+		if s, ok := n.(*ast.StringNode); ok && s.Value == text && s.GetToken().Position != nil {
+			return s.GetToken().Position.Line, s.GetToken().Position.Column
+		}
+	}
+	return 0, 0
 }
 
 // deepLine returns the first line that opens more brackets or dashes than any configuration needs, so that the parser,
