@@ -352,14 +352,19 @@ func compareHosts(a, b string) relation {
 	return disjoint
 }
 
-// compare says how the requests of two routes relate.
+// compare says how the requests of two routes relate. Where they overlap the one of the narrower host comes first.
 func (r *Route) compare(s *Route) relation {
-	rel := compareHosts(r.Host, s.Host)
+	host := compareHosts(r.Host, s.Host)
+	if host == disjoint {
+		return disjoint
+	}
+	rel := r.template.compare(s.template)
 	if rel == disjoint {
-		return rel
+		return disjoint
 	}
-	if rel = rel.and(r.template.compare(s.template)); rel == disjoint {
-		return rel
+	rel = host.and(rel).and(compareMethods(r.methodSet(), s.methodSet()))
+	if rel == overlapping && host != equal {
+		return host
 	}
-	return rel.and(compareMethods(r.methodSet(), s.methodSet()))
+	return rel
 }
