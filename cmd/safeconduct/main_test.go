@@ -21,10 +21,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"safeconduct": main})
 }
 
-// TestScripts runs the command lines in testdata/script. A script has three commands of its own:
+// TestScripts runs the command lines in testdata/script. A script has four commands of its own:
 // "start ARGS" starts the service on a free port, with its data in $WORK/data, and sets the variables
-// by which the command line finds it; "halt" ends it and wants it to end well; "exits N ARGS" runs
-// safeconduct and wants that exit status.
+// by which the command line finds it; "halt" ends it and wants it to end well; "report TOKENFILE
+// JSON" says something of an enforcement point; "exits N ARGS" runs safeconduct and wants that exit status.
 func TestScripts(t *testing.T) {
 	example, err := filepath.Abs("../../examples/agentdojo")
 	if err != nil {
@@ -39,7 +39,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start,
+			"start":  start,
+			"report": report,
 			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) < 2 {
 					ts.Fatalf("usage: exits N ARGS")

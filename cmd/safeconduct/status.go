@@ -31,20 +31,20 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Say how a service is",
 		Long: `Say how a service is: whether it can decide and if not why, the active policies, what enforces its
-decisions, and how far its log and the log's index and signatures have come. Routes of enforcement points that
-let acts through when no decision can be had are told one by one.
+decisions, and how far its log and the log's index and signatures have come. Routes of enforcement points
+that let acts through when no decision can be had are told one by one.
 
 The exit status is 1 if the service cannot decide.`,
 		Example: `  $ safeconduct status
-  service     http://127.0.0.1:8180, (devel), up 3m12s
-  ready       yes
-  store       sqlite
-  policies    version 1
-  agents      60
-  enforced by 3, 1 of them deciding by themselves
-  fails open  pep:gate/http-1 health
-  log         1719 entries, 1719 indexed, 63 batches signed
-  public key  safeconduct.local/log+2f1c...`,
+  service      http://127.0.0.1:8180, (devel), up 3m12s
+  ready        yes
+  store        sqlite
+  policies     version 1
+  agents       60
+  enforced by  3, 1 of them deciding by themselves
+  fails open   pep:gate/http-1 health
+  log          1719 entries, 1719 indexed, 63 batches signed
+  public key   safeconduct.local/log+2f1c...`,
 		Args: cobra.NoArgs,
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)

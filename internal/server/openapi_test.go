@@ -368,6 +368,7 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 	ok("POST", "/v1/callers/"+made["id"].(string)+"/revoke", `{"why":"gone"}`)
 	call("POST", "/access/v1/evaluation", token, ask, 401)
 	ok("GET", "/v1/callers", "")
+	doc.callEdge(t, s, decision, call)
 	if st := ok("GET", "/v1/status", ""); st["ready"] != true || st["policies"] != 3.0 {
 		t.Errorf("status: %v", st)
 	}
