@@ -33,11 +33,11 @@ type Door struct {
 	children  map[childKey]*child
 	stopped   bool
 
-	stop  context.Context //nolint:containedctx // ends what spawn started
+	stop   context.Context //nolint:containedctx // ends what spawn started
 	cancel context.CancelFunc
-	group sync.WaitGroup
-	gate  sync.Mutex // of group, once gone
-	gone  bool
+	group  sync.WaitGroup
+	gate   sync.Mutex // of group, once gone
+	gone   bool
 }
 
 // Config is what a Door needs.

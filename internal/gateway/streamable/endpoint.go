@@ -493,7 +493,7 @@ func (e *endpoint) forward(ctx context.Context, a *asker, pa *mcp.Passage, f *mc
 				}
 				return
 			}
-			if err != nil && !pa.Whole && scan.result {
+			if err != nil && !pa.Whole && scan.result && !a.reply.retract() {
 				// Some of it is with the client. What is not whole must not look so.
 				pa.Streamed(scan.written, err)
 				panic(http.ErrAbortHandler)

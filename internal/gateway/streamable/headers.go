@@ -186,15 +186,10 @@ var passed = []string{"Traceparent", "Tracestate"}
 // origin says whether a request may come from where its Origin and Host say it comes from: pages in a browser can send
 // requests to a name that was made to mean this host (DNS rebinding).
 func (d *Door) origin(r *http.Request) error {
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && local.IP.IsLoopback() {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if host != "localhost" && !(ip != nil && ip.IsLoopback()) && !strings.EqualFold(host, d.host) {
-			return fmt.Errorf("this host is not called so")
-		}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	here := ok && local.IP.IsLoopback()
+	if here && !loopback(r.Host) && !strings.EqualFold(hostname(r.Host), d.host) {
+		return fmt.Errorf("this host is not called so")
 	}
 	o, ok := one(r.Header, "Origin")
 	if !ok {
@@ -203,7 +198,24 @@ func (d *Door) origin(r *http.Request) error {
 	if o == "" || slices.Contains(d.origins, o) {
 		return nil
 	}
+	if p, err := url.Parse(o); err == nil && here && loopback(p.Host) && p.Host == r.Host && originOf(p) == o {
+		return nil // a page of this very host
+	}
 	return fmt.Errorf("requests of pages from that origin are refused")
+}
+
+// hostname returns a host without its port.
+func hostname(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return strings.Trim(host, "[]")
+}
+
+func loopback(host string) bool {
+	h := hostname(host)
+	ip := net.ParseIP(h)
+	return h == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // originOf returns the origin of a URL.

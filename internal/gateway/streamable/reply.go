@@ -20,8 +20,10 @@ type reply struct {
 	beat time.Duration
 
 	mu     sync.Mutex
-	stream bool // the header of a stream of events was sent
-	part   bool // some of the answer was sent
+	stream bool   // the header of a stream of events was sent
+	part   bool   // the answer comes in pieces
+	sent   bool   // some of it was sent
+	first  []byte // what of it was not sent yet
 	done   bool
 	pulse  *time.Timer
 	failed error
@@ -120,21 +122,45 @@ func (r *reply) begin() error {
 		return errAnswered
 	}
 	r.part = true
-	r.wait()
 	if r.stream {
-		_, err := r.w.Write([]byte("event: message\ndata: "))
-		return r.fail(err)
+		r.first = append(r.first, "event: message\ndata: "...)
 	}
-	r.w.Header().Set("Content-Type", "application/json")
 	return nil
 }
 
+// firstPiece is how much of an answer is kept before any of it is sent: most answers are sent at once, or not at all if
+// something is wrong with them.
+const firstPiece = 16 << 10
+
 // Write sends a piece of the answer.
 func (r *reply) Write(b []byte) (int, error) {
-	if len(b) > 4096 {
-		r.wait()
+	if !r.sent && len(r.first)+len(b) <= firstPiece {
+		r.first = append(r.first, b...)
+		return len(b), nil
+	}
+	r.wait()
+	if !r.sent {
+		r.sent = true
+		if !r.stream {
+			r.w.Header().Set("Content-Type", "application/json")
+		}
+		if _, err := r.w.Write(r.first); err != nil {
+			return 0, err
+		}
+		r.first = nil
 	}
 	return r.w.Write(b)
+}
+
+// retract takes back what was begun. False: some of it was sent.
+func (r *reply) retract() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sent || r.done {
+		return false
+	}
+	r.part, r.first = false, nil
+	return true
 }
 
 // end says that the answer was sent.
@@ -142,11 +168,23 @@ func (r *reply) end() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.close()
+	if r.stream {
+		r.first = append(r.first, "\n\n"...)
+	}
+	if !r.sent {
+		r.wait()
+		if !r.stream {
+			r.w.Header().Set("Content-Type", "application/json")
+			r.w.Header().Set("Content-Length", strconv.Itoa(len(r.first)))
+		}
+	}
+	if len(r.first) > 0 {
+		if _, err := r.w.Write(r.first); err != nil {
+			return err
+		}
+	}
 	if !r.stream {
 		return nil
-	}
-	if _, err := r.w.Write([]byte("\n\n")); err != nil {
-		return err
 	}
 	return r.rc.Flush()
 }

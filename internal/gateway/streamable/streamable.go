@@ -37,4 +37,3 @@ func Transport(cert *tls.Certificate) *http.Transport {
 	}
 	return t
 }
-
