@@ -58,8 +58,7 @@ func (c *Common) fill() {
 	}
 	c.Decide = cmp.Or(c.Decide, decideRemote)
 	c.MaxStale = cmp.Or(c.MaxStale, time.Minute)
-	c.Service.URL = strings.TrimRight(c.Service.URL, "/")
-	c.Service.Issuer = cmp.Or(c.Service.Issuer, c.Service.URL)
+	c.Service.URL = strings.TrimRight(cmp.Or(c.Service.URL, os.Getenv(URLVariable), defaultURL), "/")
 	a := &c.Authorization
 	a.Type = cmp.Or(a.Type, authOAuth)
 	a.Skew = cmp.Or(a.Skew, 30*time.Second)
@@ -114,6 +113,9 @@ func (cr *Credential) fill(c *Common) {
 	}
 }
 
+// issuer returns what the service calls itself in passports.
+func (c *Common) issuer() string { return cmp.Or(c.Service.Issuer, c.Service.URL) }
+
 func (c *Common) scheme() string {
 	if c.TLS.Cert != "" {
 		return "https"
@@ -136,9 +138,8 @@ func (c *Common) check(ps *Problems) {
 		{c.Listen != "" && listenErr == nil && !loopback(host) && c.PublicURL == "", "public_url", "is needed: agents reach this from elsewhere, and their tokens name it"},
 		{(c.TLS.Cert == "") != (c.TLS.Key == ""), "tls", "needs both cert and key"},
 		{c.TLS.ClientCertificates && c.TLS.Cert == "", "tls.client_certificates", "needs tls.cert and tls.key: without TLS there are no client certificates"},
-		{c.Service.URL == "", "service.url", "is needed: the control plane"},
-		{c.Service.URL != "" && !validURL(c.Service.URL), "service.url", "must be an absolute https URL without query or fragment (http only on loopback)"},
-		{!validURL(c.Service.Issuer) && validURL(c.Service.URL), "service.issuer", "must be an absolute https URL without query or fragment (http only on loopback)"},
+		{!validURL(c.Service.URL), "service.url", "must be an absolute https URL without query or fragment (http only on loopback)"},
+		{c.Service.Issuer != "" && !validURL(c.Service.Issuer), "service.issuer", "must be an absolute https URL without query or fragment (http only on loopback)"},
 		{c.Decide != decideRemote && c.Decide != decideLocal, "decide", "must be remote or local"},
 		{c.Decide == decideLocal && c.Journal == "", "journal", "is needed to decide here: what was decided is written there first"},
 		{c.MaxStale < time.Second || c.MaxStale > time.Hour, "max_stale", "must be from 1s to 1h"},
@@ -167,7 +168,7 @@ func (c *Common) check(ps *Problems) {
 			ps.Add(p.path, "%s", p.msg)
 		}
 	}
-	seen := map[string]bool{c.Service.Issuer: !a.NoPassports}
+	seen := map[string]bool{c.issuer(): !a.NoPassports}
 	for i, s := range a.Servers {
 		at := func(member string) string { return "authorization.servers[" + strconv.Itoa(i) + "]" + member }
 		s.check(ps, at)

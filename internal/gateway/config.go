@@ -58,6 +58,7 @@ type TLS struct {
 
 // Service is the control plane.
 type Service struct {
+	// URL is its address; the environment variable SAFECONDUCT_URL by default, and then http://127.0.0.1:8180.
 	URL string `yaml:"url"`
 	// TokenFile holds the token of a caller of role pep, or edge if decisions are made here. Environment variable
 	// SAFECONDUCT_TOKEN in its place.

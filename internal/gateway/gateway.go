@@ -36,10 +36,17 @@ import (
 	"github.com/safeconduct/safeconduct/internal/outbound"
 )
 
-// TokenVariable is the environment variable that may hold the token by which the gateway calls the service.
-const TokenVariable = "SAFECONDUCT_TOKEN"
+// Environment variables that say where the service is, and hold the token by which the gateway calls it, where the document
+// does not.
+const (
+	URLVariable   = "SAFECONDUCT_URL"
+	TokenVariable = "SAFECONDUCT_TOKEN"
 
-// A Gateway is what the doors share while they run. Open makes one.
+	defaultURL = "http://127.0.0.1:8180"
+)
+
+// A Gateway is what the doors share while they run. Open makes one. One that has nothing but Enforcer, Client and Logger can ask;
+// it tells nobody of itself.
 type Gateway struct {
 	Enforcer    *client.Enforcer // asks, and meets obligations
 	Client      *client.Client   // of the control plane
@@ -60,8 +67,9 @@ type Gateway struct {
 	stopping chan struct{}
 }
 
-// Open makes a gateway of a document that Load has read. It reads files (tokens, keys, secrets) and starts nothing. Its
-// errors are authz.ErrInvalid for what stands in the document or in the files.
+// Open makes a gateway of a document that Load has read, or that a program has made, which it completes and checks. It reads
+// files (tokens, keys, secrets) and starts nothing. Its errors are authz.ErrInvalid for what stands in the document or in the
+// files.
 func Open(ctx context.Context, c *Common, o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -71,6 +79,11 @@ func Open(ctx context.Context, c *Common, o Options) (*Gateway, error) {
 	}
 	if len(o.Paths) == 0 {
 		o.Paths = []string{""}
+	}
+	c.fill()
+	ps := &Problems{file: c.file}
+	if c.check(ps); ps.err() != nil {
+		return nil, ps
 	}
 	g := &Gateway{common: c, opts: o, now: o.Now, Logger: o.Logger, stopping: make(chan struct{})}
 	g.setPublic(c.PublicURL)
@@ -207,8 +220,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 // Stopping is closed once Serve is about to stop: what would go on for ever, an idle stream, ends then.
 func (g *Gateway) Stopping() <-chan struct{} { return g.stopping }
 
-// PublicURL returns the URL by which agents reach the gateway, without a slash at its end.
-func (g *Gateway) PublicURL() string { return *g.public.Load() }
+// PublicURL returns the URL by which agents reach the gateway, without a slash at its end; "" if they do not by any.
+func (g *Gateway) PublicURL() string {
+	if p := g.public.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
 
 func (g *Gateway) setPublic(u string) { g.public.Store(&u) }
 

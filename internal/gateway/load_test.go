@@ -64,7 +64,7 @@ func TestLoad(t *testing.T) {
 	if err := gateway.Load(file, &d); err != nil {
 		t.Fatal(err)
 	}
-	if d.PublicURL != "http://127.0.0.1:8190" || d.Service.URL != "https://pdp.example.com" || d.Service.Issuer != "https://pdp.example.com" || d.MaxStale != 30*time.Second || len(d.Routes) != 1 {
+	if d.PublicURL != "http://127.0.0.1:8190" || d.Service.URL != "https://pdp.example.com" || d.MaxStale != 30*time.Second || len(d.Routes) != 1 {
 		t.Errorf("%+v", d)
 	}
 	if got, want := d.Path(d.Journal), filepath.Join(filepath.Dir(file), "journal"); got != want {

@@ -49,7 +49,7 @@ func (g *Gateway) resourceMetadata(path string) resourceMetadata {
 	}
 	m.ProofsRequired = !m.CertificateBound
 	if !a.NoPassports {
-		m.AuthorizationServers = append(m.AuthorizationServers, g.common.Service.Issuer)
+		m.AuthorizationServers = append(m.AuthorizationServers, g.common.issuer())
 		m.DetailTypes = []string{"capability"}
 		m.ProofsRequired = m.ProofsRequired && !a.Bearer
 	}

@@ -39,8 +39,11 @@ const (
 func newReporter(g *Gateway) *Reporter { return &Reporter{g: g, queue: make(chan report, maxReports)} }
 
 // Report sends a report later. It never waits, and never blocks an act: what does not fit into the queue is counted and lost.
-// detail must not be changed afterwards. Nothing in it may be a secret.
+// detail must not be changed afterwards. Nothing in it may be a secret. A nil Reporter tells nobody.
 func (r *Reporter) Report(kind string, detail map[string]any) {
+	if r == nil {
+		return
+	}
 	select {
 	case r.queue <- report{kind, detail}:
 	default:
@@ -50,6 +53,9 @@ func (r *Reporter) Report(kind string, detail map[string]any) {
 
 // Hello adds to what the gateway says of itself when it begins and now and then: servers behind it, tools that are pinned.
 func (r *Reporter) Hello(detail map[string]any) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hello = detail

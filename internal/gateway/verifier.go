@@ -58,7 +58,7 @@ func newVerifier(g *Gateway, out *outbound.Client) (*Verifier, error) {
 		add(s, false)
 	}
 	if !v.cfg.NoPassports {
-		add(AuthServer{Issuer: c.Service.Issuer, Types: []string{token.PassportType}, RequireBound: !v.cfg.Bearer}, true)
+		add(AuthServer{Issuer: c.issuer(), Types: []string{token.PassportType}, RequireBound: !v.cfg.Bearer}, true)
 	}
 	return v, nil
 }
