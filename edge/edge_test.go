@@ -185,7 +185,7 @@ func TestRisk(t *testing.T) {
 	}
 	tell()
 	r.until("alerted", func() bool { return code() == authz.CodeForbidden })
-	alert.Cleared = true
+	alert = risk.Alert{ID: "a1", Cleared: true}
 	tell()
 	r.until("cleared", func() bool { return code() == authz.CodeAllowed })
 }

@@ -231,11 +231,17 @@ func (p *picture) tellRisk(ctx context.Context, r *feed.Risk) error {
 		return p.risks.Apply(ctx, audit.Entry{Seq: p.told, At: at, Kind: kind, Actor: by, Body: body})
 	}
 	for _, a := range alerts {
+		if a.Cleared { // of which nothing need be told but that
+			a = risk.Alert{ID: a.ID, Kind: "cleared", Severity: "low", Cleared: true, ExpiresAt: a.ExpiresAt, RaisedAt: a.RaisedAt}
+		}
 		if err := apply(audit.AlertPut, a.RaisedBy, a.RaisedAt, risk.AlertChange{Alert: a, Why: "told"}); err != nil {
 			return err
 		}
 	}
 	for _, i := range indicators {
+		if i.Cleared {
+			i = risk.Indicator{ID: i.ID, Type: risk.IndicatorAgent, Value: "cleared", Severity: "low", Cleared: true, ExpiresAt: i.ExpiresAt, RaisedAt: i.RaisedAt}
+		}
 		if err := apply(audit.IndicatorPut, i.RaisedBy, i.RaisedAt, risk.IndicatorChange{Indicator: i, Why: "told"}); err != nil {
 			return err
 		}
