@@ -200,7 +200,9 @@ class Guard:
                 now = _snapshot(request(bound))
                 if (now.properties, now.resource, now.subject) != (asked.properties, asked.resource, asked.subject):
                     raise _refused(permit._decision, "invalid_request", "The arguments changed while the decision was made.", permit._task)
-                g: Callable[..., Any] = dry_run if permit.tried and dry_run is not None else f
+                g: Callable[..., Any] = f
+                if permit.tried and dry_run is not None:
+                    g = dry_run
                 return lambda: g(*bound.args, **bound.kwargs)
 
             @functools.wraps(f)
