@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/safeconduct/safeconduct/internal/gateway"
@@ -16,14 +18,14 @@ func addSecretFlags(c *cobra.Command) secretFlags {
 		file:   c.Flags().String("file", "", "`FILE` of the secrets"),
 		key:    c.Flags().String("key", "", "`FILE` of the key to them (or SAFECONDUCT_SECRETS_KEY, the key itself); FILE.key by default"),
 	}
-	c.MarkFlagsMutuallyExclusive("config", "file")
-	c.MarkFlagsMutuallyExclusive("config", "key")
 	return f
 }
 
 // paths returns the file of secrets and that of the key.
 func (f secretFlags) paths() (file, key string, err error) {
 	switch {
+	case *f.config != "" && (*f.file != "" || *f.key != ""):
+		return "", "", usageError{errors.New("--config names the files: leave --file and --key out")}
 	case *f.config != "":
 		return gateway.SecretsOf(*f.config)
 	case *f.file != "":
