@@ -245,10 +245,11 @@ func (cs *Credentials) fetchPassport(ctx context.Context, c *credential, w *Who)
 		t, err = c.agent.Exchange(ctx, w.Token, req)
 	}
 	if err != nil {
-		if !errors.Is(err, authz.ErrForbidden) && !errors.Is(err, authz.ErrInvalid) {
-			err = authz.Errorf(authz.ErrUnavailable, "%w", err)
+		kind := authz.ErrUnavailable
+		if errors.Is(err, authz.ErrForbidden) || errors.Is(err, authz.ErrInvalid) {
+			kind = authz.ErrForbidden
 		}
-		return nil, err
+		return nil, authz.Errorf(kind, "%s", clip(err.Error(), 300))
 	}
 	now := cs.g.now()
 	life := t.ExpiresAt.Sub(now)

@@ -1,0 +1,312 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/examples/agentdojo"
+	"github.com/safeconduct/safeconduct/internal/gateway"
+	"github.com/safeconduct/safeconduct/internal/server"
+	"github.com/safeconduct/safeconduct/internal/store/storetest"
+)
+
+const (
+	payer  = "banking.gpt-4o-2024-05-13"
+	helper = "banking.gpt-4o-mini-2024-07-18"
+	api    = "https://bank.example.com"
+
+	adminToken = "test-administrator-token-0123456789"
+	pepToken   = "test-enforcement-token-0123456789"
+)
+
+// service runs the service itself, with the example organisation.
+func service(t *testing.T) (admin *client.Client) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := server.Load(filepath.Join(dir, "safeconduct.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen, cfg.Data, cfg.Log.Key = "127.0.0.1:0", t.TempDir(), ""
+	cfg.Postgres = storetest.Config(t).Postgres
+	cfg.OAuth.Audiences = []string{resource, api}
+	cfg.AdminToken, cfg.PEPToken = adminToken, pepToken
+	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("stopping the service: %v", err)
+		}
+	})
+	select {
+	case <-s.Up():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the service does not come up")
+	}
+	if admin, err = client.New(s.URL(), adminToken); err != nil {
+		t.Fatal(err)
+	}
+	return admin
+}
+
+// enrol enrols an agent and returns it with its key file.
+func enrol(t *testing.T, admin *client.Client, id string) (*client.Agent, string) {
+	t.Helper()
+	var e struct{ Token string }
+	if err := admin.Do(t.Context(), "POST", "/v1/agents/"+id+"/enrolment", map[string]any{"why": "test", "ttl_seconds": 3600}, &e); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	a, err := client.Enrol(t.Context(), client.Enrolment{Issuer: admin.URL(), Token: e.Token, File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, file
+}
+
+// shown is a request to the door with a passport and a proof.
+func shownBy(t *testing.T, tok *client.Token) *http.Request {
+	t.Helper()
+	proof, err := tok.Proof("POST", resource, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request("POST", resource, "Authorization", tok.Type+" "+tok.Value, "DPoP", proof)
+}
+
+var readBalance = authz.Request{Action: authz.Action{Name: "get_balance"}, Resource: authz.Entity{Ref: authz.Ref{Type: "Account", ID: "own"}}}
+
+// An agent's passport says who comes, and what it carries narrows what the service decides.
+func TestPassports(t *testing.T) {
+	admin := service(t)
+	agent, _ := enrol(t, admin, payer)
+	g := openAt(t, admin)
+
+	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := shownBy(t, tok)
+	w, err := g.Verifier.Verify(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Presented == nil || w.Presented.Audience != resource || w.Presented.URL != resource || !w.Subject.IsZero() || w.Claims["sub"] != payer || !slices.Equal(w.Scopes, []string{"see-accounts"}) {
+		t.Errorf("%+v, %+v", w, w.Presented)
+	}
+	ask := func(w *gateway.Who, req authz.Request) (*client.Answer, error) {
+		q := g.Ask(w, req)
+		answers, err := g.Client.Answer(t.Context(), &q)
+		return answers[0], err
+	}
+	if a, err := ask(w, readBalance); err != nil || !a.Allowed() {
+		t.Errorf("what the passport carries: %+v, %v", a, err)
+	}
+	mail := authz.Request{Action: authz.Action{Name: "search_emails"}, Resource: authz.Entity{Ref: authz.Ref{Type: "Mailbox", ID: "own"}}}
+	w2, err := g.Verifier.Verify(shownBy(t, tok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := ask(w2, mail); err != nil || a.Allowed() {
+		t.Errorf("what it does not carry: %+v, %v", a, err)
+	}
+	if w2.Key != w.Key {
+		t.Errorf("one agent has the keys %q and %q", w.Key, w2.Key)
+	}
+	if _, err := g.Verifier.Verify(r); challenge(t, err).Code != "invalid_dpop_proof" {
+		t.Errorf("the same request again: %v", err)
+	}
+	bare := request("POST", resource, "Authorization", "Bearer "+tok.Value)
+	if _, err := g.Verifier.Verify(bare); challenge(t, err).Code != "invalid_token" {
+		t.Errorf("without its proof: %v", err)
+	}
+	elsewhere, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: api})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Verifier.Verify(shownBy(t, elsewhere)); challenge(t, err).Code != "invalid_token" {
+		t.Errorf("a passport for somebody else: %v", err)
+	}
+
+	// Taken back, the service says so, although the signature is good.
+	if err := agent.Revoke(t.Context(), tok.Value); err != nil {
+		t.Fatal(err)
+	}
+	w3, err := g.Verifier.Verify(shownBy(t, tok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := ask(w3, readBalance); err != nil || a.Allowed() || a.Code != "passport_invalid" {
+		t.Errorf("revoked: %+v, %v", a, err)
+	}
+}
+
+// openAt opens a gateway before the real service, with the token of an enforcement point.
+func openAt(t *testing.T, admin *client.Client, extra ...string) *gateway.Gateway {
+	t.Helper()
+	t.Setenv(gateway.TokenVariable, pepToken)
+	doc := lines(append([]string{"name: gw-1", "listen: 127.0.0.1:0", "public_url: " + public, "service: {url: " + admin.URL() + "}"}, extra...)...)
+	g, err := gateway.Open(t.Context(), load(t, doc), gateway.Options{Paths: []string{"/mcp"}, Version: "test", Door: "mcp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// The gateway exchanges the agent's passport for one of its own: the chain of actors grows by it, the proof is its own, and what
+// the agent was not granted it does not get.
+func TestExchangeAtTheService(t *testing.T) {
+	admin := service(t)
+	agent, _ := enrol(t, admin, payer)
+	_, key := enrol(t, admin, helper) // the gateway's own agent
+	g := openAt(t, admin, "credentials: {bank: {type: token_exchange, agent: "+key+", resource: "+api+", scopes: [see-accounts]}}")
+	// An exchange only narrows, the audience too: the agent's passport is for both servers.
+	agent.HTTP.Transport = alsoFor{agent.HTTP.Transport, api}
+	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource, MayAct: helper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := g.Verifier.Verify(shownBy(t, tok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := request("GET", api+"/accounts?own=1", "Authorization", "DPoP "+tok.Value)
+	if err := g.Credentials.Apply(t.Context(), "bank", w, out); err != nil {
+		t.Fatal(err)
+	}
+	scheme, value, _ := strings.Cut(out.Header.Get("Authorization"), " ")
+	if scheme != "DPoP" || value == tok.Value {
+		t.Fatalf("the server is shown %q", out.Header)
+	}
+	// The server at the other end asks the service what it thinks of it.
+	pep, err := client.New(admin.URL(), pepToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := pep.Introspect(t.Context(), value)
+	if err != nil || !i.Active {
+		t.Fatalf("introspected as %+v, %v", i, err)
+	}
+	d, err := pep.DecidePresented(t.Context(), authz.Presented{Token: value, Proof: out.Header.Get("DPoP"), Method: "GET", URL: api + "/accounts", Audience: api}, readBalance)
+	if err != nil || !d.Allowed() {
+		t.Errorf("presented to the server: %+v, %v", d, err)
+	}
+	claims := payload(t, value)
+	if act, _ := claims["act"].(map[string]any); claims["sub"] != payer || act["sub"] != helper {
+		t.Errorf("the chain is %v for %v", claims["act"], claims["sub"])
+	}
+	again := request("GET", api+"/accounts")
+	if err := g.Credentials.Apply(t.Context(), "bank", w, again); err != nil || again.Header.Get("Authorization") != out.Header.Get("Authorization") || again.Header.Get("DPoP") == out.Header.Get("DPoP") {
+		t.Errorf("the next request shows %v, %v", again.Header, err)
+	}
+
+	// A passport that does not name the gateway cannot be exchanged.
+	other, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err = g.Verifier.Verify(shownBy(t, other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Credentials.Apply(t.Context(), "bank", w, request("GET", api)); !errors.Is(err, authz.ErrForbidden) {
+		t.Errorf("without may_act: %v", err)
+	}
+}
+
+// alsoFor names one more resource in requests for tokens.
+type alsoFor struct {
+	http.RoundTripper
+	resource string
+}
+
+func (a alsoFor) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		form := string(b) + "&resource=" + url.QueryEscape(a.resource)
+		r = r.Clone(r.Context())
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
+	}
+	return a.RoundTripper.RoundTrip(r)
+}
+
+func payload(t *testing.T, jws string) map[string]any {
+	t.Helper()
+	parts := strings.Split(jws, ".")
+	var m map[string]any
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// What a gateway says of itself is there for operators to see.
+func TestReportsAtTheService(t *testing.T) {
+	admin := service(t)
+	t.Setenv(gateway.TokenVariable, pepToken)
+	doc := lines("name: gw-1", "listen: 127.0.0.1:0", "public_url: "+public, "service: {url: "+admin.URL()+"}")
+	g, err := gateway.Open(t.Context(), load(t, doc), gateway.Options{Version: "test", Door: "mcp", AllowFailOpen: true, FailOpen: []string{"search"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	g.Unavailable("search", authz.ErrUnavailable)
+	var p client.EnforcementPoint
+	for deadline := time.Now().Add(20 * time.Second); p.HelloAt.IsZero() || p.Allowed == 0; {
+		points, err := admin.EnforcementPoints(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(points) == 1 {
+			p = points[0]
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the service knows %+v", points)
+		}
+	}
+	if p.Gateway != "gw-1" || p.Version != "test" || p.Embedded || !slices.Equal(p.Doors, []string{"mcp"}) || len(p.FailOpen) != 1 || p.FailOpen[0].Name != "search" || p.Allowed != 1 {
+		t.Errorf("the service knows %+v", p)
+	}
+	rec := httptest.NewRecorder()
+	g.Handler().ServeHTTP(rec, request("GET", public+"/readyz"))
+	if rec.Code != 200 {
+		t.Errorf("/readyz: %d %s", rec.Code, rec.Body)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
