@@ -438,3 +438,5 @@ func TestUnavailable(t *testing.T) {
 		t.Errorf("fail-open routes are %q", got)
 	}
 }
+
+func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

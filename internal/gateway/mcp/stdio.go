@@ -131,6 +131,9 @@ func (s *Stdio) Run(ctx context.Context) error {
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer done()
 	cancel()
+	if serverGone {
+		s.settle(nil)
+	}
 	ended := s.cfg.Link.Close(closing)
 	if serverGone && ended != nil {
 		err = fmt.Errorf("the server has ended: %w", ended)
@@ -167,6 +170,8 @@ func (s *Stdio) abandon() {
 		case fl.pa != nil:
 			s.toClient(fl.pa.Result(context.Background(), gone))
 			s.handled.Done()
+		default: // it is judged: handle sees that it is here no more
+			s.toClient(gone)
 		}
 	}
 }
