@@ -61,6 +61,11 @@ func (p *Point) answer(ctx context.Context, q *client.Question) ([]*client.Answe
 		remote = ps.remote
 	}
 	if approved || remote != "" {
+		for _, r := range q.Requests { // what is refused here is not to be said there either
+			if err := p.prepare(pic, b, &r); err != nil {
+				return nil, err
+			}
+		}
 		all, err := p.ask(ctx, q)
 		switch {
 		case err == nil || !errors.Is(err, authz.ErrUnavailable):

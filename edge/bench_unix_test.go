@@ -4,6 +4,9 @@ package edge_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -12,8 +15,10 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/bench/fixture"
 	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/edge"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
@@ -78,6 +83,51 @@ func BenchmarkDecide(b *testing.B) {
 			b.Fatal(err)
 		}
 		i++
+	}
+}
+
+// BenchmarkTell takes in agents, each with trust in five classes and two open findings, and reports how much memory one takes.
+func BenchmarkTell(b *testing.B) {
+	told := func(i int) []byte {
+		a := feed.Agent{
+			Agent: &authz.Agent{
+				ID: authz.AgentID(fmt.Sprintf("agent-%06d", i)), Owner: fmt.Sprintf("team-%d@example.com", i%50), Purpose: "support", Version: "1.4.2",
+				Creator: "admin:root", State: authz.AgentActive, Capabilities: []string{"handle-documents", "look-up-orders", "refund-customers"},
+				CreatedAt: time.Unix(int64(i), 0).UTC(), UpdatedAt: time.Unix(int64(i), 0).UTC(), Revision: 1, AsOf: int64(i),
+			},
+			Credential: authz.Credential{Keys: 1, Since: time.Unix(1, 0).UTC()},
+			Conduct:    authz.Conduct{Lowest: authz.NeutralTrust, Judged: 40, Findings: []string{"deviation.first_seen", "performance.loop"}, Gravest: 1},
+			Trust:      map[string]authz.Trust{},
+		}
+		for _, class := range []string{"", "read", "write", "egress", "money", "admin"} {
+			a.Trust[class] = authz.Trust{Level: "medium", Score: 0.5}
+		}
+		text, err := json.Marshal(a)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return text
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const n = 100_000
+	for b.Loop() {
+		b.StopTimer()
+		pic, before := edge.NewPicture(), heap()
+		b.StartTimer()
+		for i := range n {
+			if err := pic.Tell(told(i)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(heap()-before)/n, "B/agent")
+		runtime.KeepAlive(pic)
+		b.StartTimer()
 	}
 }
 

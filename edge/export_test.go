@@ -1,7 +1,11 @@
 package edge
 
 import (
+	"encoding/json"
 	"io"
+	"time"
+
+	"github.com/safeconduct/safeconduct/internal/feed"
 )
 
 // A File is what a journal needs of a file.
@@ -103,4 +107,19 @@ func ParseLine(line []byte) ([]byte, bool) {
 // AppendLine writes a line of a journal.
 func AppendLine(number int64, body string) []byte {
 	return appendLine(nil, 7, number, &entry{kind: 'd', body: []byte(body)})
+}
+
+// A Picture is what one feed has told, for tests.
+type Picture struct{ p *picture }
+
+// NewPicture returns an empty one.
+func NewPicture() *Picture { return &Picture{newPicture(time.Now)} }
+
+// Tell takes in the data of an event agent.
+func (p *Picture) Tell(data []byte) error {
+	var a feed.Agent
+	if err := json.Unmarshal(data, &a); err != nil {
+		return err
+	}
+	return p.p.tell(&a)
 }

@@ -12,7 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,6 +139,9 @@ func openJournal(dir string, most int64, open func(string) (file, error), warn f
 	if err == nil {
 		err = j.load()
 	}
+	if err == nil {
+		err = syncDir(dir)
+	}
 	if err != nil {
 		return nil, errors.Join(err, j.lock.Close())
 	}
@@ -150,11 +153,10 @@ func (j *journal) load() error {
 	if err := finishRenewal(j.dir); err != nil {
 		return fmt.Errorf("beginning the journal anew: %w", err)
 	}
-	names, err := filepath.Glob(filepath.Join(j.dir, "*"+suffix))
+	names, err := journalFiles(j.dir)
 	if err != nil {
 		return fmt.Errorf("looking into the journal: %w", err)
 	}
-	slices.Sort(names) // by first record: names have a fixed width
 	for i, path := range names {
 		last := i == len(names)-1
 		seg, count, err := j.read(path, last)
@@ -193,6 +195,18 @@ func (j *journal) load() error {
 	j.size = seg.size
 	j.seed = seedOf(j.name, seg.first)
 	return nil
+}
+
+// journalFiles returns the files of a journal, by their first records: their names have a fixed width.
+func journalFiles(dir string) ([]string, error) {
+	all, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range all { // sorted
+		if strings.HasSuffix(e.Name(), suffix) {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	return names, err
 }
 
 func damaged(path, format string, args ...any) error {
@@ -353,8 +367,8 @@ func parseLine(line []byte, seed uint32) (rec record, ok bool) {
 // begin begins a file with the next record. The caller holds j.mu, or is alone; nobody writes.
 func (j *journal) begin() error {
 	path := filepath.Join(j.dir, fileName(j.next))
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that failed
-		return fmt.Errorf("beginning a file of the journal: %w", err)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("beginning a file of the journal: there is a file %s already", path), err)
 	}
 	f, err := j.open(path)
 	if err != nil {
@@ -728,6 +742,9 @@ func (m *moments) first() time.Time {
 
 // syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // where directories cannot be synced
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

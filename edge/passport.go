@@ -21,6 +21,8 @@ const (
 	maxBearer = 10 * time.Second
 	// maxRefusal is how long it counts that it refused one.
 	maxRefusal = time.Second
+	// inquiryTime is how long the control plane may take to say something of a token.
+	inquiryTime = 5 * time.Second
 	// proofSkew is how far another's clock may differ from ours.
 	proofSkew = 30 * time.Second
 
@@ -191,6 +193,8 @@ func (p *Point) inquireNow(ctx context.Context, key bearerKey, pr *authz.Present
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "encoding the question: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inquiryTime) // others may be waiting for the answer
+	defer cancel()
 	b := &bearer{epoch: epoch}
 	asked := p.cfg.Now()
 	if err := p.service.do(ctx, "POST", "/v1/edge/passport", body, &b.Bearer); err != nil {

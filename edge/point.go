@@ -48,6 +48,7 @@ type Point struct {
 	remote  *client.Client
 	service service
 	stream  service // without a deadline
+	own     bool    // whether cfg.HTTP is ours
 	geoip   *catalog.GeoIP
 	open    func(string) (file, error) // of the journal's files
 
@@ -97,7 +98,8 @@ func New(cfg Config) (*Point, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.HTTP == nil {
+	own := cfg.HTTP == nil
+	if own {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConnsPerHost = 64
 		cfg.HTTP = &http.Client{
@@ -109,7 +111,7 @@ func New(cfg Config) (*Point, error) {
 	endless := *cfg.HTTP
 	endless.Timeout = 0
 	p := &Point{
-		cfg: cfg, remote: remote, ready: make(chan struct{}),
+		cfg: cfg, own: own, remote: remote, ready: make(chan struct{}),
 		service: service{remote.URL(), cfg.Token, cfg.HTTP}, stream: service{remote.URL(), cfg.Token, &endless},
 	}
 	if cfg.GeoIP != "" {
@@ -142,12 +144,10 @@ func (p *Point) Run(ctx context.Context) error {
 	all.Go(func() { p.upload(ctx) })
 	all.Go(func() { p.syncing(ctx) })
 	all.Wait()
-	err = j.close()
-	p.remote.HTTP.CloseIdleConnections()
-	if p.geoip != nil {
-		p.cfg.Logger.Debug("decision point has ended") // the file stays mapped: an answer may still read it
+	if p.own {
+		p.cfg.HTTP.CloseIdleConnections()
 	}
-	return err
+	return j.close() // a GeoIP file stays mapped: an answer may still be reading it
 }
 
 // syncing tells the disk from time to time to keep the journal.

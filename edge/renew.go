@@ -116,7 +116,7 @@ func finishRenewal(dir string) error {
 	} else if err != nil {
 		return err
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	names, err := journalFiles(dir)
 	if err != nil {
 		return err
 	}

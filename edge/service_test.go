@@ -442,3 +442,40 @@ func TestServicePassport(t *testing.T) {
 		t.Errorf("a revoked key counts for %v more", took)
 	}
 }
+
+// An enforcer goes by what is decided here, and what came of an act reaches the log.
+func TestServiceEnforcer(t *testing.T) {
+	c := serve(t, bench(t))
+	r := run(t, c.config())
+	var req authz.Request
+	for _, m := range fixture.Mix(4000) {
+		if m.Name == "share a published answer" { // which obliges to notify the owner
+			req = request(t, m.Body)
+			req.Observed.Obligations = nil
+			break
+		}
+	}
+	notified := 0
+	handlers := client.BuiltIn(slog.New(slog.DiscardHandler))
+	handlers["notification"] = func(context.Context, *client.Duty) error { notified++; return nil }
+	enforcer := &client.Enforcer{Guard: &client.Guard{Decider: r.Point}, Handlers: handlers}
+	done, err := enforcer.Do(t.Context(), req, client.Act{Do: func(context.Context) (json.RawMessage, error) { return json.RawMessage(`"shared"`), nil }})
+	if err != nil || done.Decision != "e1" || done.Unreported != nil || notified != 1 {
+		t.Fatalf("Do = %+v, %v, after %d notifications, want e1 and one", done, err, notified)
+	}
+	r.until("it is sent", func() bool { return r.Status().Pending == 0 })
+	all := c.entries("outcome.reported")
+	if len(all) != 1 || !strings.Contains(string(all[0].Body), `"met":["notify-owner"]`) {
+		t.Errorf("outcomes in the log: %v, want that the obligation was met", all)
+	}
+
+	refused := req
+	refused.Subject.ID = "nobody"
+	_, err = enforcer.Do(t.Context(), refused, client.Act{Do: func(context.Context) (json.RawMessage, error) {
+		t.Error("a refused act happens")
+		return nil, nil
+	}})
+	if why, ok := errors.AsType[*client.RefusedError](err); !ok || why.Answer.Code != authz.CodeAgentUnknown {
+		t.Errorf("Do of an agent that nobody knows: %v, want a refusal", err)
+	}
+}
