@@ -37,6 +37,7 @@ type Hints struct {
 	Action        string             `yaml:"action"`
 	Resource      Resource           `yaml:"resource"`
 	Arguments     map[string]*Source `yaml:"arguments"` // beside the defaults, or in place of one; null leaves one out
+	Context       map[string]Source  `yaml:"context"`
 	Closed        bool               `yaml:"closed"`
 	Task          string             `yaml:"task"`
 	OnUnavailable string             `yaml:"on_unavailable"` // not in the document
@@ -268,7 +269,7 @@ func (a *api) operation(path, method string, item, op object) {
 		Name: cmp.Or(id, verb+" "+a.prefix+path), Match: verb + " " + a.prefix + path, Host: a.in.Host, Upstream: a.in.Upstream,
 		Action: cmp.Or(h.Action, id), Closed: h.Closed, Task: h.Task, OnUnavailable: h.OnUnavailable, MaxBody: h.MaxBody, Timeout: h.Timeout,
 		Approval: h.Approval, Masking: h.Masking, MaxResult: h.MaxResult, WebSocket: h.WebSocket, Recheck: h.Recheck, DryRun: h.DryRun,
-		Resource: h.Resource,
+		Resource: h.Resource, Context: h.Context,
 	}
 	if r.Action == "" {
 		a.fail(where, "it has no operationId, and no action in %s", hintsName)
@@ -309,6 +310,9 @@ func over(h, o Hints) Hints {
 	}
 	if o.Resource.Properties != nil {
 		h.Resource.Properties = o.Resource.Properties
+	}
+	if o.Context != nil {
+		h.Context = o.Context
 	}
 	if o.Arguments != nil {
 		all := maps.Clone(h.Arguments)

@@ -72,6 +72,9 @@ func (m *Match) Request(in *Input) (authz.Request, error) {
 	if req.Action.Properties, err = v.object(r.Arguments, "argument"); err != nil {
 		return authz.Request{}, err
 	}
+	if req.Context, err = v.object(r.Context, "context"); err != nil {
+		return authz.Request{}, err
+	}
 	return req, nil
 }
 
@@ -200,7 +203,7 @@ func (r *Route) sources(yield func(*Source) bool) {
 	if !yield(&r.Resource.ID) {
 		return
 	}
-	for _, m := range []map[string]Source{r.Resource.Properties, r.Arguments} {
+	for _, m := range []map[string]Source{r.Resource.Properties, r.Arguments, r.Context} {
 		for _, s := range m {
 			if !yield(&s) {
 				return

@@ -35,6 +35,7 @@ type Route struct {
 	Action    string
 	Resource  Resource
 	Arguments map[string]Source
+	Context   map[string]Source
 	Closed    bool
 	Task      string
 

@@ -132,6 +132,7 @@ func TestParseErrors(t *testing.T) {
 		{fmt.Sprintf(good, ", max_body: 100MiB, arguments: {x: body:/a}"), "more than 64 MiB"},
 		{fmt.Sprintf(good, ", dry_run: {header: X-Dry}"), "X-Dry-Run: true"},
 		{fmt.Sprintf(good, ", websocket: true"), "opened by GET"},
+		{fmt.Sprintf(good, ", context: {observed: path}"), "not for callers"},
 		{fmt.Sprintf(good, ", action: b"), "already"},
 	} {
 		_, err := route.Parse([]byte("routes:\n  - " + c.rule + "\n"))
@@ -167,6 +168,7 @@ routes:
       deep: {from: "body:/a~1b/0/x", optional: true}
       whole: {from: "body:/list", optional: true}
       constant: {value: {a: [1, two]}}
+    context: {confidence: {from: header:X-Confidence, type: decimal, optional: true}}
 `))
 	if err != nil {
 		t.Fatal(err)

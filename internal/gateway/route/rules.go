@@ -44,6 +44,8 @@ type Rule struct {
 	Resource Resource `yaml:"resource"`
 	// Arguments are the action's properties.
 	Arguments map[string]Source `yaml:"arguments"`
+	// Context is what the caller says of the moment beside the act, such as its confidence.
+	Context map[string]Source `yaml:"context"`
 	// Closed refuses requests with parameters of the query, or members of the body, that nothing is mapped from.
 	Closed bool   `yaml:"closed"`
 	Task   string `yaml:"task"` // what kind of task the act belongs to
@@ -144,7 +146,7 @@ func (c *compiler) fail(path, format string, args ...any) {
 // rule adds a route.
 func (c *compiler) rule(in *Rule) {
 	r := &Route{
-		Origin: c.origin, Action: in.Action, Resource: in.Resource, Arguments: in.Arguments, Closed: in.Closed, Task: in.Task,
+		Origin: c.origin, Action: in.Action, Resource: in.Resource, Arguments: in.Arguments, Context: in.Context, Closed: in.Closed, Task: in.Task,
 		Upstream: in.Upstream, OnUnavailable: cmp.Or(in.OnUnavailable, "refuse"), MaxBody: int64(in.MaxBody), Timeout: in.Timeout,
 		Approval: in.Approval, NoMask: in.Masking == "refuse", MaxResult: int64(cmp.Or(in.MaxResult, defaultResult)),
 		WebSocket: in.WebSocket, Recheck: cmp.Or(in.Recheck, time.Minute), DryRun: in.DryRun,
@@ -226,6 +228,12 @@ func (c *compiler) act(r *Route) {
 	}
 	r.Resource.Properties = each("resource.properties", r.Resource.Properties)
 	r.Arguments = each("arguments", r.Arguments)
+	r.Context = each("context", r.Context)
+	for _, name := range []string{"observed", "approval", "supported_obligations"} {
+		if _, there := r.Context[name]; there {
+			c.fail("context."+name, "that is not for callers to say")
+		}
+	}
 	r.query = r.query || r.Closed
 	r.NeedsBody = r.NeedsBody || r.Closed && !r.WebSocket
 }
