@@ -101,11 +101,9 @@ func (l *modernLeg) call(ctx context.Context, c *call) error {
 	h.Set(headerMethod, c.frame.Method)
 	switch c.frame.Method {
 	case "tools/call", "prompts/get":
-		g := look(c.frame.Params)
-		h.Set(headerName, encodeHeader(g.name))
+		h.Set(headerName, encodeHeader(look(c.frame.Params).name))
 	case "resources/read":
-		g := look(c.frame.Params)
-		h.Set(headerName, encodeHeader(g.uri))
+		h.Set(headerName, encodeHeader(look(c.frame.Params).uri))
 	}
 	c.scan.want = c.frame.ID
 	resp, err := l.d.send(ctx, l.u, c.who, http.MethodPost, h, c.frame.Append(nil))
@@ -168,12 +166,17 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 	default:
 		return "", 0, &fault{fmt.Sprintf("server %q answered with a type of content that MCP does not have", u.Name), errOtherEra}
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	buf := make([]byte, 1<<10) // streams may be silent for long
 	for {
-		n, err := resp.Body.Read(*buf)
+		n, err := resp.Body.Read(buf)
+		if n == 1<<10 && len(buf) == n {
+			big, _ := buffers.Get().(*[]byte)
+			defer buffers.Put(big)
+			copy(*big, buf)
+			buf = *big
+		}
 		if n > 0 {
-			if _, err := to.Write((*buf)[:n]); err != nil {
+			if _, err := to.Write(buf[:n]); err != nil {
 				return "", 0, d.badMessage(ctx, u, err)
 			}
 			if events != nil && c.scan.answered {

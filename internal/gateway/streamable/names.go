@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -35,7 +36,8 @@ const (
 
 // look reads params, which were read strictly before.
 func look(params json.RawMessage) (g glance) {
-	each(params, func(name string, value json.RawMessage) {
+	want := func(name string) bool { return name == "name" || name == "uri" || name == "_meta" }
+	walk(params, want, func(name string, value json.RawMessage) {
 		switch name {
 		case "name":
 			g.name = unquote(value)
@@ -59,11 +61,18 @@ func look(params json.RawMessage) (g glance) {
 }
 
 // each calls f with the members of an object. Of what is none it calls nothing.
-func each(object json.RawMessage, f func(name string, value json.RawMessage)) {
+func each(object json.RawMessage, f func(name string, value json.RawMessage)) { walk(object, nil, f) }
+
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// walk is each of the members that are wanted; nil: of all.
+func walk(object json.RawMessage, want func(string) bool, f func(name string, value json.RawMessage)) {
 	if len(object) == 0 || object[0] != '{' {
 		return
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(object))
+	d, _ := decoders.Get().(*jsontext.Decoder)
+	defer decoders.Put(d)
+	d.Reset(bytes.NewBuffer(object))
 	if _, err := d.ReadToken(); err != nil {
 		return
 	}
@@ -73,6 +82,12 @@ func each(object json.RawMessage, f func(name string, value json.RawMessage)) {
 			return
 		}
 		name := t.String()
+		if want != nil && !want(name) {
+			if d.SkipValue() != nil {
+				return
+			}
+			continue
+		}
 		v, err := d.ReadValue()
 		if err != nil {
 			return

@@ -29,8 +29,6 @@ func Transport(cert *tls.Certificate) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
 	}
 	if cert != nil {
 		t.TLSClientConfig.Certificates = []tls.Certificate{*cert}
