@@ -461,6 +461,11 @@ func TestRemote(t *testing.T) {
 	if r.Status().Remote == "" {
 		t.Error("the status does not say that questions go elsewhere")
 	}
+	sly := handbook(t)
+	sly.Context = authz.Claimed(`{"observed":{"ip":"10.0.0.1"}}`)
+	if a, err := r.ask(sly); !errors.Is(err, authz.ErrInvalid) {
+		t.Errorf("Answer to what claims to be observed = %s, %v, want %v", a.Code, err, authz.ErrInvalid)
+	}
 	p.with(func() { p.answer = "" })
 	if a, err := r.ask(handbook(t)); !errors.Is(err, authz.ErrUnavailable) || a.Allowed() {
 		t.Errorf("Answer = %s, %v, want %v", a.Code, err, authz.ErrUnavailable)

@@ -684,7 +684,7 @@ func (j *journal) state() (records, size int64, oldest time.Time, err error) {
 	return j.written - j.acked, j.pending, oldest, err
 }
 
-// close ends the journal. Nothing is written afterwards.
+// close ends the journal. Nothing is written afterwards, and nothing is left that was acknowledged.
 func (j *journal) close() error {
 	j.mu.Lock()
 	if j.done {
@@ -696,8 +696,17 @@ func (j *journal) close() error {
 	for j.writing {
 		j.idle.Wait()
 	}
+	var gone []string
+	if j.acked == j.written && j.err == nil && j.written >= j.files[len(j.files)-1].first && j.begin() == nil {
+		for _, s := range j.files[:len(j.files)-1] {
+			gone = append(gone, s.path)
+		}
+	}
 	j.mu.Unlock()
 	err := j.sync()
+	for _, path := range gone {
+		err = errors.Join(err, os.Remove(path))
+	}
 	return errors.Join(err, j.cur.Close(), j.lock.Close())
 }
 

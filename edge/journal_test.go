@@ -109,7 +109,7 @@ func unsent(t *testing.T, j *edge.Journal) []string {
 }
 
 func TestJournalKeepsOrder(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "of [one]*")
 	j := open(t, dir)
 	for i := 1; i <= 5; i++ {
 		if n, err := j.Append(fmt.Sprintf(`{"n":%d}`, i)); n != int64(i) || err != nil {
@@ -127,7 +127,6 @@ func TestJournalKeepsOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	j = open(t, dir)
-	defer j.Close()
 	// What was acknowledged in the middle of a file is sent once more: the control plane knows it by its number.
 	want := []string{`{"n":1}`, `{"n":2}`, `{"n":3}`, `{"n":4}`, `{"n":5}`, `{"result":"right"}`}
 	if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
@@ -147,6 +146,18 @@ func TestJournalKeepsOrder(t *testing.T) {
 	}
 	if n, b := j.Pending(); n != 0 || b != 0 {
 		t.Errorf("%d records of %d bytes wait, want none", n, b)
+	}
+	// What was acknowledged is not left on the disk, and numbers go on.
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	defer j.Close()
+	if all := unsent(t, j); len(all) != 0 || j.Name() != name {
+		t.Errorf("after the end of %q: %q holds %q, want nothing", name, j.Name(), all)
+	}
+	if n, err := j.Append(`{}`); n != 7 || err != nil {
+		t.Errorf("Append = %d, %v, want 7", n, err)
 	}
 }
 
