@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,13 @@ import (
 	"github.com/safeconduct/safeconduct/internal/gateway/streamable"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if mode := os.Getenv("MCP_CHILD"); mode != "" {
+		childMain(mode)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	v2026 = "2026-07-28"

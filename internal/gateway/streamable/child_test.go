@@ -1,0 +1,191 @@
+package streamable_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/gateway/streamable"
+)
+
+// childMain is a server on standard input and output, in a process of its own.
+func childMain(mode string) {
+	opts := &sdk.ServerOptions{}
+	if mode == v2025 || mode == v2026 {
+		opts.SupportedProtocolVersions = []string{mode}
+	}
+	if mode == "silent" {
+		select {}
+	}
+	s := sdk.NewServer(&sdk.Implementation{Name: "child", Version: "1"}, opts)
+	sdk.AddTool(s, &sdk.Tool{Name: "who"}, func(context.Context, *sdk.CallToolRequest, struct{}) (*sdk.CallToolResult, any, error) {
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: fmt.Sprintf("%d %s %s", os.Getpid(), os.Getenv("SECRET"), os.Getenv("GATEWAY_SECRET"))}}}, nil, nil
+	})
+	sdk.AddTool(s, &sdk.Tool{Name: "die"}, func(context.Context, *sdk.CallToolRequest, struct{}) (*sdk.CallToolResult, any, error) {
+		os.Exit(3)
+		return nil, nil, nil
+	})
+	sdk.AddTool(s, &sdk.Tool{Name: "noise"}, func(context.Context, *sdk.CallToolRequest, struct{}) (*sdk.CallToolResult, any, error) {
+		fmt.Print("this is no message\n[{\"jsonrpc\":\"2.0\"}]\n{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2}\n{\"jsonrpc\":\"2.0\",\"id\":99999,\"result\":{}}\n")
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "fine"}}}, nil, nil
+	})
+	sdk.AddTool(s, &sdk.Tool{Name: "wait"}, func(ctx context.Context, q *sdk.CallToolRequest, _ struct{}) (*sdk.CallToolResult, any, error) {
+		if tok := q.Params.GetProgressToken(); tok != nil {
+			_ = q.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ProgressToken: tok, Progress: 1, Message: "waiting"})
+		}
+		<-ctx.Done()
+		_ = os.WriteFile(os.Getenv("CANCELLED"), []byte("yes"), 0o600)
+		return nil, nil, ctx.Err()
+	})
+	sdk.AddTool(s, &sdk.Tool{Name: "ask"}, func(ctx context.Context, q *sdk.CallToolRequest, _ struct{}) (*sdk.CallToolResult, any, error) {
+		got, err := q.Session.ListRoots(ctx, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: got.Roots[0].URI}}}, nil, nil
+	})
+	_ = s.Run(context.Background(), &sdk.StdioTransport{})
+}
+
+func childUpstream(name, mode string, env ...string) streamable.Upstream {
+	u := streamable.Upstream{Name: name, Command: []string{os.Args[0]}, Env: map[string]string{"MCP_CHILD": mode}}
+	for i := 0; i < len(env); i += 2 {
+		u.Env[env[i]] = env[i+1]
+	}
+	return u
+}
+
+// Processes: one for each caller, with secrets in its environment and nothing of the gateway's, started anew after it died.
+func TestChildren(t *testing.T) {
+	t.Setenv("GATEWAY_SECRET", "of the gateway")
+	var ahead atomic.Int64
+	now := time.Now()
+	for _, server := range []string{v2025, v2026, "both"} {
+		for _, version := range []string{v2025, v2026} {
+			t.Run("server "+server+", client "+version, func(t *testing.T) {
+				ahead.Store(0)
+				r := raise(t, func(c *streamable.Config) {
+					c.Now = func() time.Time { return now.Add(time.Duration(ahead.Load())) }
+					c.Secret = func(name string) (string, error) {
+						if name != "key" {
+							return "", authz.Errorf(authz.ErrNotFound, "no such secret")
+						}
+						return "sealed", nil
+					}
+				}, childUpstream("child", server, "SECRET", "secret:key"))
+				call := func(s *sdk.ClientSession, tool string) string {
+					t.Helper()
+					res, err := s.CallTool(t.Context(), &sdk.CallToolParams{Name: tool})
+					if err != nil {
+						return err.Error()
+					}
+					return text(res)
+				}
+				alice := connect(t, r, "alice", version, nil)
+				one := call(alice, "who")
+				if pid, rest, _ := strings.Cut(one, " "); rest != "sealed " || pid == "" {
+					t.Fatalf("who = %q, want a process id and the secret alone", one)
+				}
+				if again := call(alice, "who"); again != one {
+					t.Errorf("the second call: %q, the first: %q", again, one)
+				}
+				if other := call(connect(t, r, "bob", version, nil), "who"); other == one {
+					t.Error("two callers share a process")
+				}
+				if got := call(alice, "noise"); got != "fine" {
+					t.Errorf("noise = %q, want fine", got)
+				}
+				if got := call(alice, "die"); !strings.Contains(got, "has ended") {
+					t.Errorf("die = %q, want to be told", got)
+				}
+				next := call(alice, "who")
+				if !strings.HasSuffix(next, "sealed ") || next == one {
+					t.Errorf("after it died: %q, before: %q", next, one)
+				}
+				ahead.Store(int64(time.Hour))
+				r.door.Sweep(t.Context())
+				if _, n := r.door.Counts(); n != 0 {
+					t.Errorf("%d processes after an idle hour", n)
+				}
+			})
+		}
+	}
+}
+
+func TestChildAsides(t *testing.T) {
+	cancelled := t.TempDir() + "/cancelled"
+	r := raise(t, nil, childUpstream("child", "both", "CANCELLED", cancelled), childUpstream("other", v2025))
+	progress := make(chan string, 1)
+	c := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, &sdk.ClientOptions{
+		ProgressNotificationHandler: func(_ context.Context, q *sdk.ProgressNotificationClientRequest) { progress <- q.Params.Message },
+	})
+	c.AddRoots(&sdk.Root{URI: "file:///root"})
+	s, err := c.Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: r.URL + "/mcp", HTTPClient: as(t, "alice"), MaxRetries: -1},
+		&sdk.ClientSessionOptions{ProtocolVersion: v2025})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	res, err := s.CallTool(t.Context(), &sdk.CallToolParams{Name: "other__ask"})
+	if err != nil || text(res) != "file:///root" {
+		t.Errorf("ask = %v, %v, want the client's root", res, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	p := &sdk.CallToolParams{Name: "child__wait"}
+	p.SetProgressToken("mine")
+	go func() { _, err := s.CallTool(ctx, p); done <- err }()
+	select {
+	case <-progress:
+	case <-time.After(5 * time.Second):
+		t.Fatal("no progress")
+	}
+	cancel()
+	<-done
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if _, err := os.Stat(cancelled); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the process was not told that the call is cancelled")
+		}
+	}
+}
+
+// Servers that cannot be had are told apart from those that can.
+func TestDown(t *testing.T) {
+	good := sdkServer(t, "good", nil, false)
+	r := raise(t, func(c *streamable.Config) { c.HelloTime = 300 * time.Millisecond }, streamable.Upstream{Name: "good", URL: good.URL},
+		childUpstream("silent", "silent"), streamable.Upstream{Name: "missing", Command: []string{"/nonexistent"}}, streamable.Upstream{Name: "closed", URL: "http://127.0.0.1:1/"},
+		childUpstream("nosecret", "both", "SECRET", "secret:none"))
+	for _, version := range []string{v2025, v2026} {
+		s := connect(t, r, "alice", version, nil)
+		var names []string
+		for tl, err := range s.Tools(t.Context(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, tl.Name)
+		}
+		if len(names) != 4 || names[0] != "good__ask" {
+			t.Errorf("%s: tools = %q, want those of the server that answers", version, names)
+		}
+		for _, name := range []string{"silent", "missing", "closed", "nosecret"} {
+			if _, err := s.CallTool(t.Context(), &sdk.CallToolParams{Name: name + "__x"}); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: calling server %s = %v, want an error that names it", version, name, err)
+			}
+		}
+	}
+	for _, c := range r.door.Health() {
+		if c.OK != (c.Name == "good") {
+			t.Errorf("Health: %+v", c)
+		}
+	}
+}
