@@ -140,6 +140,9 @@ type round struct {
 // meet meets the obligations of all answers, whatever these say, and returns why some could not be met. What has
 // to be waited for passes at last.
 func (e *Enforcer) meet(ctx context.Context, p *Permit) error {
+	if !slices.ContainsFunc(p.answers, func(a *Answer) bool { return len(a.Obligations) > 0 }) {
+		return nil
+	}
 	p.terms.refused = slices.ContainsFunc(p.answers, func(a *Answer) bool { return !a.Allowed() })
 	p.met = make([][]string, len(p.answers))
 	var once map[string]error

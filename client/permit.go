@@ -25,7 +25,7 @@ type Permit struct {
 	reporter *Enforcer
 	requests []authz.Request
 	answers  []*Answer
-	met      [][]string // ids of the obligations of each answer that were met
+	met      [][]string // ids of the obligations of each answer that were met; nil if there are none
 	terms    terms
 	task     *Task
 	until    time.Time // end of the approval
@@ -107,6 +107,9 @@ func (p *Permit) Met() []string {
 
 // metOf returns the ids of the obligations of answer number i that were met.
 func (p *Permit) metOf(i int) []string {
+	if p.met == nil {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.unmet) == 0 {

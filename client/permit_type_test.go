@@ -34,27 +34,7 @@ func act(ctx context.Context, p *client.Permit) { _, _ = client.Run(ctx, p, func
 
 func main() { %s }
 `
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	build := func(statement string) (string, error) {
-		t.Helper()
-		file := filepath.Join(t.TempDir(), "main.go")
-		if err := os.WriteFile(file, fmt.Appendf(nil, program, statement), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		overlay := filepath.Join(t.TempDir(), "overlay.json")
-		text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(dir, "permission", "main.go"): file}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(overlay, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "-overlay", overlay, "./permission").CombinedOutput()
-		return string(out), err
-	}
+	build := func(statement string) (string, error) { return compiles(t, fmt.Sprintf(program, statement)) }
 	if out, err := build(`act(context.Background(), permit)`); err != nil {
 		t.Fatalf("a program with a permit: %v\n%s", err, out)
 	}
@@ -72,4 +52,43 @@ func main() { %s }
 			t.Errorf("%s: %v\n%s\nwant %q", statement, err, out, want)
 		}
 	}
+}
+
+// The program of the documentation compiles.
+func TestDocs(t *testing.T) {
+	doc, err := os.ReadFile("../docs/sdk-go.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(doc), "```go\npackage main")
+	program, _, ended := strings.Cut(rest, "\n```\n")
+	if !ok || !ended {
+		t.Fatal("docs/sdk-go.md has no program")
+	}
+	if out, err := compiles(t, "package main"+program+"\n"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// compiles compiles a program as if it stood in this module.
+func compiles(t *testing.T, program string) (output string, err error) {
+	t.Helper()
+	dir, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(dir, "program", "main.go"): file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "-overlay", overlay, "./program").CombinedOutput()
+	return string(out), err
 }

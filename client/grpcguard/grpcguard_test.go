@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -423,5 +425,33 @@ func TestClientStreamIsLeft(t *testing.T) {
 	eventually(t, "the outcome is reported", func() bool { return j.outcomes() == "e1|" })
 	if err := s.RecvMsg(new(structpb.Struct)); err == nil {
 		t.Error("it received something")
+	}
+}
+
+// Fields have two names, and what is to be hidden is hidden by either; what cannot be hidden is withheld.
+func TestNamesOfFields(t *testing.T) {
+	for field, want := range map[string]string{"type_name": "", "typeName": "", "/type_name": "", "/typeName": "", "number": "withheld"} {
+		text, err := json.Marshal(map[string]any{"obligation": "mask", "fields": []string{field}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := client.Answer{Decision: authz.Decision{Effect: authz.Allow, Obligations: []authz.Obligation{{ID: "hide", Type: "custom", Properties: text}}}}
+		g := guardOf(&judge{refuse: map[string]client.Answer{"Say": a}}, false)
+		got, err := g.UnaryServer(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/test.Echo/Say"}, func(context.Context, any) (any, error) {
+			return &descriptorpb.FieldDescriptorProto{Name: proto.String("n"), TypeName: proto.String("secret"), Number: proto.Int32(7)}, nil
+		})
+		if want == "withheld" {
+			if got != nil || infoOf(t, err).Reason != "RESULT_WITHHELD" {
+				t.Errorf("%s: %v, %v", field, got, err)
+			}
+			continue
+		}
+		if err != nil || got.(*descriptorpb.FieldDescriptorProto).GetTypeName() != "***" || got.(*descriptorpb.FieldDescriptorProto).GetNumber() != 7 {
+			t.Errorf("%s: %v, %v", field, got, err)
+		}
+		got, err = g.UnaryServer(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/test.Echo/Say"}, func(context.Context, any) (any, error) { return "secret", nil })
+		if got != nil || err == nil || infoOf(t, err).Reason != "RESULT_WITHHELD" {
+			t.Errorf("%s, of what is no message: %v, %v", field, got, err)
+		}
 	}
 }
