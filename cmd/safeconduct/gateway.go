@@ -18,6 +18,6 @@ be decided is refused.`,
   $ safeconduct gateway mcp --config mcp.yaml
   $ safeconduct gateway http --config http.yaml`,
 	}
-	c.AddCommand(newGatewayMCP(), newGatewayEnvoy(), newGatewayPins(), newGatewayTools())
+	c.AddCommand(newGatewayMCP(), newGatewayHTTP(), newGatewayEnvoy(), newGatewayPins(), newGatewayTools())
 	return c
 }

@@ -105,7 +105,7 @@ with --json, of JSON.`,
 		}
 	}
 	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
-	add("enforce", newGateway(), newInit())
+	add("enforce", newGateway(), newSecret(), newInit())
 	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor(), newApprovals(), newDelivery(), newEnforcement())
 	add("agent", newToken())
 	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller(), newPerson())
