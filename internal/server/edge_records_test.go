@@ -31,6 +31,15 @@ func (r *running) elsewhere(token, journal, agent string) *journalist {
 	}
 	var d struct{ Record json.RawMessage }
 	r.into(r.do("GET", "/v1/decisions/"+v.Context.ID, adminToken, ""), &d)
+	seq, err := pdp.ParseDecisionID(v.Context.ID)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); r.standing(agent).AsOf < seq; { // the answer does not wait for monitors
+		if time.Now().After(end) {
+			r.Fatal("monitors do not take in the decision")
+		}
+	}
 	return &journalist{running: r, token: token, journal: journal, model: d.Record}
 }
 
