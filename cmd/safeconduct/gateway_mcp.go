@@ -138,19 +138,22 @@ func (g *stdioGateway) run(ctx context.Context, command []string) error {
 		return err
 	}
 	door, err := mcp.NewStdio(mcp.StdioConfig{
-		Config: mcp.Config{Gateway: gw, Options: doc.Options, Pins: pins, Resource: doc.Name, Logger: log},
+		Config: mcp.Config{Gateway: gw, Options: doc.Options, Pins: pins, Resource: doc.Name, Logger: log, Self: gw.Reports == nil},
 		Name:   doc.Name, Who: who, In: g.cmd.InOrStdin(), Out: g.cmd.OutOrStdout(), Link: link,
 	})
 	if err != nil {
 		_ = link.Close(ctx)
 		return err
 	}
+	if gw.Reports == nil { // an agent by itself reports nothing of a gateway
+		return door.Run(ctx)
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- gw.Run(background) }()
 	err = door.Run(ctx)
 	stop()
-	if runErr := <-done; runErr != nil && !errors.Is(runErr, context.Canceled) {
+	if runErr := <-done; runErr != nil {
 		log.Error("the gateway's background has failed", "error", runErr)
 	}
 	return err
@@ -182,11 +185,6 @@ func (g *stdioGateway) override(doc *mcp.Document, command []string) error {
 	if doc.Name == "" {
 		doc.Name = serverName(command, g.url)
 	}
-	if doc.Service.URL == "" {
-		if doc.Service.URL = os.Getenv(envURL); doc.Service.URL == "" {
-			doc.Service.URL = defaultURL
-		}
-	}
 	switch m := doc.Approvals.Mode; m {
 	case "", "refuse", "wait", "task":
 	default:
@@ -206,23 +204,19 @@ func (g *stdioGateway) override(doc *mcp.Document, command []string) error {
 
 // open returns what asks, and who the client is.
 func (g *stdioGateway) open(ctx context.Context, doc *mcp.Document, log *slog.Logger) (*gateway.Gateway, func(context.Context) (*gateway.Who, error), error) {
-	fixed := func(w *gateway.Who) func(context.Context) (*gateway.Who, error) {
-		return func(context.Context) (*gateway.Who, error) { return w, nil }
-	}
+	var agent *client.Agent
 	if g.key != "" {
-		// The agent asks about itself, by passports that are bound to its key, and reports of itself.
-		agent, err := client.LoadAgent(g.key)
-		if err != nil {
+		var err error
+		if agent, err = client.LoadAgent(g.key); err != nil {
 			return nil, nil, err
 		}
-		c, err := agent.Client(client.TokenRequest{})
-		if err != nil {
-			return nil, nil, err
+		doc.Authorization = gateway.Authorization{Type: "none", Subject: authz.Ref{Type: authz.AgentType, ID: agent.ID()}}
+		if doc.Service.TokenFile == "" && os.Getenv(gateway.TokenVariable) == "" {
+			return selfGateway(agent, log)
 		}
-		gw := &gateway.Gateway{Client: c, Logger: log,
-			Enforcer: &client.Enforcer{Guard: &client.Guard{Client: c}, Handlers: client.BuiltIn(log)}}
-		w := &gateway.Who{Subject: authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: agent.ID()}}, Key: "agent:" + agent.ID()}
-		return gw, fixed(w), nil
+		if doc.Service.URL == "" {
+			doc.Service.URL = agent.Issuer()
+		}
 	}
 	gw, err := gateway.Open(ctx, &doc.Common, gateway.Options{Logger: log, Version: buildVersion().Version, Door: "mcp", Stdio: true,
 		AllowFailOpen: g.failOpen, FailOpen: doc.FailOpen()})
@@ -230,8 +224,49 @@ func (g *stdioGateway) open(ctx context.Context, doc *mcp.Document, log *slog.Lo
 		return nil, nil, err
 	}
 	s := doc.Authorization.Subject
-	w := &gateway.Who{Subject: authz.Entity{Ref: s}, OnBehalf: doc.Authorization.OnBehalf, Key: s.String()}
-	return gw, fixed(w), nil
+	if agent != nil {
+		return gw, presenting(agent, s.String()), nil
+	}
+	return gw, fixed(&gateway.Who{Subject: authz.Entity{Ref: s}, OnBehalf: doc.Authorization.OnBehalf, Key: s.String()}), nil
+}
+
+// fixed is one caller for every request.
+func fixed(w *gateway.Who) func(context.Context) (*gateway.Who, error) {
+	return func(context.Context) (*gateway.Who, error) { return w, nil }
+}
+
+// selfGateway has an agent ask about itself, by passports that are bound to its key. It can say nothing of what was observed, nor of
+// the gateway.
+func selfGateway(agent *client.Agent, log *slog.Logger) (*gateway.Gateway, func(context.Context) (*gateway.Who, error), error) {
+	c, err := agent.Client(client.TokenRequest{})
+	if err != nil {
+		return nil, nil, err
+	}
+	outcome := func(ctx context.Context, id string, o client.Outcome) error {
+		o.Met = nil // which is not the agent's to say
+		return c.Outcome(ctx, id, o)
+	}
+	s := authz.Ref{Type: authz.AgentType, ID: agent.ID()}
+	return &gateway.Gateway{Client: c, Logger: log,
+		Enforcer: &client.Enforcer{Guard: &client.Guard{Client: c}, Handlers: client.BuiltIn(log), Outcome: outcome},
+	}, fixed(&gateway.Who{Subject: authz.Entity{Ref: s}, Key: s.String()}), nil
+}
+
+// presenting has an agent show a passport for every question, with a proof of its own.
+func presenting(agent *client.Agent, key string) func(context.Context) (*gateway.Who, error) {
+	tokens := agent.Tokens(client.TokenRequest{Resource: agent.Issuer()})
+	return func(ctx context.Context) (*gateway.Who, error) {
+		t, err := tokens.Token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		proof, err := t.Proof(http.MethodPost, agent.Issuer(), "")
+		if err != nil {
+			return nil, err
+		}
+		return &gateway.Who{Key: key, Claims: map[string]any{"sub": agent.ID(), "client_id": agent.ID()}, Presented: &authz.Presented{
+			Token: t.Value, Scheme: "dpop", Proof: proof, Method: http.MethodPost, URL: agent.Issuer(), Audience: agent.Issuer()}}, nil
+	}
 }
 
 // link starts the server, or makes ready to call it.

@@ -40,6 +40,10 @@ type Config struct {
 	// Resource is this server's own resource identifier (RFC 8707), as tokens name it. "" has the token's aud say.
 	Resource string
 
+	// Self is whether callers ask about themselves, by tokens of their own, and not an enforcement point about them:
+	// what was observed is not theirs to say.
+	Self bool
+
 	// Server returns which server behind the gateway has a tool, prompt or resource ("tool", "prompt", "resource")
 	// of that name, as clients see the name; "" if none has.
 	Server func(kind, name string) string
@@ -340,6 +344,10 @@ func (g *Gate) claims(w *gateway.Who) map[string]any {
 func (g *Gate) question(p *Peer, who *gateway.Who, reqs []authz.Request) client.Question {
 	for i := range reqs {
 		o := &reqs[i].Observed
+		if g.cfg.Self {
+			*o = authz.Observed{}
+			continue
+		}
 		o.Session = p.Session
 		if o.Task == "" {
 			o.Task = g.cfg.Options.Task
