@@ -124,7 +124,6 @@ func (f *foreign) json(w http.ResponseWriter, v any) {
 }
 
 func publicJWK(t testing.TB, kid string, k crypto.Signer) json.RawMessage {
-	t.Helper()
 	key, err := token.NewKey(k.Public())
 	if err != nil {
 		t.Fatal(err)

@@ -40,8 +40,8 @@ var errNoKey = authz.Errorf(authz.ErrUnauthenticated, "it is signed by no key of
 // verify verifies a token by the issuer's keys and returns which key it was. authz.ErrUnauthenticated: it is not signed by
 // any; authz.ErrUnavailable: the keys cannot be had.
 func (k *issuerKeys) verify(ctx context.Context, jws *token.JWS) (*token.Key, error) {
-	for _, get := range []func(context.Context, string) (*outbound.Document, error){k.out.Get, k.out.Renew} {
-		keys, err := k.set(ctx, get)
+	for _, renew := range []bool{false, true} {
+		keys, err := k.set(ctx, renew)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func (k *issuerKeys) verify(ctx context.Context, jws *token.JWS) (*token.Key, er
 
 // has reports whether a key is still the issuer's.
 func (k *issuerKeys) has(ctx context.Context, id string) bool {
-	keys, err := k.set(ctx, k.out.Get)
+	keys, err := k.set(ctx, false)
 	return err == nil && slices.ContainsFunc(keys, func(key *token.Key) bool { return key.ID == id })
 }
 
@@ -77,12 +77,24 @@ func candidates(keys []*token.Key, jws *token.JWS) (found []*token.Key) {
 	return found
 }
 
-// set returns the keys.
-func (k *issuerKeys) set(ctx context.Context, get func(context.Context, string) (*outbound.Document, error)) ([]*token.Key, error) {
+// set returns the keys; with renew those that the server has now, if they were not asked for just before.
+func (k *issuerKeys) set(ctx context.Context, renew bool) ([]*token.Key, error) {
+	now := k.now()
+	if !renew {
+		k.mu.Lock()
+		if k.doc != nil && now.Before(k.doc.Until) {
+			defer k.mu.Unlock()
+			return k.keys, nil
+		}
+		k.mu.Unlock()
+	}
+	get := k.out.Get
+	if renew {
+		get = k.out.Renew
+	}
 	doc, err := k.fetch(ctx, get)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.now()
 	if err == nil && doc != k.doc {
 		keys, perr := token.ParseKeySet(doc.Body)
 		if perr == nil {
