@@ -2,10 +2,13 @@ import asyncio
 import json
 import os
 import threading
+import time
 import unittest
+import unittest.mock
 import urllib.request
 
 import safeconduct
+from safeconduct import _steps
 from safeconduct import Agent, Client, Guard, Presented, Refused, Request, agent_client, enrol
 
 SETUP = os.environ.get("SAFECONDUCT_SDKTEST", "")
@@ -29,7 +32,11 @@ class Service(unittest.TestCase):
             return json.load(answer)
 
     def anna(self, yes):
-        """Has anna answer the next ask, in a thread that the test waits for."""
+        """Has anna answer the next ask, in a thread that the test waits for. It is looked for her answer more often than the service wants."""
+        for module, real in ((_steps.time, time.sleep), (_steps.asyncio, asyncio.sleep)):
+            p = unittest.mock.patch.object(module, "sleep", lambda seconds, real=real: real(min(seconds, 0.1)))
+            p.start()
+            self.addCleanup(p.stop)
 
         def answer():
             items = []

@@ -207,7 +207,7 @@ export class Tokens {
 export function challenge(header: string): string | undefined {
   let ours = false;
   let found = false;
-  for (const m of header.slice(0, 8192).matchAll(/[\s,]*([^\s,="]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g)) {
+  for (const m of header.slice(0, 8192).matchAll(/([^\s,="]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g)) {
     if (m[2] === undefined && m[3] === undefined) { // no parameter: a scheme
       if (found) break;
       ours = m[1]!.toLowerCase() === "dpop";

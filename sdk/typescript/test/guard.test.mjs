@@ -140,6 +140,28 @@ test('JSON is strict', () => {
   assert.equal(write(parse('{"z":1.50,"a":12345678901234567890}', true)), '{"z":1.50,"a":12345678901234567890}')
 })
 
+test('JSON is what JSON.parse takes, but for what is refused', () => {
+  let seed = 1
+  const random = (n) => { seed = (seed * 48271) % 2147483647; return seed % n } // Park and Miller
+  const texts = ['{"a":[1,-0.5e3,true],"b":{"c":null},"d":"\\u00e9\\n"}', '[[],{},"x",0]', ' {"k" : "v"} ']
+  const pieces = ['{', '}', '[', ']', ',', ':', '"', '\\', '0', '1', '-', '.', 'e', 'true', 'null', ' ', '\n', '\u0001', '"a"', '\\u00', 'NaN', '\ud800']
+  let taken = 0
+  for (let i = 0; i < 20000; i++) {
+    let text = texts[random(texts.length)]
+    for (let n = random(4); n >= 0; n--) {
+      const at = random(text.length + 1)
+      text = text.slice(0, at) + (random(2) ? pieces[random(pieces.length)] : '') + text.slice(at + random(3))
+    }
+    let want
+    try { want = JSON.stringify(JSON.parse(text)) } catch { want = undefined }
+    let got
+    try { got = JSON.stringify(parse(text)) } catch (e) { if (/twice/.test(e.message)) continue; got = undefined }
+    assert.equal(got, want, JSON.stringify(text))
+    if (got !== undefined) taken++
+  }
+  assert.ok(taken > 500, `${taken} texts were JSON`)
+})
+
 test('allowed: asked with the arguments, done, and reported', async (t) => {
   const s = await served(t)
   s.answers(ALLOWED)

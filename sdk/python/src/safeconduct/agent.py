@@ -189,7 +189,7 @@ class Tokens:
             self._nonce = nonce
 
 
-_PART = re.compile(r'[\s,]*([^\s,="]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?')
+_PART = re.compile(r'([^\s,="]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?')
 
 
 def challenge(lines: List[str]) -> Optional[str]:
