@@ -86,6 +86,14 @@ type flight struct {
 	cancel context.CancelFunc
 	pa     *Passage    // nil while it is judged
 	own    chan *Frame // the answer to a request of ours
+	over   chan struct{}
+}
+
+// end ends a flight of the client's.
+func (s *Stdio) end(fl *flight) {
+	fl.cancel()
+	close(fl.over)
+	s.handled.Done()
 }
 
 // NewStdio returns the door.
@@ -169,7 +177,7 @@ func (s *Stdio) abandon() {
 			fl.own <- gone
 		case fl.pa != nil:
 			s.toClient(fl.pa.Result(context.Background(), gone))
-			s.handled.Done()
+			s.end(fl)
 		default: // it is judged: handle sees that it is here no more
 			s.toClient(gone)
 		}
@@ -214,7 +222,7 @@ func (s *Stdio) fromClient(ctx context.Context) error {
 // take takes a request of the client.
 func (s *Stdio) take(ctx context.Context, f *Frame) {
 	ctx, cancel := context.WithCancel(ctx)
-	fl := &flight{id: f.ID, cancel: cancel}
+	fl := &flight{id: f.ID, cancel: cancel, over: make(chan struct{})}
 	s.mu.Lock()
 	used, full, closed := s.flights[f.Key()] != nil, len(s.flights) >= maxFlights, s.closed
 	if !used && !full && !closed {
@@ -232,6 +240,13 @@ func (s *Stdio) take(ctx context.Context, f *Frame) {
 		s.toClient(&Frame{ID: f.ID, Error: &Error{Code: codeClosed, Message: "Too many requests are under way, or the server has ended"}})
 	default:
 		go s.handle(ctx, f, fl)
+		if f.Method == "initialize" { // before it is answered nothing else is of use to the server
+			select {
+			case <-fl.over:
+			case <-time.After(fetchTime):
+			case <-ctx.Done():
+			}
+		}
 	}
 }
 
@@ -267,8 +282,7 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 		}
 		return
 	}
-	fl.cancel()
-	s.handled.Done()
+	s.end(fl)
 }
 
 func (s *Stdio) peer(who *gateway.Who) *Peer {
@@ -300,7 +314,7 @@ func (s *Stdio) notified(ctx context.Context, f *Frame) {
 			return // handle sees it; the server has heard nothing of the request
 		}
 		fl.pa.Streamed(0, context.Canceled)
-		s.handled.Done()
+		s.end(fl)
 	}
 	if withoutOurs(&params) {
 		f = &Frame{Method: f.Method, Params: params.json()}
@@ -408,8 +422,7 @@ func (s *Stdio) back(ctx context.Context, f *Frame) {
 		fl.own <- f
 	default:
 		go func() { // which may ask about a list, and must not hold up other answers
-			defer s.handled.Done()
-			defer fl.cancel()
+			defer s.end(fl)
 			if fl.pa.Forward.Method == "initialize" {
 				s.learnVersion(f)
 			}
