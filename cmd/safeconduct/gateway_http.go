@@ -72,6 +72,9 @@ func runGatewayHTTP(c *cobra.Command, file string, failOpen, asJSON bool) error 
 			fmt.Fprintf(c.ErrOrStderr(), "serving HTTP on %s\n", a)
 		},
 	})
+	if err != nil && len(doc.FailOpen()) > 0 && !failOpen {
+		return hinted(err, "--allow-fail-open permits it, shows it on every health page, and makes it a finding")
+	}
 	if err != nil {
 		return err
 	}

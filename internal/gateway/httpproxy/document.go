@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -58,15 +59,15 @@ func (d *Document) Table() *route.Table { return d.table }
 func (d *Document) Check(ps *gateway.Problems) {
 	names := slices.Sorted(maps.Keys(d.Upstreams))
 	if len(names) == 0 {
-		ps.Add("upstreams", "there is none, so that nothing could be passed on")
+		ps.Add("upstreams", "names none, so that nothing could be passed on")
 	}
 	for _, name := range names {
 		u := d.Upstreams[name]
 		if _, err := NewUpstream(name, u.URL, TLSConfig{}); err != nil {
-			ps.Add("upstreams."+name+".url", "%v", err)
+			ps.Add("upstreams."+name+".url", "is wrong: %v", err)
 		}
 		if _, ok := d.Credentials[u.Credential]; !ok && u.Credential != "" {
-			ps.Add("upstreams."+name+".credential", "there is no credential %q", u.Credential)
+			ps.Add("upstreams."+name+".credential", "is wrong: there is no credential %q", u.Credential)
 		}
 	}
 	if len(names) == 1 {
@@ -82,20 +83,23 @@ func (d *Document) Check(ps *gateway.Problems) {
 		}
 	}
 	if len(d.Routes)+len(d.OpenAPI) == 0 {
-		ps.Add("routes", "there are none, so that everything would be refused")
+		ps.Add("routes", "names none, so that everything would be refused")
 		return
+	}
+	known := func(path, name string) {
+		if _, ok := d.Upstreams[name]; !ok {
+			ps.Add(path+".upstream", "is wrong: there is no upstream %q", name)
+		}
+	}
+	for i := range d.Routes {
+		known("routes["+strconv.Itoa(i)+"]", d.Routes[i].Upstream)
+	}
+	for i := range d.OpenAPI {
+		known("openapi["+strconv.Itoa(i)+"]", d.OpenAPI[i].Upstream)
 	}
 	t, problems := d.Compile(d.open)
 	for _, p := range problems {
-		ps.Add(p.Path, "%s", p.Message)
-	}
-	if t == nil {
-		return
-	}
-	for _, r := range t.Routes() {
-		if _, ok := d.Upstreams[r.Upstream]; !ok {
-			ps.Add(r.Origin+".upstream", "there is no upstream %q", r.Upstream)
-		}
+		ps.Add(p.Path, "is wrong: %s", p.Message)
 	}
 	d.table = t
 }
