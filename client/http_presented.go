@@ -71,9 +71,11 @@ func (d *Door) Complete(p *authz.Presented, authorization, proofs []string) erro
 		return ErrNoToken
 	case len(value) > maxHeader || strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c > '~' }):
 		return authz.Errorf(authz.ErrUnauthenticated, "the token is larger than %d bytes, or has characters that no token has", maxHeader)
-	case scheme == "dpop" && len(proofs) != 1 || len(proofs) > 1: // RFC 9449 section 4.3
+	case scheme == "bearer" && len(proofs) > 0: // RFC 9449 section 7.2
+		return authz.Errorf(authz.ErrUnauthenticated, "a token that comes with a DPoP proof is presented by the scheme DPoP")
+	case scheme == "dpop" && len(proofs) != 1: // RFC 9449 section 4.3
 		return authz.Errorf(authz.ErrUnauthenticated, "there are %d DPoP proofs, not one", len(proofs))
-	case scheme == "bearer" && p.Certificate == "" && len(proofs) == 0 && !d.Bearer:
+	case scheme == "bearer" && p.Certificate == "" && !d.Bearer:
 		return authz.Errorf(authz.ErrUnauthenticated, "the token comes without a proof that whoever shows it is its bearer")
 	}
 	p.Token = value
@@ -100,7 +102,21 @@ func (d *Door) Complete(p *authz.Presented, authorization, proofs []string) erro
 	if d.Proofs == nil {
 		return nil
 	}
-	return d.Proofs.take(proof.Key.ID+"\x00"+proof.ID, now, 2*skew)
+	return d.Proofs.take(nameOf(proof), now, 2*skew)
+}
+
+// nameOf returns by what a proof is remembered.
+func nameOf(p *token.Proof) string { return p.Key.ID + "\x00" + p.ID }
+
+// Forget forgets the proof of a passport that turned out to be none: otherwise whoever makes up keys and tokens could
+// fill Proofs, and so keep others out. HandlerOptions.Door has it called.
+func (d *Door) Forget(p *authz.Presented) {
+	if d.Proofs == nil || p == nil || p.Proof == "" {
+		return
+	}
+	if proof, err := token.ParseProof(p.Proof); err == nil {
+		d.Proofs.forget(nameOf(proof))
+	}
 }
 
 // Proofs remembers proofs of possession as long as they could be shown again, in bounded memory: a proof counts
@@ -114,6 +130,15 @@ type Proofs struct {
 	mu         sync.Mutex
 	since      time.Time         // of the younger half
 	young, old map[[16]byte]bool // those of one window, and those of the one before
+}
+
+func (s *Proofs) forget(name string) {
+	sum := sha256.Sum256([]byte(name))
+	key := [16]byte(sum[:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.young, key)
+	delete(s.old, key)
 }
 
 // take notes that a proof was shown. authz.ErrUnauthenticated: it was before.

@@ -71,8 +71,8 @@ func TestDoor(t *testing.T) {
 		"of another token":         {"DPoP " + tok.Value + "x", []string{prove("POST", url)}, false},
 		"forged":                   {"DPoP " + tok.Value, []string{prove("POST", url) + "A"}, false},
 		"no proof at all":          {"DPoP " + tok.Value, []string{"x"}, false},
+		"as bearer":                {"Bearer " + tok.Value, []string{prove("POST", url)}, false},
 		"found":                    {"Bearer " + tok.Value, nil, false},
-		"found, with a bad proof":  {"Bearer " + tok.Value, []string{prove("GET", url)}, false},
 		"too long":                 {"DPoP " + strings.Repeat("x", 9000), []string{prove("POST", url)}, false},
 		"with a space":             {"DPoP a b", []string{prove("POST", url)}, false},
 		"a proof that is too long": {"DPoP " + tok.Value, []string{strings.Repeat("x", 9000)}, false},
@@ -163,6 +163,57 @@ func TestProofsAreBounded(t *testing.T) {
 			t.Errorf("later: %v", err)
 		}
 	})
+}
+
+// Who makes up keys and tokens fills nothing: what does not count is forgotten.
+func TestDoorForgets(t *testing.T) {
+	door := &client.Door{URL: "https://a.example.com", Proofs: &client.Proofs{Max: 2}}
+	a := refuses("")
+	a.Code = authz.CodePassportInvalid
+	j := &judge{answer: func(q *client.Question) ([]*client.Answer, error) {
+		answer := allows("e1")
+		if strings.HasPrefix(q.Presented.Token, "made-up") {
+			answer = a
+		}
+		return []*client.Answer{&answer}, nil
+	}}
+	h := before(j).Handler(jsonText(`{}`), func(r *http.Request) (client.Question, error) {
+		p, err := door.Presented(r)
+		return client.Question{Requests: one.Requests, Presented: p}, err
+	}, client.HandlerOptions{Door: door})
+	tok, err := newAuthServer(t).agent("EdDSA").Token(t.Context(), client.TokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(value, proof string) int {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header = http.Header{"Authorization": {"DPoP " + value}, "Dpop": {proof}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	prove := func(value string) string {
+		t.Helper()
+		tok.Value = value
+		p, err := tok.Proof("GET", "https://a.example.com/", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for i := range 5 {
+		value := fmt.Sprint("made-up-", i)
+		if got := get(value, prove(value)); got != 401 {
+			t.Errorf("%s: %d", value, got)
+		}
+	}
+	good := prove("real")
+	if first, again := get("real", good), get("real", good); first != 200 || again != 401 {
+		t.Errorf("a real one: %d, and again %d", first, again)
+	}
+	if second, third := get("real", prove("real")), get("real", prove("real")); second != 200 || third != 503 {
+		t.Errorf("two are remembered: %d, %d", second, third)
+	}
 }
 
 // Whatever stands in the two fields, nothing panics, and only what has a token is taken.

@@ -2,14 +2,14 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strconv"
 	"strings"
-
-	"context"
+	"unicode/utf8"
 )
 
 // Bounds of masks, and of what they mask.
@@ -21,7 +21,7 @@ const (
 
 // MeetMask hides fields of the result: "fields" are names, each of which means every member of that name, or
 // JSON pointers (RFC 6901), each of which means one place; what stands there becomes the text "with", or
-// ***. What is not there needs no hiding. A result that is no JSON, has a name twice in one object, or is nested
+// ***. What is not there needs no hiding. A result that is no JSON in UTF-8, has a name twice in one object, or is nested
 // deeper than 128 cannot be masked and is withheld. The members keep their order.
 func MeetMask(_ context.Context, d *Duty) error {
 	var p struct {
@@ -59,11 +59,11 @@ type place struct {
 	below  map[string]*place
 }
 
-func (p *place) next(token string) *place {
+func (p *place) next(token []byte) *place {
 	if p == nil {
 		return nil
 	}
-	return p.below[token]
+	return p.below[string(token)]
 }
 
 func newMask(fields []string, with string) (*mask, error) {
@@ -119,105 +119,170 @@ func (m *mask) apply(result json.RawMessage) (json.RawMessage, error) {
 	if len(result) == 0 {
 		return result, nil
 	}
-	if !json.Valid(result) {
-		return nil, errors.New("the result is no JSON, so that nothing in it can be hidden")
+	if !json.Valid(result) || !utf8.Valid(result) {
+		return nil, errors.New("the result is no JSON in UTF-8, so that nothing in it can be hidden")
 	}
-	dec := json.NewDecoder(bytes.NewReader(result))
-	dec.UseNumber()
-	out, err := m.value(make([]byte, 0, len(result)), dec, m.root, 0)
-	if err != nil {
+	s := masking{mask: m, in: result, out: make([]byte, 0, len(result))}
+	if err := s.value(m.root, 0); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the result is more than one JSON value")
-	}
-	return out, nil
+	return s.out, nil
 }
 
-// value appends the next value, which stands at a place.
-func (m *mask) value(b []byte, dec *json.Decoder, at *place, depth int) ([]byte, error) {
-	if at != nil && at.hidden {
-		return m.hide(b, dec)
+// A masking copies a text that is known to be one JSON value, hides what is to be hidden, and leaves out white space.
+type masking struct {
+	*mask
+	in  []byte
+	at  int // in it
+	out []byte
+}
+
+// next skips white space, and returns the byte that follows.
+func (s *masking) next() byte {
+	for {
+		switch c := s.in[s.at]; c {
+		case ' ', '\t', '\n', '\r':
+			s.at++
+		default:
+			return c
+		}
+	}
+}
+
+// value copies the next value, which stands at a place.
+func (s *masking) value(p *place, depth int) error {
+	if p != nil && p.hidden {
+		s.hide()
+		return nil
 	}
 	if depth > maxDepth {
-		return nil, fmt.Errorf("the result is nested deeper than %d", maxDepth)
+		return fmt.Errorf("the result is nested deeper than %d", maxDepth)
 	}
-	t, err := dec.Token()
-	if err != nil {
-		return nil, err
+	switch s.next() {
+	case '{':
+		return s.object(p, depth)
+	case '[':
+		return s.array(p, depth)
 	}
-	switch t := t.(type) {
-	case json.Delim:
-		if t == '{' {
-			return m.object(b, dec, at, depth)
-		}
-		return m.array(b, dec, at, depth)
-	case string:
-		return appendText(b, t), nil
-	case json.Number:
-		return append(b, t...), nil
-	case bool:
-		return strconv.AppendBool(b, t), nil
-	}
-	return append(b, "null"...), nil
+	s.out = append(s.out, s.scalar()...)
+	return nil
 }
 
-func (m *mask) object(b []byte, dec *json.Decoder, at *place, depth int) ([]byte, error) {
-	b = append(b, '{')
-	seen := map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, fmt.Errorf("reading the result: %w", err)
+// scalar passes over a text, a number, true, false or null, and returns it as it is written.
+func (s *masking) scalar() []byte {
+	begin := s.at
+	if s.in[s.at] == '"' {
+		for s.at++; s.in[s.at] != '"'; s.at++ {
+			if s.in[s.at] == '\\' {
+				s.at++
+			}
 		}
-		if seen[name] { // readers differ in which of the two counts
-			return nil, errors.New("the result has an object with the same name twice")
-		}
-		if len(seen) > 0 {
-			b = append(b, ',')
-		}
-		seen[name] = true
-		b = append(appendText(b, name), ':')
-		if m.names[name] {
-			b, err = m.hide(b, dec)
-		} else {
-			b, err = m.value(b, dec, at.next(name), depth+1)
-		}
-		if err != nil {
-			return nil, err
-		}
+		s.at++
+		return s.in[begin:s.at]
 	}
-	_, err := dec.Token()
-	return append(b, '}'), err
+	for s.at < len(s.in) {
+		switch s.in[s.at] {
+		case ',', ']', '}', ' ', '\t', '\n', '\r':
+			return s.in[begin:s.at]
+		}
+		s.at++
+	}
+	return s.in[begin:]
 }
 
-func (m *mask) array(b []byte, dec *json.Decoder, at *place, depth int) ([]byte, error) {
-	b = append(b, '[')
-	for i := 0; dec.More(); i++ {
-		if i > 0 {
-			b = append(b, ',')
+// few is how many names of an object are compared one by one; more of them are looked up.
+const few = 16
+
+func (s *masking) object(p *place, depth int) error {
+	s.at++
+	s.out = append(s.out, '{')
+	var first [few][]byte
+	names, seen := first[:0], map[string]bool(nil)
+	for s.next() != '}' {
+		if s.in[s.at] == ',' {
+			s.at++
+			s.next()
+			s.out = append(s.out, ',')
+		}
+		quoted := s.scalar()
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			var text string
+			if err := json.Unmarshal(quoted, &text); err != nil {
+				return fmt.Errorf("reading the result: %w", err)
+			}
+			name, quoted = []byte(text), appendText(nil, text)
+		}
+		if seen[string(name)] || seen == nil && slices.ContainsFunc(names, func(n []byte) bool { return bytes.Equal(n, name) }) {
+			return errors.New("the result has an object with the same name twice") // readers differ in which of the two counts
+		}
+		switch {
+		case seen != nil:
+			seen[string(name)] = true
+		case len(names) < few:
+			names = append(names, name)
+		default:
+			seen = map[string]bool{string(name): true}
+			for _, n := range names {
+				seen[string(n)] = true
+			}
+		}
+		s.out = append(append(s.out, quoted...), ':')
+		s.next()
+		s.at++ // the colon
+		if s.names[string(name)] {
+			s.hide()
+		} else if err := s.value(p.next(name), depth+1); err != nil {
+			return err
+		}
+	}
+	s.at++
+	s.out = append(s.out, '}')
+	return nil
+}
+
+func (s *masking) array(p *place, depth int) error {
+	s.at++
+	s.out = append(s.out, '[')
+	for i := 0; s.next() != ']'; i++ {
+		if s.in[s.at] == ',' {
+			s.at++
+			s.out = append(s.out, ',')
 		}
 		var below *place
-		if at != nil {
-			below = at.next(strconv.Itoa(i))
+		if p != nil && p.below != nil {
+			below = p.next(strconv.AppendInt(nil, int64(i), 10))
 		}
-		var err error
-		if b, err = m.value(b, dec, below, depth+1); err != nil {
-			return nil, err
+		if err := s.value(below, depth+1); err != nil {
+			return err
 		}
 	}
-	_, err := dec.Token()
-	return append(b, ']'), err
+	s.at++
+	s.out = append(s.out, ']')
+	return nil
 }
 
-// hide appends what stands for the next value, and passes that over.
-func (m *mask) hide(b []byte, dec *json.Decoder) ([]byte, error) {
-	var skipped json.RawMessage
-	if err := dec.Decode(&skipped); err != nil {
-		return nil, err
+// hide passes over the next value, and writes what stands for it.
+func (s *masking) hide() {
+	s.out = append(s.out, s.with...)
+	for depth := 0; ; {
+		switch s.next() {
+		case '{', '[':
+			depth++
+			s.at++
+		case '}', ']':
+			depth--
+			s.at++
+		case ',', ':':
+			s.at++
+			continue
+		default:
+			s.scalar()
+		}
+		if depth == 0 {
+			return
+		}
 	}
-	return append(b, m.with...), nil
 }
 
 // appendText appends a text as JSON, without making HTML of it.

@@ -51,6 +51,9 @@ type Guard struct {
 	// authz.ErrUnauthenticated, authz.ErrInvalid, authz.ErrForbidden, authz.ErrUnavailable; of others nothing is told.
 	Question func(ctx context.Context, c *Call) (client.Question, error)
 
+	// Door is the one by which Question reads passports, if it does: the proofs of those that do not count are forgotten.
+	Door *client.Door
+
 	// Messages is whether every message that goes into a stream is asked about for itself, when the server receives it
 	// or before the client sends it, besides the stream as a whole, whose Call has no Message. A message that is refused
 	// ends the stream.
@@ -82,7 +85,10 @@ func (g *Guard) permit(ctx context.Context, c *Call) (p *client.Permit, err erro
 	if err != nil {
 		return nil, err
 	}
-	return g.Enforcer.Permit(ctx, q, false)
+	if p, err = g.Enforcer.Permit(ctx, q, false); g.Door != nil && client.NoPassport(err) {
+		g.Door.Forget(q.Presented)
+	}
+	return p, err
 }
 
 // begin asks about a call and returns the context in which it may happen, or a status.
