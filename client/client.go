@@ -15,14 +15,17 @@
 // the AuthZEN Authorization API 1.0, so Decide, DecideAll and the searches work against other decision
 // points too, as far as they go.
 //
-// A [Guard] does the rest of an enforcement point's work: it meets the obligations of a decision, has persons
-// asked if the refusal offers that, waits for them, and asks again with what they approved. Whoever wants the
-// steps one by one has them in [Client.Evaluate], [Client.RequestAccess] and [Client.AwaitApproval]. They keep
-// to the AuthZEN profiles of obligations (draft 1) and of access requests (ARAP): an approval is carried
-// unchanged and permits nothing by itself, and what is not understood refuses.
+// A decision is not permission: it may oblige. An [Enforcer] asks, meets the obligations, has persons asked if the
+// refusal offers that, and then gives a [Permit], which is for one act, once. [Run] does the act and returns what may be
+// seen of its result; what does acts takes a *Permit, so that it cannot be called with anything less. The Enforcer
+// stands before HTTP handlers ([Enforcer.Handler], [Door]), before requests that go out ([Guarded]), and before the tools of an
+// agent ([Tool]); package grpcguard has gRPC. A [Decider] answers: a Client, a [Batcher] before one, or an edge.Point in
+// this process. What came of acts is reported by itself, or in the background by [Outcomes].
 //
-// An [Enforcer] is a Guard whose obligations also say how an act happens and what is seen of its result: it masks,
-// caps, delays, logs, tries without doing, and reports which obligations were met.
+// A [Guard] without an Enforcer is for acts whose results nobody changes. Whoever wants the steps one by one has them in
+// [Client.Evaluate], [Client.RequestAccess] and [Client.AwaitApproval]. All of them keep to the AuthZEN profiles of
+// obligations (draft 1) and of access requests (ARAP): an approval is carried unchanged and permits nothing by itself, and
+// what is not understood refuses.
 //
 // An [Agent] has a key and gets tokens, passports, that are bound to it; one URL tells it everything
 // about its authorization server. The example "Agent" shows a whole one in ten lines. [Enrol] registers

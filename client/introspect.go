@@ -71,7 +71,8 @@ func (c *Client) Revoke(ctx context.Context, accessToken string) error {
 // form sends a form to one of the service's OAuth endpoints, with the client's own token.
 func (c *Client) form(ctx context.Context, path string, form url.Values) (answer []byte, err error) {
 	err = retry(ctx, c.Attempts, func() error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, strings.NewReader(form.Encode()))
+		_, base := c.replica()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+path, strings.NewReader(form.Encode()))
 		if err != nil {
 			return authz.Errorf(authz.ErrInvalid, "making the request: %w", err)
 		}

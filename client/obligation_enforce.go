@@ -218,6 +218,9 @@ func (e *Enforcer) with(req authz.Request, types []string) authz.Request {
 
 // isSelf reports whether d is the client of an agent that asks about itself.
 func isSelf(d Decider) bool {
+	if b, ok := d.(*Batcher); ok && b != nil {
+		d = b.Client
+	}
 	c, ok := d.(*Client)
 	return ok && c != nil && c.self
 }
@@ -230,6 +233,9 @@ const supported = "supported_obligations"
 // those that the service has advertised. Without it no such member is sent, which says nothing to the
 // service; ours knows the types by what is observed.
 func (e *Enforcer) Negotiate(ctx context.Context) error {
+	if e.Guard == nil || e.Guard.Client == nil {
+		return authz.Errorf(authz.ErrInvalid, "there is no client to read the service's metadata with")
+	}
 	answer, err := e.Guard.Client.send(ctx, http.MethodGet, "/.well-known/authzen-configuration", nil, true)
 	var m struct {
 		Supported []string `json:"supported_obligations"`

@@ -226,8 +226,14 @@ func (p *Permit) Do(ctx context.Context, act Act) (*Done, error) {
 		return nil, err
 	}
 	defer cancel()
-	began := time.Now()
+	began, returned := time.Now(), false
+	defer func() {
+		if !returned { // it panicked
+			_ = p.Done(ctx, Outcome{Fault: FaultTool})
+		}
+	}()
 	result, err := do(ctx2)
+	returned = true
 	o := Outcome{Latency: time.Since(began), Size: int64(len(result)), Fault: faultOf(err)}
 	if err != nil && p.Whole() {
 		err = &WithheldError{err}

@@ -43,7 +43,8 @@ func (c *Client) Stream(ctx context.Context, path string, f func(Event) error) e
 
 // stream is Stream, which calls alive whenever there is a line.
 func (c *Client) stream(ctx context.Context, path string, alive func(), f func(Event) error) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	_, base := c.replica()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 	if err != nil {
 		return authz.Errorf(authz.ErrInvalid, "making the request: %w", err)
 	}
