@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -334,10 +335,7 @@ func appendLine(b []byte, seed uint32, number int64, e *entry) []byte {
 	b = append(b, e.body...)
 	var sum [4]byte
 	binary.BigEndian.PutUint32(sum[:], crc32.Update(seed, castagnoli, b[start+9:]))
-	for i, c := range sum {
-		const digits = "0123456789abcdef"
-		b[start+2*i], b[start+2*i+1] = digits[c>>4], digits[c&15]
-	}
+	hex.Encode(b[start:], sum[:])
 	return append(b, '\n')
 }
 
@@ -347,21 +345,27 @@ func parseLine(line []byte, seed uint32) (rec record, ok bool) {
 	if !ok || len(text) < 16 || text[8] != ' ' || text[10] != ' ' {
 		return rec, false
 	}
-	sum, err := strconv.ParseUint(string(text[:8]), 16, 32)
-	if err != nil || uint32(sum) != crc32.Update(seed, castagnoli, text[9:]) {
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Update(seed, castagnoli, text[9:]))
+	if string(text[:8]) != hex.EncodeToString(sum[:]) {
 		return rec, false
 	}
-	rec.kind = text[9]
 	number, rest, _ := bytes.Cut(text[11:], []byte{' '})
 	of, body, ok := bytes.Cut(rest, []byte{' '})
-	if rec.number, err = strconv.ParseInt(string(number), 10, 64); err != nil || !ok {
+	if !ok {
 		return rec, false
 	}
-	if rec.of, err = strconv.ParseInt(string(of), 10, 64); err != nil || rec.kind != 'd' && rec.kind != 'o' {
-		return rec, false
-	}
-	rec.body = body
-	return rec, true
+	rec = record{kind: text[9], body: body}
+	var okNumber, okOf bool
+	rec.number, okNumber = count(number)
+	rec.of, okOf = count(of)
+	return rec, okNumber && okOf && (rec.kind == 'd' || rec.kind == 'o')
+}
+
+// count reads a number as it is written: without a sign, and without zeros before it.
+func count(b []byte) (int64, bool) {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == string(b)
 }
 
 // begin begins a file with the next record. The caller holds j.mu, or is alone; nobody writes.
@@ -395,6 +399,9 @@ func (j *journal) begin() error {
 // authz.ErrUnavailable: they are not.
 func (j *journal) append(entries ...entry) (int64, error) {
 	j.mu.Lock()
+	for j.writing && j.size+int64(len(j.buf)) >= segmentSize {
+		j.idle.Wait() // for the next file: lines are made for one
+	}
 	if err := j.accepts(); err != nil {
 		j.mu.Unlock()
 		return 0, err
@@ -673,6 +680,8 @@ func (j *journal) state() (records, size int64, oldest time.Time, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
+	case j.done:
+		err = j.accepts()
 	case j.err != nil:
 		err = authz.Errorf(authz.ErrUnavailable, "the journal %s cannot be written: %w", j.dir, j.err)
 	case j.pending > j.max:

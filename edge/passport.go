@@ -50,7 +50,8 @@ type bearerKey [sha256.Size]byte
 // A bearer is what was said of a token.
 type bearer struct {
 	feed.Bearer
-	until time.Time
+	asked time.Time
+	life  time.Duration // how long it counts from then on
 	epoch int64
 	chain []told
 }
@@ -77,7 +78,7 @@ func (s *passports) drop() { s.epoch.Add(1) }
 
 // holds reports whether what was said still counts.
 func (b *bearer) holds(epoch int64, pic *picture, now time.Time) bool {
-	if b.epoch != epoch || !now.Before(b.until) || now.Before(b.until.Add(-maxBearer)) {
+	if b.epoch != epoch || age(b.asked, now) >= b.life {
 		return false
 	}
 	for _, a := range b.chain {
@@ -195,8 +196,7 @@ func (p *Point) inquireNow(ctx context.Context, key bearerKey, pr *authz.Present
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inquiryTime) // others may be waiting for the answer
 	defer cancel()
-	b := &bearer{epoch: epoch}
-	asked := p.cfg.Now()
+	b := &bearer{epoch: epoch, asked: p.cfg.Now(), life: maxBearer}
 	if err := p.service.do(ctx, "POST", "/v1/edge/passport", body, &b.Bearer); err != nil {
 		if errors.Is(err, authz.ErrInvalid) {
 			return nil, &passportError{err.Error()}
@@ -204,16 +204,12 @@ func (p *Point) inquireNow(ctx context.Context, key bearerKey, pr *authz.Present
 		return nil, authz.Errorf(authz.ErrUnavailable, "asking about a passport: %w", err)
 	}
 	if !b.Active {
-		b.Bearer = feed.Bearer{Code: b.Code, Why: b.Why}
-		b.until = asked.Add(maxRefusal)
+		b.Bearer, b.life = feed.Bearer{Code: b.Code, Why: b.Why}, maxRefusal
 		p.keep(key, b)
 		return b, nil
 	}
 	if b.Agent == "" || b.Passport.Expires.IsZero() {
 		return nil, authz.Errorf(authz.ErrUnavailable, "the control plane says neither who presents a passport nor until when that counts")
-	}
-	if b.until = asked.Add(maxBearer); b.Passport.Expires.Before(b.until) {
-		b.until = b.Passport.Expires
 	}
 	ids := []authz.AgentID{b.Agent}
 	for _, ref := range b.OnBehalf {
@@ -236,7 +232,7 @@ func (p *Point) keep(key bearerKey, b *bearer) {
 	defer s.mu.Unlock()
 	if len(s.bearers) >= maxBearers {
 		for k, old := range s.bearers {
-			if !now.Before(old.until) {
+			if age(old.asked, now) >= old.life {
 				delete(s.bearers, k)
 			}
 		}
