@@ -3,6 +3,7 @@ import json
 import logging
 import unittest
 import unittest.mock
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import safeconduct
@@ -450,6 +451,27 @@ class Asking(Served):
             self.pay()(900)
         self.assertEqual((len(self.did), len(waited), self.fake.lines().count(STATUS)), (1, 3, 3))
         self.assertTrue(all(1.5 <= w <= 9 for w in waited), waited)
+
+    def test_offer_without_an_address(self):
+        self.answers(self.offer(endpoint=None), ALLOWED)
+        self.assertIsInstance(self.refused(self.pay(), 900).cause, safeconduct.UnavailableError)
+        self.answers(self.offer(endpoint=None), ALLOWED)
+        self.fake.answers["GET /.well-known/authzen-configuration"] = [{"access_request_endpoint": self.fake.url + "/access/v1/requests"}]
+        self.fake.answers[SUBMIT] = [(201, {}, self.task("approved", self.approval()))]
+        self.pay()(900)
+        self.assertEqual(len(self.did), 1)
+
+    def test_coroutine_ends_with_the_approval(self):
+        end = datetime.fromtimestamp(keys.now() + 0.3, timezone.utc).isoformat()
+        self.answers({"decision": True, "context": {"evaluation_id": "d7", "approval": {"id": "apr_1", "approved_until": end}}})
+
+        @self.guard
+        async def pay():
+            await asyncio.Event().wait()
+
+        with self.assertRaises(asyncio.TimeoutError):
+            asyncio.run(pay())
+        self.assertEqual(self.outcome()["fault"], "timeout")
 
     def test_not_approved(self):
         for task in (self.task("denied"), self.task("expired"), self.task("approved"), self.task("approved", {"id": "x"}), self.task("failed", self.approval()),

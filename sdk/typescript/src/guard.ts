@@ -158,6 +158,8 @@ export interface Wrapped<A, R> {
   properties?: (args: A) => Record<string, unknown>;
   context?: Record<string, unknown> | (() => Record<string, unknown>);
   observed?: Record<string, unknown> | (() => Record<string, unknown>);
+  /** ends waiting for a decision and for persons, as the frameworks of tools have it: of the arguments after the first */
+  signal?: (more: readonly unknown[]) => AbortSignal | undefined;
   /** called instead, if the act may only be tried */
   dryRun?: (args: A) => R | Promise<R>;
 }
@@ -191,7 +193,7 @@ export class Guard {
         action, resource: said(w.resource) ?? { type: "tool", id: action }, properties: (w.properties ? said(w.properties) : copy) as Record<string, unknown>,
         context: moment(w.context), observed: moment(w.observed), ...(subject ? { subject } : {}),
       };
-      const permit = await this.permit(request, { shapes: true, canTry: w.dryRun !== undefined });
+      const permit = await this.permit(request, { shapes: true, canTry: w.dryRun !== undefined, signal: w.signal?.(more) });
       try {
         return await permit.run((p) => (p.tried && w.dryRun ? w.dryRun(copy) : f(copy, ...more)));
       } finally {

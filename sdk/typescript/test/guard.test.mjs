@@ -372,6 +372,17 @@ test('a task is asked for until it ends', async (t) => {
   assert.ok(s.waited.every((w) => w >= 1500 && w <= 9000) && s.waited[2] >= 7000, s.waited)
 })
 
+test('an offer without an address is taken up where the metadata says', async (t) => {
+  const s = await asking(t)
+  s.answers(offer(s, { endpoint: undefined }), ALLOWED)
+  assert.ok((await s.refused(s.pay()({}))).cause instanceof sdk.UnavailableError)
+  s.answers(offer(s, { endpoint: undefined }), ALLOWED)
+  s.f.answers['GET /.well-known/authzen-configuration'] = [{ access_request_endpoint: `${s.f.url}/access/v1/requests` }]
+  s.f.answers[SUBMIT] = [{ status: 201, body: task(s, 'approved', approval()) }]
+  await s.pay()({})
+  assert.equal(s.did.length, 1)
+})
+
 test('what is not approved', async (t) => {
   const s = await asking(t)
   for (const body of [task(s, 'denied'), task(s, 'expired'), task(s, 'approved'), task(s, 'approved', { id: 'x' }), task(s, 'failed', approval()), task(s, 'partial', approval()),
@@ -439,6 +450,8 @@ test('who goes away ends the wait', async (t) => {
   await assert.rejects(new Guard(client, { subject: { type: 'agent', id: 'bot' }, ask: () => 'x' }).permit(REQUEST, { signal: c.signal }), /gone/)
   s.answers(ALLOWED)
   await assert.rejects(s.guard.permit(REQUEST, { signal: c.signal }), /gone/)
+  await assert.rejects(s.pay(1, { signal: ([options]) => options.abortSignal })({}, { abortSignal: c.signal }), /gone/)
+  assert.deepEqual(s.did, [])
 })
 
 test('outcomes', async (t) => {
