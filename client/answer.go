@@ -176,7 +176,7 @@ func (c *Client) evaluate(ctx context.Context, req authz.Request, p *authz.Prese
 	if a.Usable(time.Now()) {
 		approval = a.raw
 	}
-	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", c.appendQuestion(nil, &req, p, approval), approval == nil)
+	answer, err := c.send(ctx, "POST", "/access/v1/evaluation", c.appendQuestion(nil, &req, p, approval), approval == nil && req.Approval == nil)
 	if err != nil {
 		return &Answer{Decision: refused(err)}, err
 	}

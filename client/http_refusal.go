@@ -3,6 +3,9 @@ package client
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,6 +20,9 @@ type Realm struct {
 	Name string
 	// Scheme is how tokens are to be presented: "DPoP" by default, or "Bearer".
 	Scheme string
+	// TellRequests says that problems have the member requests: what was asked, so that whoever was refused can ask persons
+	// about exactly that (ParseRefusal). It tells what the enforcement point says of resources and context.
+	TellRequests bool
 	// Metadata is the URL of the protected resource's metadata (RFC 9728 section 5.1); "" if there is none.
 	Metadata string
 }
@@ -58,7 +64,24 @@ type problemBody struct {
 	Reason       string         `json:"reason,omitempty"`
 	NextAction   string         `json:"next_action,omitempty"`
 	RetryAfter   int64          `json:"retry_after,omitempty"`
-	Offer        *Offer         `json:"access_request,omitempty"`
+	Offer        *toldOffer     `json:"access_request,omitempty"`
+
+	Requests []toldRequest `json:"requests,omitempty"`
+}
+
+// A toldOffer is an offer with its end as it was written, which binds it too.
+type toldOffer struct {
+	*Offer
+	ExpiresAt string `json:"expires_at"`
+}
+
+// A toldRequest is a request as problems tell it: without what was observed.
+type toldRequest struct {
+	Subject  *authz.Entity `json:"subject,omitempty"`
+	Action   authz.Action  `json:"action"`
+	Resource authz.Entity  `json:"resource"`
+	Context  authz.Claimed `json:"context,omitempty"`
+	OnBehalf []authz.Ref   `json:"on_behalf_of,omitempty"`
 }
 
 // Codes of problems that no decision has.
@@ -118,8 +141,20 @@ func (b *problemBody) refuse(h *HTTPRefusal, e *RefusedError, realm Realm) {
 	if len(a.Reasons) > 0 {
 		b.Detail = a.Reasons[0].Message
 	}
+	if realm.TellRequests && a.Offer != nil {
+		for i := range e.Requests {
+			r := &e.Requests[i]
+			told := toldRequest{Action: r.Action, Resource: r.Resource, Context: r.Context, OnBehalf: r.OnBehalf}
+			if i < len(e.Answers) && e.Answers[i].Offer == a.Offer {
+				if !r.Subject.IsZero() {
+					told.Subject = &r.Subject
+				}
+				b.Requests = append(b.Requests, told)
+			}
+		}
+	}
 	if a.Offer != nil {
-		b.Offer, b.EvaluatedAt, b.Reason = a.Offer, a.Offer.evaluatedAt, a.Offer.reason
+		b.Offer, b.EvaluatedAt, b.Reason = &toldOffer{a.Offer, a.Offer.expires}, a.Offer.evaluatedAt, a.Offer.reason
 		if a.Offer.evaluationID != "" {
 			b.EvaluationID = a.Offer.evaluationID
 		}
@@ -212,3 +247,76 @@ func quotable(s string) string {
 		return r
 	}, s)
 }
+
+// ParseRefusal reads of a response that a server of this SDK, or a gateway, refused: its Answer has the Offer, and
+// Requests what was asked if the server tells that. An agent then asks persons by itself, with a client of its own:
+//
+//	task, err := service.RequestAccess(ctx, client.AccessRequest{Acts: refused.Acts(), Justification: "..."})
+//
+// and shows what was approved when it tries again, by the header ApprovalHeader. The body is read, and closed. It returns nil
+// if the response is no such refusal. Everything in it is the server's word: an offer is taken up only where the
+// client's Trusted lets it.
+func ParseRefusal(resp *http.Response) *RefusedError {
+	if typ, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode < 400 || typ != "application/problem+json" {
+		return nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem+1))
+	if err != nil || len(text) > maxProblem {
+		return nil
+	}
+	var b problemBody
+	if json.Unmarshal(text, &b) != nil || b.Code == "" {
+		return nil
+	}
+	var w wireDecision
+	if json.Unmarshal(fmt.Appendf(nil, `{"context":%s}`, text), &w) != nil {
+		return nil
+	}
+	a := w.answer()
+	if a.ID == "" {
+		a.ID = b.EvaluationID
+	}
+	e := &RefusedError{Answer: a}
+	for i := range b.Requests {
+		r := &b.Requests[i]
+		req := authz.Request{Action: r.Action, Resource: r.Resource, Context: r.Context, OnBehalf: r.OnBehalf}
+		if r.Subject != nil {
+			req.Subject = *r.Subject
+		}
+		e.Requests, e.Answers = append(e.Requests, req), append(e.Answers, a)
+	}
+	return e
+}
+
+const maxProblem = 256 << 10 // bytes
+
+// Acts returns what was refused and persons can be asked about, for an AccessRequest; none if nothing can.
+func (e *RefusedError) Acts() []Refused {
+	var acts []Refused
+	for i, a := range e.Answers {
+		if i < len(e.Requests) && !a.Allowed() && a.Next() == NextRequest {
+			acts = append(acts, Refused{e.Requests[i], a.Offer})
+		}
+	}
+	return acts
+}
+
+// ApprovalHeader is the header by which whoever was refused says on the next try which approval persons have given: its
+// id. It is a reference, and permits nothing.
+const ApprovalHeader = "Safeconduct-Approval"
+
+// PresentedApproval returns the approval that a request refers to, for the Approval of the request that is asked; nil if it
+// refers to none. authz.ErrInvalid: it does not look like a reference to one.
+func PresentedApproval(r *http.Request) (*authz.ApprovalRef, error) {
+	switch ids := r.Header.Values(ApprovalHeader); {
+	case len(ids) == 0:
+		return nil, nil
+	case len(ids) > 1 || ids[0] == "" || len(ids[0]) > maxApprovalID || quotable(ids[0]) != ids[0] || strings.Contains(ids[0], " "):
+		return nil, authz.Errorf(authz.ErrInvalid, "the header %s is the id of one approval", ApprovalHeader)
+	default:
+		return &authz.ApprovalRef{ID: ids[0]}, nil
+	}
+}
+
+const maxApprovalID = 128
