@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -72,7 +71,7 @@ func (s *passage) forward() {
 		ModifyResponse: t.response,
 		ErrorHandler:   t.failed,
 		BufferPool:     &s.p.buffers,
-		ErrorLog:       slog.NewLogLogger(s.p.log.Handler(), slog.LevelDebug),
+		ErrorLog:       s.p.errors,
 	}
 	proxy.ServeHTTP(&writer{ResponseWriter: s.w, t: t}, s.r.WithContext(t.own))
 }
@@ -97,7 +96,7 @@ func (t *transfer) report() {
 func (t *transfer) rewrite(pr *httputil.ProxyRequest) {
 	out := pr.Out
 	t.up.target(out, pr.In)
-	h := t.in.Header.Clone()
+	h := t.in.Header                                               // nobody reads it any more
 	for _, name := range []string{"Connection", "Upgrade", "Te"} { // what httputil has put there: of a WebSocket, of trailers
 		if v := out.Header[name]; v != nil && (t.socket || name == "Te") {
 			h[name] = v
@@ -218,23 +217,21 @@ func (b *body) Read(buf []byte) (int, error) {
 // RoundTrip sends the request with the upstream's credential, and once more if the upstream does not accept that
 // and another can be had. A body that has been streamed cannot be sent again.
 func (t *transfer) RoundTrip(out *http.Request) (*http.Response, error) {
+	replay := out.Body == nil || out.Body == http.NoBody || t.held
 	for again := false; ; again = true {
-		r := out
-		if out.Body == nil || out.Body == http.NoBody || t.held {
-			r = out.Clone(out.Context())
-			if t.held && len(t.in.Body) > 0 {
-				r.Body = io.NopCloser(bytes.NewReader(t.in.Body))
-			}
-		}
-		if err := t.p.cfg.Gate.Apply(r.Context(), t.up.Credential, t.who, r); err != nil {
+		if err := t.p.cfg.Gate.Apply(out.Context(), t.up.Credential, t.who, out); err != nil {
 			return nil, fmt.Errorf("applying the credential: %w", err)
 		}
-		t.tell(r.Header)
-		resp, err := t.up.transport.RoundTrip(r)
-		if err != nil || resp.StatusCode != http.StatusUnauthorized || again || r == out || !t.p.cfg.Gate.Refused(t.up.Credential, t.who, resp) {
+		t.tell(out.Header)
+		resp, err := t.up.transport.RoundTrip(out)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized || again || !replay || !t.p.cfg.Gate.Refused(t.up.Credential, t.who, resp) {
 			return resp, err
 		}
 		resp.Body.Close()
+		out = out.Clone(out.Context())
+		if t.held && len(t.in.Body) > 0 {
+			out.Body = io.NopCloser(bytes.NewReader(t.in.Body))
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -70,6 +71,7 @@ type Config struct {
 type Proxy struct {
 	cfg      Config
 	log      *slog.Logger
+	errors   *log.Logger // of httputil
 	asks     *asks
 	outcomes chan outcome
 	buffers  buffers
@@ -101,7 +103,7 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, authz.Errorf(authz.ErrInvalid, "%s: there is no upstream %q", r.Origin, r.Upstream)
 		}
 	}
-	return &Proxy{cfg: cfg, log: cfg.Logger, asks: newAsks(), outcomes: make(chan outcome, maxOutcomes)}, nil
+	return &Proxy{cfg: cfg, log: cfg.Logger, errors: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug), asks: newAsks(), outcomes: make(chan outcome, maxOutcomes)}, nil
 }
 
 // Run reports outcomes until ctx ends, and then those that are left, no longer than some seconds.
