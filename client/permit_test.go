@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -485,5 +486,56 @@ func TestSeveralAreApproved(t *testing.T) {
 	}
 	if want := []string{"apr_1", "", "apr_2"}; !slices.Equal(got, want) {
 		t.Errorf("approvals %q, want %q", got, want)
+	}
+}
+
+// An act that panics is told as a fault, and goes on panicking.
+func TestPanicsAreReported(t *testing.T) {
+	j := judges(allows("e1"))
+	func() {
+		defer func() {
+			if v := recover(); v != "no" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		_, _ = before(j).Do(t.Context(), act, client.Act{Do: func(context.Context) (json.RawMessage, error) { panic("no") }})
+	}()
+	if diff := cmp.Diff([]string{"e1 tool"}, j.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	e := before(judges(allows("e1")))
+	if err := e.Negotiate(t.Context()); !errors.Is(err, authz.ErrInvalid) {
+		t.Errorf("negotiating with nobody: %v", err)
+	}
+	e.Outcome = func(context.Context, string, client.Outcome) error { panic("no") }
+	done, err := e.Do(t.Context(), act, client.Act{Do: func(context.Context) (json.RawMessage, error) { return nil, nil }})
+	if err != nil || done.Unreported == nil {
+		t.Errorf("reporting panics: %+v, %v", done, err)
+	}
+	e = before(judges(allows("e1", duty("s", "custom", `{"obligation":"shape"}`))), client.Handlers{"shape": func(_ context.Context, d *client.Duty) error {
+		return d.Result(func(json.RawMessage) (json.RawMessage, error) { panic("no") })
+	}})
+	var w *client.WithheldError
+	if done, err := e.Do(t.Context(), act, client.Act{Do: func(context.Context) (json.RawMessage, error) { return json.RawMessage(`1`), nil }}); !errors.As(err, &w) || done.Result != nil || len(done.Met) != 0 {
+		t.Errorf("changing the result panics: %+v, %v", done, err)
+	}
+}
+
+// An agent that asks for itself says nothing of what an enforcement point can do, also through a Batcher.
+func TestAgentsObserveNothing(t *testing.T) {
+	a := newAuthServer(t).agent("EdDSA")
+	c, err := a.Client(client.TokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &fleet{}
+	c.HTTP = &http.Client{Transport: s}
+	for name, d := range map[string]client.Decider{"client": c, "batcher": &client.Batcher{Client: c}} {
+		if _, err := before(d).Permit(t.Context(), *about("yes"), false); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if body := s.bodies[len(s.bodies)-1]; strings.Contains(body, "observed") {
+			t.Errorf("%s: it observes: %s", name, body)
+		}
 	}
 }
