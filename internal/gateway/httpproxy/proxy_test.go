@@ -29,6 +29,7 @@ type judge struct {
 	mu       sync.Mutex
 	answer   func(authz.Request) (*client.Answer, error)
 	asked    []authz.Request
+	shown    []*authz.Presented // with each of asked
 	outcomes []client.Outcome
 	told     chan client.Outcome
 }
@@ -38,7 +39,7 @@ func (j *judge) Answer(_ context.Context, q *client.Question) ([]*client.Answer,
 	defer j.mu.Unlock()
 	var out []*client.Answer
 	for _, r := range q.Requests {
-		j.asked = append(j.asked, r)
+		j.asked, j.shown = append(j.asked, r), append(j.shown, q.Presented)
 		a, err := j.answer(r)
 		if err != nil {
 			return nil, err
@@ -114,6 +115,7 @@ func deny(code string) func(authz.Request) (*client.Answer, error) {
 // A gate lets everybody in whose token is good, and shows upstreams one credential.
 type gate struct {
 	failOpen bool
+	passport *authz.Presented
 	expires  time.Time
 	refused  func(*http.Response) bool
 	apply    func(*http.Request) error
@@ -123,6 +125,11 @@ func (g *gate) Verify(r *http.Request) (*gateway.Who, error) {
 	if r.Header.Get("Authorization") != "Bearer good" {
 		return nil, &gateway.Challenge{Status: http.StatusUnauthorized}
 	}
+	if g.passport != nil {
+		return &gateway.Who{Presented: g.passport, Key: "bot", Claims: map[string]any{
+			"sub": "user:ann", "act": map[string]any{"sub": "bot", "act": map[string]any{"sub": "planner"}},
+		}}, nil
+	}
 	return &gateway.Who{
 		Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "bot"}}, Key: "bot", Address: netip.MustParseAddr("192.0.2.7"),
 		Claims: map[string]any{"sub": "bot", "org": map[string]any{"id": "acme"}}, Expires: g.expires,
@@ -131,9 +138,9 @@ func (g *gate) Verify(r *http.Request) (*gateway.Who, error) {
 
 func (g *gate) Ask(w *gateway.Who, reqs ...authz.Request) client.Question {
 	for i := range reqs {
-		reqs[i].Subject, reqs[i].Observed.Address = w.Subject, w.Address
+		reqs[i].Subject, reqs[i].OnBehalf, reqs[i].Observed.Address = w.Subject, w.OnBehalf, w.Address
 	}
-	return client.Question{Requests: reqs}
+	return client.Question{Requests: reqs, Presented: w.Presented}
 }
 
 func (g *gate) Apply(_ context.Context, name string, _ *gateway.Who, r *http.Request) error {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
 	"runtime"
@@ -397,6 +398,32 @@ func TestWebSocketEndsWithTheToken(t *testing.T) {
 	}
 }
 
+// A proof of possession counts once, so that later questions name the passport's bearer.
+func TestWebSocketOfAPassportWithAProof(t *testing.T) {
+	b := open(t, anything, upstream(t, sockets))
+	b.gate.passport = &authz.Presented{Token: "t", Proof: "p"}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c, _, err := b.dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	b.judge.outcome(t) // of the second decision
+	b.judge.mu.Lock()
+	defer b.judge.mu.Unlock()
+	if got := b.judge.shown[0]; got == nil || got.Proof != "p" || b.judge.asked[0].Subject.ID != "" {
+		t.Errorf("first asked with %+v for %+v, want the passport", got, b.judge.asked[0].Subject)
+	}
+	if got := b.judge.shown[1]; got != nil {
+		t.Errorf("asked again with the same proof: %+v", got)
+	}
+	got := fmt.Sprint(b.judge.asked[1].Subject.Ref, b.judge.asked[1].OnBehalf)
+	if want := "agent:bot [agent:planner user:ann]"; got != want {
+		t.Errorf("asked again for %s, want %s", got, want)
+	}
+}
+
 func TestWebSocketThatTheUpstreamRefuses(t *testing.T) {
 	b := open(t, anything, upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
 	_, resp, err := b.dial(t.Context())
@@ -405,5 +432,45 @@ func TestWebSocketThatTheUpstreamRefuses(t *testing.T) {
 	}
 	if text, _ := json.Marshal(b.judge.outcome(t)); !strings.Contains(string(text), "{") {
 		t.Error("no outcome")
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	b := open(t, payments, upstream(t, echo))
+	s := httptest.NewUnstartedServer(b.Config.Handler)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	do := func(method, path, body string, header ...string) (*http.Response, string) {
+		r, err := http.NewRequest(method, s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer good")
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		resp, err := s.Client().Transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(text)
+	}
+	resp, text := do("POST", "/accounts/CH%2012/payments?ref=a", `{"amount": 1, "to": {"iban": "x"}}`, "Content-Type", "application/json")
+	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || !strings.Contains(text, `"uri":"/accounts/CH%2012/payments?ref=a"`) || !strings.Contains(text, `"X-Forwarded-Proto":["https"]`) {
+		t.Errorf("= %s %d %s, want it passed on as it was sent", resp.Proto, resp.StatusCode, text)
+	}
+	for _, path := range []string{"/files/%2e%2e/x", "/files/a%2fb", "/files//x", "/files/a?_method=DELETE"} {
+		if resp, text := do("GET", path, ""); resp.StatusCode != 400 {
+			t.Errorf("GET %s = %d %s, want 400", path, resp.StatusCode, text)
+		}
+	}
+	if resp, _ := do("POST", "/accounts/7/payments", `{"amount": 1, "amount": 2, "to": {"iban": "x"}}`, "Content-Type", "application/json"); resp.StatusCode != 400 {
+		t.Errorf("a name twice = %d, want 400", resp.StatusCode)
 	}
 }
