@@ -5,7 +5,12 @@
 //
 // It starts itself twice, as a server and as a gateway before it, and is the client. The server answers at once. The
 // gateway reads, judges and checks every message as always; but who calls is told by the token's text, and whoever asks
-// is allowed at once, so that neither the verification of tokens nor the decision is in the figures.
+// is allowed at once, so that neither the verification of tokens nor the decision is in the figures. To have them in,
+// measure a gateway that runs:
+//
+//	mcphop -role server </dev/zero &   # says where; name that as the only upstream of mcp.yaml: http://ADDRESS/mcp
+//	safeconduct gateway mcp --config mcp.yaml &
+//	mcphop -server ADDRESS -gateway ADDRESS,PID
 package main
 
 import (
@@ -37,6 +42,8 @@ func main() {
 	to := flag.String("to", "", "URL of the server, for the gateway")
 	var o options
 	flag.StringVar(&o.profile, "profile", "", "write the gateway's processor profile into this file")
+	flag.StringVar(&o.server, "server", "", "ADDRESS of a server that runs: one that the command was started as with -role server")
+	flag.StringVar(&o.gateway, "gateway", "", "ADDRESS,PID of a gateway that runs before it, in place of one of its own")
 	flag.IntVar(&o.calls, "calls", 4000, "calls one after the other, for latency, on each side")
 	flag.IntVar(&o.conns, "conns", 16, "connections, for the rate")
 	flag.DurationVar(&o.duration, "duration", 3*time.Second, "of a turn, for the rate")
@@ -135,6 +142,7 @@ type process struct {
 	cmd  *exec.Cmd
 	in   io.Closer
 	addr string
+	id   string // of the process, if this command has not started it
 }
 
 func start(ctx context.Context, args ...string) (*process, error) {
@@ -159,9 +167,23 @@ func start(ctx context.Context, args ...string) (*process, error) {
 	return p, err
 }
 
-func (p *process) pid() string { return fmt.Sprint(p.cmd.Process.Pid) }
+// running is a process that somebody else has started.
+func running(text string) *process {
+	addr, pid, _ := strings.Cut(text, ",")
+	return &process{addr: addr, id: pid}
+}
+
+func (p *process) pid() string {
+	if p.cmd == nil {
+		return p.id
+	}
+	return fmt.Sprint(p.cmd.Process.Pid)
+}
 
 func (p *process) stop() {
+	if p.cmd == nil {
+		return
+	}
 	_ = p.in.Close()
 	_ = p.cmd.Wait()
 }

@@ -22,7 +22,7 @@ import (
 type options struct {
 	calls, conns, sessions, streams, large int
 	duration                               time.Duration
-	profile                                string
+	profile, server, gateway               string
 }
 
 const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}`
@@ -39,16 +39,21 @@ func post(addr, body string, headers ...string) []byte {
 }
 
 func run(ctx context.Context, o options) error {
-	server, err := start(ctx, "-role", "server")
-	if err != nil {
-		return fmt.Errorf("starting the server: %w", err)
+	server, gw := running(o.server), running(o.gateway)
+	if o.server == "" {
+		var err error
+		if server, err = start(ctx, "-role", "server"); err != nil {
+			return fmt.Errorf("starting the server: %w", err)
+		}
+		defer server.stop()
 	}
-	defer server.stop()
-	gw, err := start(ctx, "-role", "gateway", "-to", "http://"+server.addr+"/mcp", "-profile", o.profile)
-	if err != nil {
-		return fmt.Errorf("starting the gateway: %w", err)
+	if o.gateway == "" {
+		var err error
+		if gw, err = start(ctx, "-role", "gateway", "-to", "http://"+server.addr+"/mcp", "-profile", o.profile); err != nil {
+			return fmt.Errorf("starting the gateway: %w", err)
+		}
+		defer gw.stop()
 	}
-	defer gw.stop()
 	if err := latency(o, server, gw); err != nil {
 		return fmt.Errorf("latency: %w", err)
 	}
