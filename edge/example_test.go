@@ -26,8 +26,13 @@ func ExamplePoint() {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	go point.Run(ctx)
-	<-point.Ready()
+	ended := make(chan error, 1)
+	go func() { ended <- point.Run(ctx) }()
+	select {
+	case <-point.Ready():
+	case err := <-ended: // another process has the journal, or it is damaged
+		log.Fatal(err)
+	}
 
 	enforcer := &client.Enforcer{Guard: &client.Guard{Decider: point}, Handlers: client.BuiltIn(slog.Default())}
 	done, err := enforcer.Do(ctx, authz.Request{

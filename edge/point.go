@@ -123,7 +123,8 @@ func New(cfg Config) (*Point, error) {
 	return p, nil
 }
 
-// Ready is closed once the Point can decide for the first time.
+// Ready is closed once the Point can decide for the first time, which it never is if Run returns before. Until then
+// everything is refused.
 func (p *Point) Ready() <-chan struct{} { return p.ready }
 
 // Run follows the control plane, and sends it what was decided, until ctx ends; then it tries once more to send
