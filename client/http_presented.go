@@ -52,7 +52,10 @@ func (d *Door) Presented(r *http.Request) (*authz.Presented, error) {
 		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
 		p.Certificate = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	return p, d.Complete(p, r.Header["Authorization"], r.Header["Dpop"])
+	if err := d.Complete(p, r.Header["Authorization"], r.Header["Dpop"]); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Complete fills in the token and the proof of a passport that was presented by these values of the header fields

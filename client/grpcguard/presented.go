@@ -36,7 +36,10 @@ func Presented(ctx context.Context, d *client.Door, method string) (*authz.Prese
 		}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	return p, d.Complete(p, md.Get("authorization"), md.Get("dpop"))
+	if err := d.Complete(p, md.Get("authorization"), md.Get("dpop")); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Passport is a credentials.PerRPCCredentials that shows an agent's passport: each call carries it, with a DPoP
