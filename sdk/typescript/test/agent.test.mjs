@@ -121,7 +121,7 @@ test('a huge answer is not read', async (t) => {
 
 test('an answer that is cut off, or does not end', async (t) => {
   const { f, agent } = await served(t, { timeout: 250 })
-  f.answers[TOKEN] = [(_, res) => { res.writeHead(200, { 'Content-Length': '9999' }); res.write('{"access_token":"t0ken"'); res.destroy() }]
+  f.answers[TOKEN] = [(_, res) => { res.writeHead(200, { 'Content-Length': '9999' }); res.end(JSON.stringify(issued())); res.socket.end() }]
   await assert.rejects(agent.token(), fails(sdk.UnavailableError))
   f.answers[TOKEN] = [drip]
   await assert.rejects(agent.token(), /in time/)
