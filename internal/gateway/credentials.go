@@ -114,9 +114,6 @@ func fitsHeader(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f })
 }
 
-// Has reports whether there is a credential of that name; "" is that of none.
-func (cs *Credentials) Has(name string) bool { return name == "" || cs.byName[name] != nil }
-
 // TLS returns the client certificate of a credential, to be shown to the server; nil if it has none.
 func (cs *Credentials) TLS(name string) *tls.Certificate {
 	if c := cs.byName[name]; c != nil {

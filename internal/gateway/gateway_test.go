@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -81,7 +82,16 @@ func serve(t testing.TB, text string, o gateway.Options, handler http.Handler) (
 	t.Helper()
 	addr := make(chan net.Addr, 1)
 	o.Listening = func(a net.Addr) { addr <- a }
-	g = open(t, text, o)
+	if os.Getenv(gateway.TokenVariable) == "" {
+		t.Setenv(gateway.TokenVariable, "sc_pep_of_a_test")
+	}
+	if o.Paths == nil {
+		o.Paths = []string{"/mcp"}
+	}
+	g, err := gateway.Open(t.Context(), load(t, text), o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- g.Serve(ctx, handler) }()

@@ -34,8 +34,8 @@ const (
 	pepToken   = "test-enforcement-token-0123456789"
 )
 
-// service runs the service itself, with the example organisation.
-func service(t *testing.T) (admin *client.Client) {
+// service runs the service itself, with the example organisation. Passports can be had for the audiences, too.
+func service(t *testing.T, audiences ...string) (admin *client.Client) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
@@ -47,7 +47,7 @@ func service(t *testing.T) (admin *client.Client) {
 	}
 	cfg.Listen, cfg.Data, cfg.Log.Key = "127.0.0.1:0", t.TempDir(), ""
 	cfg.Postgres = storetest.Config(t).Postgres
-	cfg.OAuth.Audiences = []string{resource, api}
+	cfg.OAuth.Audiences = append([]string{resource, api}, audiences...)
 	cfg.AdminToken, cfg.PEPToken = adminToken, pepToken
 	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -304,6 +304,74 @@ func TestReportsAtTheService(t *testing.T) {
 	g.Handler().ServeHTTP(rec, request("GET", public+"/readyz"))
 	if rec.Code != 200 {
 		t.Errorf("/readyz: %d %s", rec.Code, rec.Body)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Decisions are made in the gateway itself, by what the service tells it.
+func TestDecideHere(t *testing.T) {
+	admin := service(t)
+	agent, _ := enrol(t, admin, payer)
+	var made struct{ Token string }
+	if err := admin.Do(t.Context(), "POST", "/v1/callers", map[string]any{"name": "gate", "role": "edge", "why": "test"}, &made); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(made.Token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	doc := lines("name: gw-1", "listen: 127.0.0.1:0", "public_url: "+public, "decide: local", "journal: "+filepath.Join(dir, "journal"),
+		"service: {url: "+admin.URL()+", token_file: "+filepath.Join(dir, "token")+"}")
+	g, err := gateway.Open(t.Context(), load(t, doc), gateway.Options{Paths: []string{"/mcp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec := httptest.NewRecorder(); true {
+		if g.Handler().ServeHTTP(rec, request("GET", public+"/readyz")); rec.Code != 503 {
+			t.Errorf("before it knows anything: %d %s", rec.Code, rec.Body)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		rec := httptest.NewRecorder()
+		if g.Handler().ServeHTTP(rec, request("GET", public+"/readyz")); rec.Code == 200 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready: %s", rec.Body)
+		}
+	}
+	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := g.Verifier.Verify(shownBy(t, tok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	permit, err := g.Enforcer.Permit(t.Context(), g.Ask(w, readBalance), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids := permit.Decisions(); len(ids) != 1 || !strings.HasPrefix(ids[0], "e") {
+		t.Errorf("decided as %v, want by the gateway itself", ids)
+	}
+	mail := authz.Request{Action: authz.Action{Name: "search_emails"}, Resource: authz.Entity{Ref: authz.Ref{Type: "Mailbox", ID: "own"}}}
+	w, err = g.Verifier.Verify(shownBy(t, tok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *client.RefusedError
+	if _, err := g.Enforcer.Permit(t.Context(), g.Ask(w, mail), false); !errors.As(err, &refused) || errors.Is(err, authz.ErrUnavailable) {
+		t.Errorf("what the passport does not carry: %v", err)
+	}
+	if err := permit.Done(t.Context(), client.Outcome{}); err != nil {
+		t.Errorf("the outcome: %v", err)
 	}
 	cancel()
 	if err := <-done; err != nil {
