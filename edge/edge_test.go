@@ -163,6 +163,26 @@ func TestFollowsTheControlPlane(t *testing.T) {
 	}
 }
 
+// Policies that are not those that were published have no effect.
+func TestTamperedPolicies(t *testing.T) {
+	p := newPlane(t)
+	r := run(t, p.config())
+	p.with(func() {
+		p.tampered = true
+		p.version.Version = 2
+		p.tell(feed.EventPolicies, p.active())
+	})
+	r.until("it says so", func() bool {
+		s := r.Status()
+		return s.Feed != nil && strings.Contains(s.Feed.Error(), "not what was published")
+	})
+	if s := r.Status(); s.Version != 1 {
+		t.Errorf("it decides by version %d, want 1", s.Version)
+	}
+	p.with(func() { p.tampered = false })
+	r.until("what was published", func() bool { return r.Status().Version == 2 })
+}
+
 func TestRisk(t *testing.T) {
 	p := newPlane(t)
 	p.with(func() {

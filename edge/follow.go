@@ -206,7 +206,9 @@ func (l *listener) policies(ctx context.Context, a feed.Active) error {
 		return authz.Errorf(authz.ErrUnavailable, "asked for version %d of the policies, the control plane gave another one", a.Version)
 	}
 	ps, err := compile(&v, l.p.geoip)
-	if err != nil {
+	if errors.Is(err, authz.ErrUnavailable) {
+		return wrap(fmt.Sprintf("taking version %d of the policies", a.Version), err)
+	} else if err != nil {
 		return wrap(fmt.Sprintf("version %d of the policies does not compile here, which an older program than the control plane's may be why", a.Version), err)
 	}
 	l.pic.set.Store(ps)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,6 +55,7 @@ type plane struct {
 	behind   time.Duration // of its clock
 	forgets  bool          // journals
 	full     bool          // takes no records
+	tampered bool          // gives other policies than were published
 }
 
 // newPlane returns the plane of the benchmark's organisation.
@@ -82,7 +84,11 @@ func newPlane(t testing.TB) *plane {
 			http.Error(w, `{"error":{"code":"not_found","message":"no such version"}}`, http.StatusNotFound)
 			return
 		}
-		reply(w, p.version)
+		v := p.version
+		if p.tampered {
+			v.Policies = append(slices.Clip(v.Policies), feed.File{Name: "more.cedar", Text: `@id("all") permit (principal, action, resource);`})
+		}
+		reply(w, v)
 	})
 	mux.HandleFunc("POST /v1/edge/records", p.records)
 	mux.HandleFunc("POST /v1/edge/passport", func(w http.ResponseWriter, r *http.Request) {
