@@ -364,7 +364,7 @@ func (a *api) arguments(item, op object, method string) (map[string]Source, erro
 				continue
 			}
 		case "header":
-			if h := canonical(k.name); unmapped[h] != "" || h == "Accept" || h == "Content-Type" {
+			if h := canonical(k.name); whyUnmapped(h) != "" || h == "Accept" || h == "Content-Type" {
 				continue
 			}
 			s.From = "header:" + k.name

@@ -120,6 +120,7 @@ func TestParseErrors(t *testing.T) {
 		{fmt.Sprintf(good, ", actoin: b"), "unknown field"},
 		{fmt.Sprintf(good, ", arguments: {x: cookie}"), "says no place"},
 		{fmt.Sprintf(good, ", arguments: {x: header:Cookie}"), "is a credential"},
+		{fmt.Sprintf(good, ", arguments: {x: header:x-forwarded-user}"), "is written by proxies"},
 		{fmt.Sprintf(good, ", arguments: {x: header:X_Y}"), "no name of a header"},
 		{fmt.Sprintf(good, ", arguments: {x: body:amount}"), "no JSON pointer"},
 		{fmt.Sprintf(good, ", arguments: {x: {from: body:/a, type: long}}"), "no type"},

@@ -165,7 +165,7 @@ func (s *Source) named(r *Route, scheme, name string) error {
 			return fmt.Errorf("header: %.64q is no name of a header", name)
 		}
 		s.origin, s.name = fromHeader, canonical(name)
-		if why := unmapped[s.name]; why != "" {
+		if why := whyUnmapped(s.name); why != "" {
 			return fmt.Errorf("header: %s %s", s.name, why)
 		}
 		r.headers = append(r.headers, s.name)
@@ -195,15 +195,28 @@ func (s *Source) named(r *Route, scheme, name string) error {
 	return nil
 }
 
-// unmapped are headers from which nothing can be mapped, because they do not arrive at the server as they were sent.
-var unmapped = map[string]string{
-	"Authorization": "is a credential, and not passed on", "Proxy-Authorization": "is a credential, and not passed on",
-	"Cookie": "is a credential, and not passed on", "Dpop": "is a credential, and not passed on",
-	"Connection": "belongs to the connection", "Transfer-Encoding": "belongs to the connection", "Te": "belongs to the connection",
-	"Trailer": "belongs to the connection", "Upgrade": "belongs to the connection", "Keep-Alive": "belongs to the connection",
-	"Host": "is host", "Content-Length": "belongs to the connection", "Expect": "belongs to the connection",
-	"X-Forwarded-For": "is written by proxies", "X-Forwarded-Host": "is written by proxies", "X-Forwarded-Proto": "is written by proxies",
-	"Forwarded": "is written by proxies", "X-Real-Ip": "is written by proxies",
+// unmapped are headers from which nothing can be mapped, because they do not arrive at the server as they were sent. Those
+// that begin with X-Forwarded- are written by proxies too.
+var unmapped = func() map[string]string {
+	m := map[string]string{}
+	for why, names := range map[string][]string{
+		"is a credential, and not passed on": {"Authorization", "Proxy-Authorization", "Cookie", "Cookie2", "Dpop", "Client-Cert", "Client-Cert-Chain", "X-Client-Cert", "X-Ssl-Client-Cert"},
+		"belongs to the connection":          {"Connection", "Proxy-Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Keep-Alive", "Host", "Content-Length", "Expect"},
+		"is written by proxies":              {"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "True-Client-Ip"},
+	} {
+		for _, name := range names {
+			m[name] = why
+		}
+	}
+	return m
+}()
+
+// whyUnmapped returns why nothing can be mapped from a header, "" if something can.
+func whyUnmapped(name string) string {
+	if strings.HasPrefix(name, "X-Forwarded-") {
+		return "is written by proxies"
+	}
+	return unmapped[name]
 }
 
 // parseText reads a text with path parameters in it.
