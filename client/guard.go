@@ -63,13 +63,15 @@ func (e *RefusedError) Error() string {
 	if e.Cause != nil {
 		return "refused: " + e.Cause.Error()
 	}
-	if e.Answer == nil {
+	switch {
+	case e.Answer == nil:
 		return "refused"
-	}
-	if len(e.Answer.Reasons) > 0 {
+	case len(e.Answer.Reasons) > 0:
 		return "refused: " + e.Answer.Reasons[0].Message
+	case e.Answer.Code != "":
+		return "refused: " + e.Answer.Code
 	}
-	return "refused: " + e.Answer.Code
+	return "refused"
 }
 
 // Unwrap returns the kinds.

@@ -161,3 +161,38 @@ func standIn(answer string) *client.Client {
 	})}
 	return c
 }
+
+// allowRead is a Decider for tests of programs: it allows reading, with what the policies will oblige to.
+type allowRead struct{}
+
+func (allowRead) Answer(_ context.Context, q *client.Question) ([]*client.Answer, error) {
+	answers := make([]*client.Answer, len(q.Requests))
+	for i := range answers {
+		answers[i] = new(client.Answer) // the zero Answer refuses
+		if q.Requests[i].Action.Name == "read" {
+			answers[i].Effect = authz.Allow
+			answers[i].Obligations = []authz.Obligation{{ID: "hide", Type: "custom", Properties: []byte(`{"obligation":"mask","fields":["iban"]}`)}}
+		}
+	}
+	return answers, nil
+}
+
+func (allowRead) Outcome(context.Context, string, client.Outcome) error { return nil }
+
+// A program whose acts take a *Permit is tested with a Decider of its own.
+func ExampleDecider() {
+	enforcer := &client.Enforcer{Guard: &client.Guard{Decider: allowRead{}}, Handlers: client.BuiltIn(nil)}
+	for _, action := range []string{"read", "write"} {
+		permit, err := enforcer.Permit(context.Background(), client.Question{Requests: []authz.Request{{Action: authz.Action{Name: action}}}}, false)
+		if err != nil {
+			fmt.Println(action, err)
+			continue
+		}
+		fmt.Println(client.Run(context.Background(), permit, func(context.Context) (Account, error) {
+			return Account{IBAN: "DE02120300000000202051", Balance: 7}, nil
+		}))
+	}
+	// Output:
+	// {*** 7} <nil>
+	// write refused
+}
