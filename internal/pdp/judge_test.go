@@ -252,3 +252,41 @@ func TestPassportOnlyNarrows(t *testing.T) {
 	}
 	t.Error("nothing was ever allowed, which tells nothing")
 }
+
+// JudgeInto says and writes what Judge does, also into a record that held something else.
+func TestJudgeInto(t *testing.T) {
+	p, _ := newPDP(t)
+	at := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
+	var rec pdp.Record
+	before := []byte("before")
+	for _, req := range []authz.Request{
+		ask("payer", "pay", "main", `{"amount":500}`), ask("payer", "read", "main", ""), ask("nobody", "read", "main", ""), ask("payer", "pay", "main", `{"amount":5}`),
+	} {
+		req.Approval = &authz.ApprovalRef{ID: "x"}
+		want, drafts, err := p.Judge([]authz.Request{req}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Request = req
+		got, err := p.JudgeInto(before, &rec, at)
+		if err != nil {
+			t.Fatalf("JudgeInto(%s): %v", req.Action.Name, err)
+		}
+		if diff := cmp.Diff(want[0], rec.Decision); diff != "" {
+			t.Errorf("%s by %s (-Judge +JudgeInto):\n%s", req.Action.Name, req.Subject.ID, diff)
+		}
+		if diff := cmp.Diff("before"+string(drafts[0].Body), string(got)); diff != "" {
+			t.Errorf("the record of %s by %s (-Judge +JudgeInto):\n%s", req.Action.Name, req.Subject.ID, diff)
+		}
+	}
+	rec.Request = ask("payer", "no_such_action", "main", "")
+	if got, err := p.JudgeInto(before, &rec, at); !errors.Is(err, authz.ErrInvalid) || string(got) != "before" || rec.Decision.Allowed() {
+		t.Errorf("JudgeInto of what does not fit: %q, %v, want nothing and %v", got, err, authz.ErrInvalid)
+	}
+	down := errors.New("down")
+	p.Fresh = func() error { return down }
+	rec.Request = ask("payer", "read", "main", "")
+	if got, err := p.JudgeInto(before, &rec, at); !errors.Is(err, down) || string(got) != "before" || rec.Decision.Allowed() {
+		t.Errorf("JudgeInto of nothing fresh: %q, %v, want nothing and %v", got, err, down)
+	}
+}
