@@ -124,7 +124,7 @@ func TestParseErrors(t *testing.T) {
 		{fmt.Sprintf(good, ", arguments: {x: header:X_Y}"), "no name of a header"},
 		{fmt.Sprintf(good, ", arguments: {x: body:amount}"), "no JSON pointer"},
 		{fmt.Sprintf(good, ", arguments: {x: {from: body:/a, type: long}}"), "no type"},
-		{fmt.Sprintf(good, ", arguments: {x: {from: query:a, type: json}}"), "json is of"},
+		{fmt.Sprintf(good, ", arguments: {x: {from: query:a, type: json}}"), "json is what"},
 		{fmt.Sprintf(good, ", arguments: {x: {value: 1, optional: true}}"), "value stands alone"},
 		{fmt.Sprintf(good, ", arguments: {x: {from: query:a, optinal: true}}"), "unknown field"},
 		{fmt.Sprintf(good, ", on_unavailable: pass"), "refuse or allow"},

@@ -138,7 +138,7 @@ func (s *Source) compileType() error {
 		return nil
 	case "json":
 		if s.origin != fromBody && s.origin != fromClaim {
-			return errors.New("json is of body: and claim:")
+			return errors.New("json is what body: and claim: say")
 		}
 		return nil
 	}

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -90,8 +89,3 @@ func show(text []byte, path string) (out string) {
 }
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// errorf returns an authz.ErrInvalid.
-func errorf(format string, args ...any) error {
-	return authz.Errorf(authz.ErrInvalid, "%s", fmt.Sprintf(format, args...))
-}
