@@ -127,11 +127,10 @@ func Open(path, keyFile string, create bool) (*File, error) {
 	if f.key, err = loadKey(keyFile, create && len(f.secrets) == 0); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(f.secrets)) { // one tells of all: a wrong key is told at once
-		if _, err := f.open(name); err != nil {
+	if names := slices.Sorted(maps.Keys(f.secrets)); len(names) > 0 { // one tells of all: a wrong key is told at once
+		if _, err := f.open(names[0]); err != nil {
 			return nil, err
 		}
-		break
 	}
 	return f, nil
 }
