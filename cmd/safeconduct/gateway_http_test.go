@@ -17,8 +17,8 @@ import (
 )
 
 // TestGatewayHTTP runs the HTTP gateway before a server that says what it received, with curl as the client. Beside
-// "start" and "exits" of the other scripts there are "fill FILE", which puts variables into a file, and "up URL", which waits
-// until it answers.
+// "start" and "exits" of the other scripts there are "fill FILE", which puts variables into a file, "up URL", which waits
+// until it answers, and "down", which kills the service.
 func TestGatewayHTTP(t *testing.T) {
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -53,6 +53,13 @@ func TestGatewayHTTP(t *testing.T) {
 				if strconv.Itoa(got) != args[0] {
 					ts.Fatalf("exit status %d, want %s", got, args[0])
 				}
+			},
+			"down": func(ts *testscript.TestScript, _ bool, _ []string) {
+				s, ok := services.LoadAndDelete(ts)
+				if !ok {
+					ts.Fatalf("no service runs")
+				}
+				s.(*service).kill()
 			},
 			"fill": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
