@@ -27,8 +27,8 @@ type Run struct {
 type LedgerStore interface {
 	// Runs returns all runs, by caller, journal and number.
 	Runs(ctx context.Context) ([]Run, error)
-	// PutRuns keeps runs, each unless it is kept longer already, and forgets those before the number that is kept
-	// of each journal; all of a journal that is forgotten. All or nothing.
+	// PutRuns first forgets of each journal that drop names the runs that begin before a number, and then keeps
+	// runs, each unless it is kept longer already. All or nothing.
 	PutRuns(ctx context.Context, put []Run, drop []Drop) error
 }
 
@@ -40,8 +40,9 @@ type Drop struct {
 
 // Bounds of a ledger.
 const (
-	maxRuns     = 16_384 // of a journal: outcomes of older decisions find them no more
-	maxJournals = 1024   // of a caller; of more, the one that was written least lately is forgotten
+	maxRuns     = 65_536      // of a journal: outcomes of older decisions find them no more
+	maxHeld     = 4 * maxRuns // of all journals of a caller; of more, those of the journal that was written least lately go
+	maxJournals = 1024        // of a caller; of more, the one that was written least lately is forgotten
 	maxCallers  = 1024
 )
 
@@ -55,6 +56,7 @@ type Ledger struct {
 
 	mu      sync.RWMutex
 	callers map[string]map[string]*journal
+	held    map[string]int          // runs, by caller
 	dirty   map[journalKey]*journal // not kept yet
 	gone    map[journalKey]bool     // forgotten, and still kept
 	seq     int64                   // of the newest entry that was taken in
@@ -67,19 +69,22 @@ type journalKey struct{ caller, journal string }
 
 // A journal is what is known of one. It is never empty.
 type journal struct {
-	runs  []Run
+	runs  []stretch
 	fresh int // index of the first run that is not kept as it is
 	cut   int64
 }
 
+// A stretch is a Run of a journal that is known.
+type stretch struct{ first, count, seq int64 }
+
 func (j *journal) last() (number, seq int64) {
 	r := &j.runs[len(j.runs)-1]
-	return r.First + r.Count - 1, r.Seq + r.Count - 1
+	return r.first + r.count - 1, r.seq + r.count - 1
 }
 
 // NewLedger returns an empty ledger, to be loaded.
 func NewLedger(store LedgerStore) *Ledger {
-	return &Ledger{store: store, callers: map[string]map[string]*journal{}, dirty: map[journalKey]*journal{}, gone: map[journalKey]bool{}}
+	return &Ledger{store: store, callers: map[string]map[string]*journal{}, held: map[string]int{}, dirty: map[journalKey]*journal{}, gone: map[journalKey]bool{}}
 }
 
 // Load reads what is kept. It must return before the ledger is used.
@@ -91,14 +96,16 @@ func (l *Ledger) Load(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.callers)
+	clear(l.held)
 	for _, r := range runs {
 		j := l.journal(r.Caller, r.Journal)
 		if j == nil {
 			j = &journal{}
 			l.add(journalKey{r.Caller, r.Journal}, j)
 		}
-		j.runs = append(j.runs, r)
+		j.runs = append(j.runs, stretch{r.First, r.Count, r.Seq})
 		j.fresh = len(j.runs)
+		l.held[r.Caller]++
 	}
 	return nil
 }
@@ -111,7 +118,6 @@ func (l *Ledger) add(k journalKey, j *journal) {
 		l.callers[k.caller] = map[string]*journal{}
 	}
 	l.callers[k.caller][k.journal] = j
-	delete(l.gone, k)
 }
 
 // Apply takes in what came out of a journal. See audit.Applier.
@@ -168,51 +174,64 @@ func (l *Ledger) take(k journalKey, number, seq int64) error {
 		l.add(k, j)
 	}
 	if n := len(j.runs); n > 0 && seq == lastSeq+1 {
-		j.runs[n-1].Count++
+		j.runs[n-1].count++
 		j.fresh = min(j.fresh, n-1)
 	} else {
-		j.runs = append(j.runs, Run{k.caller, k.journal, number, 1, seq})
+		j.runs = append(j.runs, stretch{number, 1, seq})
 		j.fresh = min(j.fresh, n)
+		l.held[k.caller]++
 	}
 	if over := len(j.runs) - maxRuns; over >= maxRuns/16 { // not one by one
 		j.runs = slices.Delete(j.runs, 0, over)
-		j.fresh, j.cut = max(0, j.fresh-over), j.runs[0].First
+		j.fresh, j.cut = max(0, j.fresh-over), j.runs[0].first
+		l.held[k.caller] -= over
 	}
 	l.dirty[k] = j
+	if l.held[k.caller] > maxHeld { // the journal alone has less: there is another
+		l.forget(journalKey{k.caller, oldest(l.callers[k.caller])})
+	}
 	return nil
 }
 
 // room makes room for one more journal of a caller, and for one more caller. The caller holds l.mu.
 func (l *Ledger) room(caller string) {
 	if l.callers[caller] == nil && len(l.callers) >= maxCallers {
-		oldest, at := "", int64(0)
+		stale, at := "", int64(0)
 		for c, js := range l.callers {
 			newest := int64(0)
 			for _, j := range js {
 				_, seq := j.last()
 				newest = max(newest, seq)
 			}
-			if oldest == "" || newest < at {
-				oldest, at = c, newest
+			if stale == "" || newest < at {
+				stale, at = c, newest
 			}
 		}
-		for name := range l.callers[oldest] {
-			l.forget(journalKey{oldest, name})
+		for name := range l.callers[stale] {
+			l.forget(journalKey{stale, name})
 		}
-		delete(l.callers, oldest)
+		delete(l.callers, stale)
 	}
 	if js := l.callers[caller]; len(js) >= maxJournals {
-		oldest, at := "", int64(0)
-		for name, j := range js {
-			if _, seq := j.last(); oldest == "" || seq < at {
-				oldest, at = name, seq
-			}
-		}
-		l.forget(journalKey{caller, oldest})
+		l.forget(journalKey{caller, oldest(js)})
 	}
 }
 
+// oldest returns the journal that was written least lately.
+func oldest(js map[string]*journal) (name string) {
+	at := int64(0)
+	for n, j := range js {
+		if _, seq := j.last(); name == "" || seq < at {
+			name, at = n, seq
+		}
+	}
+	return name
+}
+
 func (l *Ledger) forget(k journalKey) {
+	if l.held[k.caller] -= len(l.callers[k.caller][k.journal].runs); l.held[k.caller] == 0 {
+		delete(l.held, k.caller)
+	}
 	delete(l.callers[k.caller], k.journal)
 	delete(l.dirty, k)
 	l.gone[k] = true
@@ -220,11 +239,11 @@ func (l *Ledger) forget(k journalKey) {
 
 // seqOf returns the entry of a record, 0 if it is not known (any more).
 func (j *journal) seqOf(number int64) int64 {
-	i, found := slices.BinarySearchFunc(j.runs, number, func(r Run, n int64) int {
+	i, found := slices.BinarySearchFunc(j.runs, number, func(r stretch, n int64) int {
 		switch {
-		case r.First+r.Count <= n:
+		case r.first+r.count <= n:
 			return -1
-		case r.First > n:
+		case r.first > n:
 			return 1
 		}
 		return 0
@@ -232,7 +251,7 @@ func (j *journal) seqOf(number int64) int64 {
 	if !found {
 		return 0
 	}
-	return j.runs[i].Seq + number - j.runs[i].First
+	return j.runs[i].seq + number - j.runs[i].first
 }
 
 // Last returns the number of the newest record of a journal that is in the log, 0 if there is none.
@@ -279,7 +298,7 @@ func (l *Ledger) kept() int64 {
 	for _, j := range l.dirty {
 		if j.fresh < len(j.runs) {
 			r := &j.runs[j.fresh]
-			kept = min(kept, r.Seq-1)
+			kept = min(kept, r.seq-1)
 		}
 	}
 	return kept
@@ -314,8 +333,14 @@ func (l *Ledger) Keep(ctx context.Context) error {
 	var put []Run
 	var drop []Drop
 	l.writing = l.kept() + 1
+	from := make(map[journalKey]int64, len(l.dirty)) // numbers with which what is written begins
 	for k, j := range l.dirty {
-		put = append(put, j.runs[j.fresh:]...)
+		for _, r := range j.runs[j.fresh:] {
+			put = append(put, Run{k.caller, k.journal, r.first, r.count, r.seq})
+		}
+		if j.fresh < len(j.runs) {
+			from[k] = j.runs[j.fresh].first
+		}
 		if j.cut > 0 {
 			drop = append(drop, Drop{k.caller, k.journal, j.cut})
 			j.cut = 0
@@ -347,15 +372,14 @@ func (l *Ledger) Keep(ctx context.Context) error {
 	}
 	for k, j := range dirty {
 		if l.journal(k.caller, k.journal) == j {
-			j.fresh, j.cut = 0, j.runs[0].First // all of it, again
+			for j.fresh > 0 && from[k] > 0 && j.runs[j.fresh-1].first >= from[k] { // again
+				j.fresh--
+			}
+			j.cut = j.runs[0].first
 			l.dirty[k] = j
 		}
 	}
-	for k := range gone {
-		if l.journal(k.caller, k.journal) == nil {
-			l.gone[k] = true
-		}
-	}
+	maps.Copy(l.gone, gone)
 	return fmt.Errorf("keeping journals of decision points: %w", err)
 }
 

@@ -153,17 +153,25 @@ func TestLedgerIsBounded(t *testing.T) {
 	for i := range 1100 {
 		put("edge:many", fmt.Sprint("j", i), 1)
 	}
-	for i := range int64(20_000) {
+	for i := range int64(72_000) {
 		put("edge:long", "J", i+1)
 	}
-	if n := l.Journals(); n != 1024+1 {
-		t.Errorf("%d journals are known, want 1025", n)
+	for j := range 5 {
+		for i := range int64(60_000) {
+			put("edge:wide", fmt.Sprint("J", j), i+1)
+		}
+	}
+	if n := l.Journals(); n != 1024+1+4 {
+		t.Errorf("%d journals are known, want 1029", n)
+	}
+	if got := l.Last("edge:wide", "J0"); got != 0 {
+		t.Errorf("the oldest of too many long journals is known up to %d", got)
 	}
 	if got := l.Seq("edge:long", "J", 1); got != 0 {
 		t.Errorf("the oldest record is known as entry %d", got)
 	}
-	if got := l.Last("edge:long", "J"); got != 20_000 {
-		t.Errorf("last record %d, want 20000", got)
+	if got := l.Last("edge:long", "J"); got != 72_000 {
+		t.Errorf("last record %d, want 72000", got)
 	}
 	if err := l.Keep(t.Context()); err != nil {
 		t.Fatal(err)
@@ -172,7 +180,7 @@ func TestLedgerIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(runs) < 1024+16_384 || len(runs) > 1024+16_384+1024 {
+	if len(runs) < 1024+65_536+240_000 || len(runs) > 1024+65_536+4096+240_000 {
 		t.Errorf("%d runs are kept", len(runs))
 	}
 	if kept := l.Kept(); kept != seq {

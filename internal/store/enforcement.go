@@ -69,9 +69,19 @@ func (db *DB) Runs(ctx context.Context) ([]enforcement.Run, error) {
 		order by caller, journal, begins`)
 }
 
-// PutRuns keeps runs, each unless it is kept longer already, and forgets those that drop names. All or nothing.
+// PutRuns first forgets what drop names, and then keeps runs, each unless it is kept longer already. All or nothing.
 func (db *DB) PutRuns(ctx context.Context, put []enforcement.Run, drop []enforcement.Drop) error {
 	return db.write(ctx, func(tx *sql.Tx) error {
+		for _, d := range drop {
+			if _, err := tx.ExecContext(ctx, `
+				delete from edge_run
+				where caller = $1
+				and journal = $2
+				and begins < $3`,
+				d.Caller, d.Journal, d.Before); err != nil {
+				return err
+			}
+		}
 		for _, r := range put {
 			if _, err := tx.ExecContext(ctx, `
 				insert into edge_run (caller, journal, begins, records, seq)
@@ -80,16 +90,6 @@ func (db *DB) PutRuns(ctx context.Context, put []enforcement.Run, drop []enforce
 				set records = $4, seq = $5
 				where edge_run.records < $4`,
 				r.Caller, r.Journal, r.First, r.Count, r.Seq); err != nil {
-				return err
-			}
-		}
-		for _, d := range drop {
-			if _, err := tx.ExecContext(ctx, `
-				delete from edge_run
-				where caller = $1
-				and journal = $2
-				and begins < $3`,
-				d.Caller, d.Journal, d.Before); err != nil {
 				return err
 			}
 		}
