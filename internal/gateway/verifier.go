@@ -164,10 +164,10 @@ func (v *Verifier) fixed(address netip.Addr) *Who {
 	return &Who{Subject: authz.Entity{Ref: a.Subject}, OnBehalf: a.OnBehalf, Address: address, Key: callerKey("none", a.Subject.Type, a.Subject.ID)}
 }
 
-// Fixed returns the caller of a door without tokens (authorization: none), whom nobody has to show anything; nil if there are
-// tokens. It is for standard input; HTTP doors call Verify.
+// Fixed returns the caller of a door on standard input (authorization: none), who has to show nothing. It is nil for other doors,
+// also without tokens: what comes over the network may come from a page in a browser, and only Verify can tell.
 func (g *Gateway) Fixed(address netip.Addr) *Who {
-	if g.common.Authorization.Type != authNone {
+	if !g.opts.Stdio || g.common.Authorization.Type != authNone {
 		return nil
 	}
 	return g.Verifier.fixed(address)

@@ -740,7 +740,11 @@ func TestNoAuthorization(t *testing.T) {
 	if rec.Code != 404 {
 		t.Errorf("metadata where no tokens are asked for: %d", rec.Code)
 	}
-	if w := g.Fixed(netip.Addr{}); w == nil || w.Subject.ID != "files-helper" {
+	if w := g.Fixed(netip.Addr{}); w != nil {
+		t.Errorf("Fixed of a door on the network = %+v", w)
+	}
+	stdio := open(t, lines("service: {url: http://127.0.0.1:1}", "authorization: {type: none, subject: {type: agent, id: files-helper}}"), gateway.Options{Stdio: true})
+	if w := stdio.Fixed(netip.Addr{}); w == nil || w.Subject.ID != "files-helper" {
 		t.Errorf("Fixed = %+v", w)
 	}
 }
