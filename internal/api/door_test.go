@@ -94,6 +94,7 @@ var fixedCallers = map[string]*caller.Caller{
 	"admin-token": {ID: "c1", Name: "root", Role: caller.Administrator},
 	"audit-token": {ID: "c2", Name: "eve", Role: caller.Auditor},
 	"pep-token":   {ID: "c3", Name: "gateway", Role: caller.PEP},
+	"edge-token":  {ID: "c9", Name: "gate", Role: caller.Edge},
 }
 
 func (tokens) Authenticate(token string) (*caller.Caller, error) {

@@ -15,7 +15,6 @@ import (
 	"github.com/safeconduct/safeconduct/internal/agent"
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/audit"
-	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/enforcement"
 	"github.com/safeconduct/safeconduct/internal/feed"
@@ -101,7 +100,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte(`{"journal":"J","first":1,"records":[{"decision":` + goodRecord + `},{"decision":{"request":{},"request":{}}}]}`))
 	f.Add([]byte(`{"journal":"J","first":2,"records":[]}`))
 	h := &heap{}
-	d := openDoor(f, withCallers(map[string]*caller.Caller{"edge-token": {ID: "c9", Name: "gate", Role: caller.Edge}}), func(c *api.Config) {
+	d := openDoor(f, func(c *api.Config) {
 		c.Edge, c.Log, c.Agents, c.Policies = h, heapLog{heap: h}, oneAgent{}, oneVersion{}
 	})
 	f.Fuzz(func(t *testing.T, body []byte) { checkUpload(t, d, h, body) })
@@ -156,7 +155,7 @@ func checkUpload(t *testing.T, d *door, h *heap, body []byte) {
 func TestRecordsSeed(t *testing.T) {
 	h := &heap{}
 	h.clear()
-	d := openDoor(t, withCallers(map[string]*caller.Caller{"edge-token": {ID: "c9", Name: "gate", Role: caller.Edge}}), func(c *api.Config) {
+	d := openDoor(t, func(c *api.Config) {
 		c.Edge, c.Log, c.Agents, c.Policies = h, heapLog{heap: h}, oneAgent{}, oneVersion{}
 	})
 	r := httptest.NewRequest("POST", "/v1/edge/records", strings.NewReader(recordsSeed))
