@@ -168,6 +168,7 @@ func (g *Gate) Admit(ctx context.Context, p *Peer, f *Frame) *Passage {
 	if refused != nil {
 		return pa.refuse(refused)
 	}
+	g.located(reqs)
 	permit, refused := g.permit(ctx, p, reqs, false)
 	if refused != nil {
 		return pa.refuse(refused)
@@ -320,6 +321,18 @@ func (g *Gate) resolve(ctx context.Context, m *coaz.Mapping, p *Peer, params obj
 		g.say(ctx, "mapping_warning", what+": "+w, map[string]any{"what": what, "warning": w})
 	}
 	return r.Requests, nil
+}
+
+// located adds to questions about prompts and resources which server has them.
+func (g *Gate) located(reqs []authz.Request) {
+	for i := range reqs {
+		r := &reqs[i].Resource
+		if (r.Type == "prompt" || r.Type == "resource") && len(r.Properties) == 0 {
+			if server := g.cfg.Server(r.Type, r.ID); server != "" {
+				r.Properties = authz.Claimed(encode(map[string]string{"server": server}))
+			}
+		}
+	}
 }
 
 // claims are COAZ's input variable token. Where no token came, what the door knows of the caller stands for it.

@@ -117,6 +117,7 @@ func (g *Gate) listOthers(ctx context.Context, pa *Passage, member string, resul
 		it := &item{raw: raw, show: true}
 		params := object{{name, encode(id)}, {"arguments", json.RawMessage("{}")}}
 		if reqs, refused := g.resolve(ctx, m, pa.p, params, "method "+method); refused == nil {
+			g.located(reqs)
 			it.reqs, it.show = reqs, false
 			it.key = g.verdictKey(pa.p, member, reqs)
 		}
