@@ -108,7 +108,7 @@ func raise(t testing.TB, change func(*streamable.Config), ups ...streamable.Upst
 	}
 	r.gate, err = mcp.NewGate(mcp.Config{
 		Gateway:  &gateway.Gateway{Enforcer: &client.Enforcer{Guard: &client.Guard{Decider: r.decider}, Outcome: r.decider.Outcome}, Logger: logger},
-		Resource: "https://gw.example/mcp", Server: r.door.Server, Fetch: r.door.Fetch, Logger: logger,
+		Resource: "https://gw.example/mcp", Options: mcp.Options{Methods: map[string]any{"subscriptions/listen": "server/discover"}}, Server: r.door.Server, Fetch: r.door.Fetch, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","i
 // answered is what a server answers to a call; server/discover and tools/list are answered as they should be.
 func upstream(t testing.TB, serve http.HandlerFunc) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Header.Get("Mcp-Method") {
 		case "server/discover":
 			w.Header().Set("Content-Type", "application/json")
@@ -42,6 +42,11 @@ func upstream(t testing.TB, serve http.HandlerFunc) *httptest.Server {
 			serve(w, r)
 		}
 	}))
+}
+
+func newServer(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,6 +25,11 @@ func (e *endpoint) listen(ctx context.Context, a *asker, pa *mcp.Passage, f *mcp
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.stop, cancel)()
+	f, refused := e.subscribe(ctx, a, f)
+	if refused != nil {
+		e.finish(ctx, a, pa, refused)
+		return
+	}
 	if a.reply.open() != nil {
 		pa.Streamed(0, errEnded)
 		return
@@ -72,6 +78,47 @@ func (e *endpoint) listen(ctx context.Context, a *asker, pa *mcp.Passage, f *mcp
 			return
 		}
 	}
+}
+
+// maxSubscribed is how many resources one request can subscribe to.
+const maxSubscribed = 100
+
+// subscribe has each resource judged to which a request subscribes, as resources/subscribe of it would be, and returns
+// the request with those that are allowed.
+func (e *endpoint) subscribe(ctx context.Context, a *asker, f *mcp.Frame) (out, refused *mcp.Frame) {
+	var uris []string
+	bad := false
+	each(f.Params, func(name string, v json.RawMessage) {
+		if name == "notifications" {
+			each(v, func(name string, v json.RawMessage) {
+				if name == "resourceSubscriptions" {
+					bad = json.Unmarshal(v, &uris) != nil
+				}
+			})
+		}
+	})
+	if bad || len(uris) > maxSubscribed {
+		return nil, errorFrame(f.ID, codeParams, fmt.Sprintf("resourceSubscriptions is a list of at most %d URIs", maxSubscribed))
+	}
+	if len(uris) == 0 {
+		return f, nil
+	}
+	allowed := []string{}
+	for _, uri := range uris {
+		p := set(set(nil, "_meta", a.glance.meta), "uri", quote(uri))
+		pa := e.gate.Admit(ctx, e.peer(a), &mcp.Frame{ID: f.ID, Method: "resources/subscribe", Params: p})
+		if pa.Answer == nil && pa.Forward != nil {
+			pa.Streamed(0, nil)
+			allowed = append(allowed, uri)
+		}
+	}
+	list, err := json.Marshal(allowed)
+	if err != nil {
+		return nil, errorFrame(f.ID, codeParams, "resourceSubscriptions is a list of URIs")
+	}
+	changed := *f
+	changed.Params = edit(f.Params, func(json.RawMessage) json.RawMessage { return list }, "notifications", "resourceSubscriptions")
+	return &changed, nil
 }
 
 // A hearing collects what servers agree to tell.
