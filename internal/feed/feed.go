@@ -57,7 +57,8 @@ type Active struct {
 	Digest  string `json:"digest"` // of Version, as the log's policy.publish entry has it
 }
 
-// An Agent is what is known of one agent at present. It is told anew when any of it changes, also by time alone.
+// An Agent is what is known of one agent at present. It is told anew when any of it changes, also by time alone; a score
+// when it has moved by a hundredth.
 type Agent struct {
 	Agent      *authz.Agent           `json:"agent"`
 	Credential authz.Credential       `json:"credential,omitzero"` // without Method
