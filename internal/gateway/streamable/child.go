@@ -193,11 +193,11 @@ type hello struct {
 
 // run starts the process, has it introduce itself, and reads what it says until it ends.
 func (c *child) run(stop context.Context, h hello) {
-	defer c.remove()
 	out, err := c.start()
 	if err != nil {
 		c.err = &fault{fmt.Sprintf("server %q cannot be started", c.u.Name), err}
 		c.d.failed(stop, c.u, err)
+		c.remove()
 		close(c.gone)
 		close(c.ready)
 		return
@@ -218,6 +218,7 @@ func (c *child) run(stop context.Context, h hello) {
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
+	c.remove() // before anybody is told: the next call must find room for another
 	close(c.gone)
 	<-c.ready
 	c.d.cfg.Logger.Info("a server's process has ended", "server", c.u.Name, "state", c.cmd.ProcessState.String())

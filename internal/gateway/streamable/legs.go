@@ -402,6 +402,7 @@ func (l *legacyLeg) listen(ctx context.Context, who *gateway.Who, hear func(leg,
 			}
 			c := &call{who: who, scan: &scanner{max: l.d.cfg.MaxMessage}}
 			c.scan.frame = func(f *mcp.Frame) error { return hear(l, f) }
+			c.asked = func(l leg, f *mcp.Frame) *mcp.Frame { _ = hear(l, f); return nil }
 			id, again, err := l.d.read(ctx, l.u, l, c, resp)
 			if err != nil {
 				return
