@@ -34,7 +34,7 @@ type stdioGateway struct {
 	secrets, secretsKey         string
 	env, headers                []string
 	url                         string
-	failOpen                    bool
+	failOpen, json              bool
 }
 
 // newGatewayMCP returns the command that stands before MCP servers: over stdio if a server's command follows --, or
@@ -56,9 +56,10 @@ A call that is refused comes back as a tool's error that says why, what would ch
 person can be asked. Lists show what the agent could be allowed. What servers say of their tools is
 remembered, and a tool that is described otherwise than before is refused until somebody approves it
 ("safeconduct gateway pins").`,
-		Example: `  $ safeconduct gateway mcp --agent assistant --token-file pep.token -- npx -y @modelcontextprotocol/server-filesystem /srv
+		Example: `  $ safeconduct gateway mcp --agent assistant --token-file pep.token -- npx -y some-mcp-server /srv
   $ safeconduct gateway mcp --key assistant.key --secret GITHUB_TOKEN=github -- github-mcp-server stdio
-  $ safeconduct gateway mcp --key assistant.key --url https://mcp.example.com/mcp --header "Authorization=Bearer secret:example"
+  $ safeconduct gateway mcp --key assistant.key --url https://mcp.example.com/mcp \
+      --header "Authorization=Bearer secret:example"
   $ safeconduct gateway mcp --config mcp.yaml`,
 		Args: cobra.ArbitraryArgs,
 	}
@@ -79,6 +80,7 @@ remembered, and a tool that is described otherwise than before is refused until 
 	f.StringVar(&g.approvals, "approvals", "", "`MODE` for calls that a person could allow: refuse, wait or task (default refuse)")
 	f.StringVar(&g.task, "task", "", "`NAME` of the kind of task that the agent does")
 	f.BoolVar(&g.failOpen, "allow-fail-open", false, "permit on_unavailable: allow; what it lets pass was decided by nobody")
+	f.BoolVar(&g.json, "json", false, "before one server: log JSON")
 	for _, name := range []string{"config", "key", "token-file", "secrets", "secrets-key", "pins"} {
 		_ = c.MarkFlagFilename(name)
 	}
@@ -107,6 +109,9 @@ func (g *stdioGateway) run(ctx context.Context, command []string) error {
 		return usageError{errors.New("--secret is for a server that is started: a header of one at --url may hold secret:NAME")}
 	}
 	log := slog.New(slog.NewTextHandler(g.cmd.ErrOrStderr(), nil))
+	if g.json {
+		log = slog.New(slog.NewJSONHandler(g.cmd.ErrOrStderr(), nil))
+	}
 	var doc mcp.Document
 	if g.config != "" {
 		if err := gateway.Load(g.config, &doc); err != nil {

@@ -67,7 +67,10 @@ The pins are in the gateway's --pins FILE; without the flag, in the file of the 
 
 func pinsList(open func() (*mcp.Pins, error)) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the tools that were seen", Args: cobra.NoArgs,
-		Long:    "List the tools that were seen, and which of them wait for approval.",
+		Long: `List the tools that a gateway has seen, and which of them wait for approval.
+
+A tool that waits is neither listed to agents nor called. STATE says how the descriptor came to be pinned:
+at first sight, or because somebody approved it.`,
 		Example: "  $ safeconduct gateway pins list --name files"}
 	asJSON := jsonFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -99,38 +102,47 @@ func pinsList(open func() (*mcp.Pins, error)) *cobra.Command {
 }
 
 func pinsDiff(open func() (*mcp.Pins, error)) *cobra.Command {
-	return &cobra.Command{Use: "diff [TOOL...]", Short: "Show what servers say otherwise than before",
-		Long:    "Show what servers say of tools otherwise than what is pinned, as a diff of the descriptors.",
-		Example: "  $ safeconduct gateway pins diff --name files",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := open()
+	c := &cobra.Command{Use: "diff [TOOL...]", Short: "Show what servers say otherwise than before",
+		Long: `Show what servers say of their tools otherwise than what is pinned, as a diff of the descriptors.
+
+Characters that nobody would see, or that a terminal could take for orders, are written as \u{...}: a
+description that hides something from you is meant for the model.`,
+		Example: "  $ safeconduct gateway pins diff --name files"}
+	asJSON := jsonFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := open()
+		if err != nil {
+			return err
+		}
+		all, err := p.All()
+		if err != nil {
+			return err
+		}
+		wanted := map[string]bool{}
+		for _, a := range args {
+			wanted[a] = true
+		}
+		var waiting []mcp.Pin
+		for _, pin := range all {
+			if pin.Other != nil && (len(wanted) == 0 || wanted[pin.Tool]) {
+				waiting = append(waiting, pin)
+			}
+		}
+		if *asJSON {
+			return pinsJSON(cmd.OutOrStdout(), waiting)
+		}
+		for _, pin := range waiting {
+			_, err := cmd.OutOrStdout().Write(diff.Diff("pinned/"+pin.Tool, readable(pin.Descriptor), "seen/"+pin.Tool, readable(pin.Other.Descriptor)))
 			if err != nil {
 				return err
 			}
-			all, err := p.All()
-			if err != nil {
-				return err
-			}
-			wanted := map[string]bool{}
-			for _, a := range args {
-				wanted[a] = true
-			}
-			shown := 0
-			for _, pin := range all {
-				if pin.Other == nil || len(wanted) > 0 && !wanted[pin.Tool] {
-					continue
-				}
-				shown++
-				_, err := cmd.OutOrStdout().Write(diff.Diff("pinned/"+pin.Tool, readable(pin.Descriptor), "seen/"+pin.Tool, readable(pin.Other.Descriptor)))
-				if err != nil {
-					return err
-				}
-			}
-			if shown == 0 {
-				fmt.Fprintln(cmd.ErrOrStderr(), "Nothing waits for approval.")
-			}
-			return nil
-		}}
+		}
+		if len(waiting) == 0 {
+			fmt.Fprintln(cmd.ErrOrStderr(), "Nothing waits for approval.")
+		}
+		return nil
+	}
+	return c
 }
 
 // readable shows a descriptor without characters that a terminal could take for orders.
@@ -156,7 +168,9 @@ func readable(d json.RawMessage) []byte {
 
 func pinsApprove(open func() (*mcp.Pins, error)) *cobra.Command {
 	c := &cobra.Command{Use: "approve [TOOL...]", Short: "Approve what servers say now",
-		Long:    "Approve what servers say of tools now: of those that are named, or, with --all, of all that wait. Look at the diff first.",
+		Long: `Approve what servers say of their tools now: of those that are named or, with --all, of all that wait.
+
+Look at the diff first. A gateway that runs takes the approval up within a second.`,
 		Example: "  $ safeconduct gateway pins approve --name files write_file"}
 	all := c.Flags().Bool("all", false, "approve all that wait")
 	asJSON := jsonFlag(c)

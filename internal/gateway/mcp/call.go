@@ -246,8 +246,10 @@ func (g *Gate) classify(ctx context.Context, err error) *refusal {
 		}
 	}
 	switch {
-	case ctx.Err() != nil:
-		return unavailable()
+	case ctx.Err() != nil: // whoever asked has gone: that is no reason to let anything pass undecided
+		r := unavailable()
+		r.down = false
+		return r
 	case ans.Code == authz.CodeInvalid || re.Cause != nil && errors.Is(re.Cause, authz.ErrInvalid) && !ans.Allowed():
 		return &refusal{code: codeParams, message: "The decision point does not understand the question: " + reasonOf(ans, re.Cause)}
 	case ans.Code == authz.CodeUnavailable, re.Cause != nil && !ans.Allowed() && errors.Is(re.Cause, authz.ErrUnavailable):
