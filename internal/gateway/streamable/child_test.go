@@ -2,6 +2,7 @@ package streamable_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -45,11 +46,11 @@ func childMain(mode string) {
 		return nil, nil, ctx.Err()
 	})
 	sdk.AddTool(s, &sdk.Tool{Name: "ask"}, func(ctx context.Context, q *sdk.CallToolRequest, _ struct{}) (*sdk.CallToolResult, any, error) {
-		got, err := q.Session.ListRoots(ctx, nil)
+		got, err := q.Session.Elicit(ctx, &sdk.ElicitParams{Message: "sure?", RequestedSchema: json.RawMessage(`{"type":"object","properties":{}}`)})
 		if err != nil {
 			return nil, nil, err
 		}
-		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: got.Roots[0].URI}}}, nil, nil
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: got.Action}}}, nil, nil
 	})
 	_ = s.Run(context.Background(), &sdk.StdioTransport{})
 }
@@ -125,8 +126,10 @@ func TestChildAsides(t *testing.T) {
 	progress := make(chan string, 1)
 	c := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, &sdk.ClientOptions{
 		ProgressNotificationHandler: func(_ context.Context, q *sdk.ProgressNotificationClientRequest) { progress <- q.Params.Message },
+		ElicitationHandler: func(context.Context, *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
+			return &sdk.ElicitResult{Action: "decline"}, nil
+		},
 	})
-	c.AddRoots(&sdk.Root{URI: "file:///root"})
 	s, err := c.Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: r.URL + "/mcp", HTTPClient: as(t, "alice"), MaxRetries: -1},
 		&sdk.ClientSessionOptions{ProtocolVersion: v2025})
 	if err != nil {
@@ -134,8 +137,8 @@ func TestChildAsides(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	res, err := s.CallTool(t.Context(), &sdk.CallToolParams{Name: "other__ask"})
-	if err != nil || text(res) != "file:///root" {
-		t.Errorf("ask = %v, %v, want the client's root", res, err)
+	if err != nil || text(res) != "decline" {
+		t.Errorf("ask = %v, %v, want what the client answers", res, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
