@@ -296,6 +296,7 @@ func (c *child) hello(ctx context.Context, h hello) error {
 		}
 		if err == nil {
 			c.era = modern
+			f.by = c.key.caller
 			c.u.learn(c.key.modern, f)
 			return nil
 		}

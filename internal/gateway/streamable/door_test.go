@@ -359,3 +359,24 @@ func TestRefused(t *testing.T) {
 		t.Errorf("CallTool while nobody decides = %q, want a refusal", text(res))
 	}
 }
+
+// What a server says of itself to one caller is not told to another.
+func TestInstructions(t *testing.T) {
+	up := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{},"instructions":"for %s","ttlMs":0,"cacheScope":"private"}}`, q.Header.Get("Authorization"))
+	}))
+	r := raise(t, func(c *streamable.Config) {
+		c.Apply = func(_ context.Context, _ string, w *gateway.Who, q *http.Request) error {
+			q.Header.Set("Authorization", w.Key)
+			return nil
+		}
+	}, streamable.Upstream{Name: "one", URL: up.URL, Credential: "exchanged"})
+	for _, name := range []string{"alice", "bob", "alice"} {
+		for _, version := range []string{v2026, v2025} {
+			if got, want := connect(t, r, name, version, nil).InitializeResult().Instructions, "for "+name; got != want {
+				t.Errorf("%s: %s is told %q, want %q", version, name, got, want)
+			}
+		}
+	}
+}

@@ -616,6 +616,7 @@ func (d *Door) leg(ctx context.Context, a *asker, u *upstream) (leg, error) {
 		if err != nil {
 			return nil, err
 		}
+		f.by = a.who.Key
 		u.learn(a.modern, f)
 		return &modernLeg{d, u}, nil
 	}

@@ -94,21 +94,38 @@ func (e *endpoint) discover(ctx context.Context, a *asker, f *mcp.Frame) *mcp.Fr
 	return &mcp.Frame{ID: f.ID, Result: p}
 }
 
-// meet returns what the servers say of themselves, nil for those that do not answer.
+// meet returns what the servers say of themselves, nil for those that do not answer. What a server says to one caller, by a
+// credential that may be that caller's own, is not told to another.
 func (e *endpoint) meet(ctx context.Context, a *asker) []*facts {
 	out := make([]*facts, len(e.ups))
 	var group sync.WaitGroup
 	for i, u := range e.ups {
 		now := e.cfg.Now()
-		if out[i] = u.known(a.modern, now); out[i] != nil || u.down(now) != nil {
+		k := u.known(a.modern, now)
+		if k != nil && (u.Credential == "" || k.by == a.who.Key) {
+			out[i] = k
+			continue
+		}
+		if u.down(now) != nil {
 			continue
 		}
 		group.Go(func() {
 			ctx, stop := context.WithTimeout(ctx, e.cfg.HelloTime)
 			defer stop()
-			if _, err := e.leg(ctx, a, u); err == nil {
-				out[i] = u.known(a.modern, now)
+			if k != nil && k.modern { // the leg is known; what it says to this caller is not
+				if f, err := e.probe(ctx, u, a.who); err == nil {
+					f.by = a.who.Key
+					u.learn(a.modern, f)
+				}
+			} else if _, err := e.leg(ctx, a, u); err != nil {
+				return
 			}
+			if k = u.known(a.modern, now); k != nil && u.Credential != "" && k.by != a.who.Key {
+				own := *k
+				own.instructions, own.info = "", nil
+				k = &own
+			}
+			out[i] = k
 		})
 	}
 	group.Wait()

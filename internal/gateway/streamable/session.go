@@ -331,6 +331,7 @@ func (d *Door) legacy(ctx context.Context, s *session, u *upstream, who *gateway
 	if err != nil {
 		return nil, err
 	}
+	f.by = who.Key
 	u.learn(s.bridge, f)
 	s.mu.Lock()
 	closed := s.closed

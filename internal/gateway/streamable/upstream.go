@@ -36,6 +36,7 @@ type facts struct {
 	info         json.RawMessage
 	instructions string
 	at           time.Time
+	by           string // Who.Key of whoever was told so
 }
 
 // A fault is why a server did not answer. Its text may be shown to the client.
