@@ -165,7 +165,7 @@ func TestChildAsides(t *testing.T) {
 // Servers that cannot be had are told apart from those that can.
 func TestDown(t *testing.T) {
 	good := sdkServer(t, "good", nil, false)
-	r := raise(t, func(c *streamable.Config) { c.HelloTime = 300 * time.Millisecond }, streamable.Upstream{Name: "good", URL: good.URL},
+	r := raise(t, func(c *streamable.Config) { c.HelloTime = time.Second }, streamable.Upstream{Name: "good", URL: good.URL},
 		childUpstream("silent", "silent"), streamable.Upstream{Name: "missing", Command: []string{"/nonexistent"}}, streamable.Upstream{Name: "closed", URL: "http://127.0.0.1:1/"},
 		childUpstream("nosecret", "both", "SECRET", "secret:none"))
 	for _, version := range []string{v2025, v2026} {
