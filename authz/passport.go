@@ -62,6 +62,26 @@ type Presented struct {
 	Certificate string // x5t#S256 of the client's certificate (RFC 8705); "" if there is none
 	Audience    string // who must be among the token's audiences
 	OwnNonce    bool   // the proof must carry a nonce of ours: it was presented to us
+
+	// Shown is when the enforcement point that forwards it took it, and found that the proof had not been used before. The
+	// proof is judged as of then, so that it can be forwarded again while the act goes on: persons are asked about it. Zero
+	// if nobody says so: the proof is then judged as of now.
+	Shown time.Time
+}
+
+// MaxShown is how long ago a passport can have been shown that is forwarded: as long as one lives, and what clocks differ.
+const MaxShown = 6 * time.Minute
+
+// ProofTime returns as of when the proof is judged, at a moment, by somebody whose clock may differ by skew. It reports
+// false if Shown is no time at which it can have been shown.
+func (p *Presented) ProofTime(now time.Time, skew time.Duration) (time.Time, bool) {
+	switch {
+	case p.Shown.IsZero():
+		return now, true
+	case p.Shown.After(now.Add(skew)), p.Shown.Before(now.Add(-MaxShown)):
+		return now, false
+	}
+	return p.Shown, true
 }
 
 // A Credential says how an agent proves who it is, as our registry knows it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -194,7 +195,7 @@ func (c *Client) appendMoment(b []byte, req *authz.Request, p *authz.Presented, 
 			observed["supported_obligations"] = o.Obligations
 		}
 		if p != nil {
-			observed["passport"] = presented{p.Token, p.Proof, p.Method, p.URL, p.Certificate, p.Audience}
+			observed["passport"] = presentedOf(p)
 		}
 		seen["observed"] = observed
 	}
@@ -237,6 +238,15 @@ type presented struct {
 	URL         string `json:"url,omitempty"`
 	Certificate string `json:"certificate,omitempty"`
 	Audience    string `json:"audience,omitempty"`
+	Shown       string `json:"shown_at,omitempty"`
+}
+
+func presentedOf(p *authz.Presented) presented {
+	out := presented{Token: p.Token, Proof: p.Proof, Method: p.Method, URL: p.URL, Certificate: p.Certificate, Audience: p.Audience}
+	if !p.Shown.IsZero() {
+		out.Shown = p.Shown.UTC().Format(time.RFC3339Nano)
+	}
+	return out
 }
 
 func appendEntity(b []byte, e *authz.Entity) []byte {

@@ -37,8 +37,8 @@ type Guard struct {
 
 	// Prove returns the passport that came with an act as it is presented once more, with a proof that was not
 	// shown before: a proof counts once (RFC 9449 section 11.1), and after persons have approved, or whoever asked
-	// has authenticated anew, the question is put once more. If it is nil and the passport came with a proof, the
-	// first refusal stands, and nobody is asked.
+	// has authenticated anew, the question is put once more. It is not asked for one that says when it was Shown, as
+	// those of a Door do. If it is nil and the passport came with a proof, the first refusal stands, and nobody is asked.
 	Prove func(ctx context.Context, p *authz.Presented) (*authz.Presented, error)
 }
 
@@ -226,12 +226,14 @@ func (s *stand) next(ctx context.Context, all []*Answer, met bool) (again bool, 
 			}
 		}
 	}
+	p := s.q.Presented
+	once := p != nil && p.Proof != "" && p.Shown.IsZero() // its proof is good for one question
 	switch {
 	case hopeless:
 		return false, nil
 	case len(request) > 0 && (s.g.Ask == nil || s.g.Client == nil || s.asked >= max(s.g.Asks, 1)):
 		return false, nil
-	case s.q.Presented != nil && s.q.Presented.Proof != "" && s.g.Prove == nil:
+	case once && s.g.Prove == nil:
 		return false, errProofUsed
 	case len(request) > 0:
 		again, err = s.ask(ctx, all, request)
@@ -240,7 +242,7 @@ func (s *stand) next(ctx context.Context, all []*Answer, met bool) (again bool, 
 	case steps:
 		s.stepped, again = true, true
 	}
-	if err != nil || !again || s.q.Presented == nil || s.q.Presented.Proof == "" {
+	if err != nil || !again || !once {
 		return again, err
 	}
 	return s.prove(ctx)

@@ -105,7 +105,11 @@ func (d *Door) Complete(p *authz.Presented, authorization, proofs []string) erro
 	if d.Proofs == nil {
 		return nil
 	}
-	return d.Proofs.take(nameOf(proof), now, 2*skew)
+	if err := d.Proofs.take(nameOf(proof), now, 2*skew); err != nil {
+		return err
+	}
+	p.Shown = now // so that it can be asked with again, about the same act
+	return nil
 }
 
 // nameOf returns by what a proof is remembered.

@@ -49,6 +49,12 @@ func TestDoor(t *testing.T) {
 	good := prove("POST", url)
 	p, err := present("DPoP "+tok.Value, good)
 	want := authz.Presented{Token: tok.Value, Proof: good, Method: "POST", URL: url, Audience: "https://shop.example.com/api"}
+	if err == nil && p.Shown.IsZero() {
+		t.Error("a proof that was looked for among those that were used does not say when it was shown")
+	}
+	if err == nil {
+		p.Shown = time.Time{}
+	}
 	if err != nil || *p != want {
 		t.Fatalf("Presented = %+v, %v, want %+v", p, err, want)
 	}

@@ -14,7 +14,7 @@ type Question struct {
 	// Requests are what is asked, at least one; most acts need one.
 	Requests []authz.Request
 	// Presented is the passport that came with the act: its bearer is the subject of every request, which may
-	// leave it out. nil if the requests say who asks. A proof in it counts once; see Guard.Prove.
+	// leave it out. nil if the requests say who asks. A proof in it counts once, unless it says when it was Shown; see Guard.Prove.
 	Presented *authz.Presented
 	// Approval is what persons approved before, if the question is asked again; nil if nothing.
 	Approval *Approval

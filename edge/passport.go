@@ -149,8 +149,15 @@ func (s *passports) bound(b *bearer, pr *authz.Presented, now time.Time) error {
 	if subtle.ConstantTimeCompare([]byte(proof.Key.ID), []byte(b.KeyHash)) != 1 {
 		return &passportError{"the token is bound to another key"}
 	}
-	if err := proof.Check(pr.Method, pr.URL, pr.Token, now, proofSkew); err != nil {
+	at, ok := pr.ProofTime(now, proofSkew)
+	if !ok {
+		return &passportError{"the passport was shown too long ago, or is said to be shown in the future"}
+	}
+	if err := proof.Check(pr.Method, pr.URL, pr.Token, at, proofSkew); err != nil {
 		return &passportError{err.Error()}
+	}
+	if !pr.Shown.IsZero() { // who forwards it, in this process, has used it up
+		return nil
 	}
 	switch s.proofs.use(proof, now) {
 	case proofSeen:

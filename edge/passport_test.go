@@ -226,3 +226,24 @@ func TestProofCountsOnce(t *testing.T) {
 		t.Errorf("%d inquiries, want one", p.inquiries())
 	}
 }
+
+// TestShown has whoever forwards a passport in this process say when it took the proof: the same act is asked about
+// again with it.
+func TestShown(t *testing.T) {
+	p := newPlane(t)
+	r := run(t, p.config())
+	req := handbook(t)
+	shown := newPresenter(t, p, authz.AgentID(req.Subject.ID), nil).show()
+	shown.Shown = time.Now()
+	for range 3 {
+		if code, err := r.present(shown, req); code != authz.CodeAllowed || err != nil {
+			t.Fatalf("a proof that was taken before: %s, %v", code, err)
+		}
+	}
+	for name, at := range map[string]time.Time{"long ago": time.Now().Add(-2 * authz.MaxShown), "in the future": time.Now().Add(time.Hour), "when the proof was not made yet": time.Now().Add(-2 * time.Minute)} {
+		shown.Shown = at
+		if code, _ := r.present(shown, req); code != authz.CodePassportInvalid {
+			t.Errorf("shown %s: %s, want %s", name, code, authz.CodePassportInvalid)
+		}
+	}
+}

@@ -10,7 +10,7 @@ import (
 // A sight is what an enforcement point says it saw, by members of the AuthZEN context:
 //
 //   - "observed": {"ip", "session", "task", "provenance": {"prompt", "operator", "untrusted", "unknown"},
-//     "supported_obligations", "passport": {"token", "proof", "method", "url", "certificate", "audience"}}
+//     "supported_obligations", "passport": {"token", "proof", "method", "url", "certificate", "audience", "shown_at"}}
 //   - "supported_obligations", where the obligations profile puts it: types, of which those count that
 //     the metadata names; in "observed" there may be the catalog's ids as well
 //   - "on_behalf_of": for whom the agent acts, [{"type", "id"}], nearest first

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
@@ -128,8 +129,16 @@ func (p *parser) passport() (*authz.Presented, error) {
 			v.Certificate, err = p.str(what, ".certificate", 64)
 		case "audience":
 			v.Audience, err = p.str(what, ".audience", maxAudience)
+		case "shown_at":
+			var text string
+			if text, err = p.str(what, ".shown_at", 40); err != nil {
+				return err
+			}
+			if v.Shown, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				return invalid("%s.shown_at is no time as RFC 3339 has it: %.40q", what, text)
+			}
 		default:
-			return invalid("%s has no member %.64q: one of token, proof, method, url, certificate, audience", what, name)
+			return invalid("%s has no member %.64q: one of token, proof, method, url, certificate, audience, shown_at", what, name)
 		}
 		return err
 	})

@@ -119,7 +119,7 @@ func (v *Verifier) verify(r *http.Request) (*Who, error) {
 	}
 	who := &Who{Claims: k.claims.all, Subject: authz.Entity{Ref: k.subject}, OnBehalf: k.onBehalf, Scopes: k.claims.scopes, Address: address, Key: k.key, Expires: k.claims.expires, Token: shown.token}
 	if k.server.passport {
-		who.Presented = &authz.Presented{Token: shown.token, Proof: shown.proof, Method: r.Method, URL: v.target(r), Certificate: certificate, Audience: audience}
+		who.Presented = &authz.Presented{Token: shown.token, Proof: shown.proof, Method: r.Method, URL: v.target(r), Certificate: certificate, Audience: audience, Shown: now}
 		if who.Presented.Proof == "" {
 			who.Presented.Method, who.Presented.URL = "", ""
 		}

@@ -205,7 +205,11 @@ func (s *Server) bound(c *token.Confirmation, pr *authz.Presented, now time.Time
 	if pr.OwnNonce && proof.Nonce == "" {
 		return useNonce, errNonce
 	}
-	if err := proof.Check(pr.Method, pr.URL, pr.Token, now, s.cfg.Skew); err != nil {
+	at, ok := pr.ProofTime(now, s.cfg.Skew)
+	if !ok {
+		return invalidProof, errShown
+	}
+	if err := proof.Check(pr.Method, pr.URL, pr.Token, at, s.cfg.Skew); err != nil {
 		return invalidProof, err
 	}
 	if pr.OwnNonce {
@@ -225,6 +229,7 @@ var (
 	errCertificate = errors.New("the token is bound to another certificate")
 	errScheme      = errors.New("the token is presented by the wrong scheme")
 	errUnbound     = errors.New("the token is bound to no key")
+	errShown       = errors.New("the passport was shown too long ago, or is said to be shown in the future")
 	errNoProof     = errors.New("the token is bound to a key, and no DPoP proof came with it")
 	errOtherKey    = errors.New("the token is bound to another key")
 	errNonce       = errors.New("the DPoP proof needs a nonce of this server")

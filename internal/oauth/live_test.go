@@ -53,6 +53,30 @@ func TestPassport(t *testing.T) {
 	}
 }
 
+// TestPassportShown has an enforcement point forward a passport again, minutes after it was shown there.
+func TestPassportShown(t *testing.T) {
+	h := newHouse(t, 1, nil)
+	r := h.replicas[0]
+	alice := h.member("alice", "pay", "read-mail")
+	text := alice.token(r, "resource", mailServer, "scope", "read-mail").Token
+	pr := alice.present(text)
+	pr.Scheme, pr.Shown = "", h.Now()
+	h.advance(3 * time.Minute)
+	if _, err := r.server.Passport(t.Context(), pr); err != nil {
+		t.Errorf("three minutes after it was shown: %v", err)
+	}
+	pr.Shown = time.Time{}
+	if _, err := r.server.Passport(t.Context(), pr); !errors.Is(err, authz.ErrUnauthenticated) {
+		t.Errorf("a proof that is three minutes old, of which nobody says when it was shown: %v, want unauthenticated", err)
+	}
+	for _, at := range []time.Duration{-authz.MaxShown - time.Second, -time.Minute, 2 * time.Minute} {
+		pr.Shown = h.Now().Add(at)
+		if _, err := r.server.Passport(t.Context(), pr); !errors.Is(err, authz.ErrUnauthenticated) {
+			t.Errorf("said to be shown %v from now: %v, want unauthenticated", at, err)
+		}
+	}
+}
+
 func TestPassportRefuses(t *testing.T) {
 	h := newHouse(t, 1, nil)
 	r := h.replicas[0]
