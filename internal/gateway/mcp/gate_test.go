@@ -440,3 +440,38 @@ func TestUnavailable(t *testing.T) {
 }
 
 func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// What is left undecided on purpose passes with the flag, only while nobody can decide, and is reported as such.
+func TestFailOpen(t *testing.T) {
+	o := mcp.Options{Tools: map[string]mcp.Tool{"read_file": {OnUnavailable: "allow"}}}
+	t.Setenv(gateway.TokenVariable, "token-of-nobody-0123456789")
+	common := func() *gateway.Common {
+		return &gateway.Common{Service: gateway.Service{URL: "http://127.0.0.1:1"}, Authorization: gateway.Authorization{Type: "none", Subject: authz.Ref{Type: "agent", ID: "a"}}}
+	}
+	if _, err := gateway.Open(t.Context(), common(), gateway.Options{Stdio: true, FailOpen: o.FailOpen()}); err == nil {
+		t.Error("without the flag the gateway opens")
+	}
+	gw, err := gateway.Open(t.Context(), common(), gateway.Options{Stdio: true, AllowFailOpen: true, FailOpen: o.FailOpen()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &judge{}
+	gw.Enforcer = &client.Enforcer{Guard: &client.Guard{Decider: j}}
+	r := newRigWith(t, o, func(c *mcp.Config) { c.Gateway = gw }, plainTool, writeTool)
+	j.err = authz.Errorf(authz.ErrUnavailable, "away")
+	if pa := r.call(t, "read_file", `{}`); pa.Forward == nil {
+		t.Errorf("undecided, it is refused: %s", pa.Answer.Append(nil))
+	}
+	if pa := r.call(t, "write_file", `{}`); pa.Forward != nil {
+		t.Error("another tool passes undecided")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if pa := r.Admit(gone, r.peer, frame(t, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"read_file"}}`)); pa.Forward != nil {
+		t.Error("for who has gone it passes undecided")
+	}
+	j.err, j.decide = nil, only()
+	if pa := r.call(t, "read_file", `{}`); pa.Forward != nil {
+		t.Error("what is refused passes")
+	}
+}

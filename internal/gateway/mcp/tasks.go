@@ -102,7 +102,7 @@ func (g *Gate) asTask(c *call) bool {
 
 // newTask makes the Passage the answer that a task was made, or returns a refusal.
 func (g *Gate) newTask(pa *Passage, c *call, key askKey, asked *client.Task) *refusal {
-	h := g.hold0(pa, c, key)
+	h := g.newHeld(pa, c, key)
 	if h == nil {
 		r := &refusal{code: codeDenied, task: asked}
 		return r.pending()
@@ -117,7 +117,7 @@ func (g *Gate) done(pa *Passage, c *call) {
 	if c.task == nil {
 		return
 	}
-	h := g.hold0(pa, c, askKey{})
+	h := g.newHeld(pa, c, askKey{})
 	if h == nil {
 		return
 	}
@@ -130,7 +130,7 @@ func (g *Gate) done(pa *Passage, c *call) {
 	h.show = func() (json.RawMessage, *Error) { return h.createdJSON(true), nil }
 }
 
-func (g *Gate) hold0(pa *Passage, c *call, key askKey) *heldCall {
+func (g *Gate) newHeld(pa *Passage, c *call, key askKey) *heldCall {
 	now := g.now()
 	h := &heldCall{id: taskPrefix + rand.Text(), owner: callerKey(pa.p.Who), c: c, key: key, augmented: c.task != nil,
 		created: now, updated: now, status: taskWorking}
