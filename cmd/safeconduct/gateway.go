@@ -14,7 +14,7 @@ whatever stands behind Envoy.
 A gateway asks the service about each call, or decides in its own process by what the service tells it. It
 passes on what is allowed, meets the obligations, and refuses in a way that the agent can use. What cannot
 be decided is refused.`,
-		Example: `  $ safeconduct gateway mcp --agent assistant --token-file pep.token -- npx -y @modelcontextprotocol/server-filesystem /srv
+		Example: `  $ safeconduct gateway mcp --agent assistant --token-file pep.token -- npx -y search-server
   $ safeconduct gateway mcp --config mcp.yaml
   $ safeconduct gateway http --config http.yaml`,
 	}

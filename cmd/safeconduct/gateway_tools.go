@@ -42,8 +42,8 @@ change nothing by the server's own word, and the others. Put it beside the schem
 Without either, the tools are listed.
 
 The server is started, or called, and asked once; nothing is decided about it.`,
-		Example: `  $ safeconduct gateway tools --name files -- npx -y @modelcontextprotocol/server-filesystem /srv
-  $ safeconduct gateway tools --name files --schema -- npx -y @modelcontextprotocol/server-filesystem /srv > files.cedarschema
+		Example: `  $ safeconduct gateway tools --name files -- files-server /srv
+  $ safeconduct gateway tools --name files --schema -- files-server /srv > files.cedarschema
   $ safeconduct gateway tools --name search --url https://mcp.example.com/mcp --mapping`,
 		Args: cobra.ArbitraryArgs,
 	}

@@ -43,16 +43,17 @@ func newInit() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init CLIENT",
 		Short: "Have an MCP client start its servers behind the gateway",
-		Long: `Have an MCP client start its servers behind the gateway: ` + strings.Join(names, ", ") + `.
+		Long: `Have an MCP client start its servers behind the gateway. CLIENT is one of
+` + strings.Join(names, ", ") + `.
 
 The client's configuration is rewritten so that each server in it is started by "safeconduct gateway mcp",
 which has every call decided. What would change is shown first, as a diff, and nothing is written without
 a yes. Comments, order, and whatever else stands in the file stay as they are.
 
-Keys that stand in the environments and headers of servers are moved into the gateway's secret store (see
-"safeconduct secret"). The old text is kept beside the file, as FILE.before-safeconduct, with the names of the
-keys in place of their values. --undo takes everything back; what was changed since stays. A server that
-was added later is taken in by running the command again.
+Keys that stand in the environments and headers of servers are moved into the gateway's secret store
+(see "safeconduct secret"). The old text is kept beside the file, as FILE.before-safeconduct, with the
+names of the keys in place of their values. --undo takes everything back; what was changed since stays. A
+server that was added later is taken in by running the command again.
 
 The agent is the one whose acts are decided: --agent with the token of an enforcement point, which speaks
 for it, or --key with the agent's own key, as "safeconduct token enroll" writes it.`,
