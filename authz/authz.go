@@ -105,6 +105,9 @@ type Observed struct {
 	Passport *Passport `json:"passport,omitempty"`
 	// Method is how the agent authenticated, if it did so to ourselves: dpop, private_key_jwt, ...
 	Method string `json:"method,omitempty"`
+	// Listing is whether the enforcement point asks in order to know what it may show to the agent, which has asked for no
+	// act: whatever the answer is, none follows. Records say so in a place of their own.
+	Listing bool `json:"-"`
 }
 
 // Provenance sorts the names of an act's arguments by where their values came from.

@@ -177,10 +177,13 @@ func (c *Client) appendMoment(b []byte, req *authz.Request, p *authz.Presented, 
 		o.Obligations = c.Obligations
 	}
 	o.PEP, o.RequestID = "", "" // the service knows them better
-	if o.Address.IsValid() || o.Session != "" || o.Task != "" || o.Provenance != nil || o.Obligations != nil || p != nil {
+	if o.Address.IsValid() || o.Session != "" || o.Task != "" || o.Provenance != nil || o.Obligations != nil || o.Listing || p != nil {
 		observed := map[string]any{}
 		if o.Address.IsValid() {
 			observed["ip"] = o.Address
+		}
+		if o.Listing {
+			observed["listing"] = true
 		}
 		if o.Session != "" {
 			observed["session"] = o.Session

@@ -153,7 +153,7 @@ func (p *Point) judge(w *work, pic *picture, b *bearer, reqs []authz.Request) (a
 			return nil, false, err
 		}
 		w.ends = append(w.ends, len(w.text))
-		requestable = requestable || d.Effect == authz.RequireApproval && len(d.Routes) > 0
+		requestable = requestable || d.Effect == authz.RequireApproval && len(d.Routes) > 0 && !reqs[i].Observed.Listing
 		all[i] = &client.Answer{ID: unrecorded, Decision: authz.Decision{
 			At: d.At, Effect: d.Effect, Code: d.Code, Reasons: d.Reasons, Changes: d.Changes,
 			Obligations: profile(d.Obligations), Remedies: d.Remedies, PolicySet: d.PolicySet, Catalog: d.Catalog,

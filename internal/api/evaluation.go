@@ -143,6 +143,9 @@ func (s *Server) request(r *http.Request, c *call, q *question) (authz.Request, 
 	if err := q.look(&req, c); err != nil || q.approval == nil {
 		return req, err
 	}
+	if req.Observed.Listing {
+		return req, invalid("context.observed.listing says that there is no act, so there is no approval of one")
+	}
 	var err error
 	req.Approval, err = s.refer(r.Context(), q.approval)
 	return req, err

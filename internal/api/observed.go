@@ -9,7 +9,7 @@ import (
 
 // A sight is what an enforcement point says it saw, by members of the AuthZEN context:
 //
-//   - "observed": {"ip", "session", "task", "provenance": {"prompt", "operator", "untrusted", "unknown"},
+//   - "observed": {"ip", "listing", "session", "task", "provenance": {"prompt", "operator", "untrusted", "unknown"},
 //     "supported_obligations", "passport": {"token", "proof", "method", "url", "certificate", "audience", "shown_at"}}
 //   - "supported_obligations", where the obligations profile puts it: types, of which those count that
 //     the metadata names; in "observed" there may be the catalog's ids as well
@@ -154,6 +154,8 @@ func (p *parser) sight(member string, s *sight) (err error) {
 				return invalid("context.observed.ip is not an IP address: %.64q", text)
 			}
 			o.Address = o.Address.Unmap().WithZone("")
+		case "listing":
+			o.Listing, err = p.bool("context.observed.listing")
 		case "session":
 			o.Session, err = p.str("context.observed", ".session", maxSession)
 		case "task":
@@ -169,7 +171,7 @@ func (p *parser) sight(member string, s *sight) (err error) {
 		case "passport":
 			s.presented, err = p.passport()
 		default:
-			return invalid("context.observed has no member %.64q: one of ip, passport, provenance, session, supported_obligations, task", name)
+			return invalid("context.observed has no member %.64q: one of ip, listing, passport, provenance, session, supported_obligations, task", name)
 		}
 		return err
 	})

@@ -202,6 +202,20 @@ func (p *parser) raw() ([]byte, error) {
 	return p.text[int(end)-len(v) : end : end], nil
 }
 
+// bool reads true or false.
+func (p *parser) bool(what string) (bool, error) {
+	switch p.dec.PeekKind() {
+	case 't', 'f':
+	default:
+		return false, invalid("%s is not true or false", what)
+	}
+	tok, err := p.dec.ReadToken()
+	if err != nil {
+		return false, p.syntax(err)
+	}
+	return tok.Bool(), nil
+}
+
 // claimed returns the next value, an object of bounded size; null counts as absent.
 func (p *parser) claimed(what, member string) (authz.Claimed, error) {
 	switch p.dec.PeekKind() {

@@ -119,6 +119,9 @@ func (s *Server) approval(ctx context.Context, c *call, req *authz.Request, d *a
 		}
 		return new(approvals)
 	}
+	if req.Observed.Listing { // there is no act that persons could be asked about
+		return nil
+	}
 	offer := s.offer(ctx, c, req, d)
 	if offer == nil && (req.Approval == nil || d.Unapproved == "") {
 		return nil

@@ -20,7 +20,7 @@ type EventReader struct {
 func NewEventReader() *EventReader { return &EventReader{pool: pool{seed: maphash.MakeSeed()}} }
 
 // Read reads the body of a decision.made entry into ev, whose slices it uses again. It reports whether
-// the decision is about an act of a registered agent that is not retired; if not, ev means nothing. It sets
+// the decision is about an act, not what may be shown, of a registered agent that is not retired; if not, ev means nothing. It sets
 // all but Seq, At, Hour and Weekday. The strings of ev can be kept; Args and Says are part of the body.
 //
 // It returns authz.ErrInvalid if the body is damaged: not JSON, a member of another type than it
@@ -34,8 +34,12 @@ func (r *EventReader) Read(body []byte, ev *Event) (bool, error) {
 	s := &r.scan
 	*s = scan{text: body, room: s.room}
 	var state string
+	listing := false
 	s.members(func(name []byte) int {
 		switch string(name) {
+		case "listing":
+			listing = s.isTrue()
+			return 4
 		case "request":
 			r.request(ev)
 			return 0
@@ -55,7 +59,7 @@ func (r *EventReader) Read(body []byte, ev *Event) (bool, error) {
 		return false, errDamaged
 	}
 	ev.Issuing = ev.Action == authz.ActionIssue || ev.Action == authz.ActionRegister
-	return ev.Agent != "" && state != string(authz.AgentRetired), nil
+	return ev.Agent != "" && state != string(authz.AgentRetired) && !listing, nil
 }
 
 func (r *EventReader) edge(ev *Event) {

@@ -178,6 +178,13 @@ func TestEventReaderRefuses(t *testing.T) {
 	if ok, err := r.Read(body, &ev); !ok || err != nil {
 		t.Errorf("Read after refusals = %v, %v", ok, err)
 	}
+	rec.Listing = true
+	if body, err = json.Marshal(&rec); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := r.Read(body, &ev); ok || err != nil {
+		t.Errorf("Read of what was asked in order to show it = %v, %v, want false: there is no act", ok, err)
+	}
 }
 
 // Strings of an event can be kept.

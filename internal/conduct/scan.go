@@ -245,6 +245,16 @@ func (s *scan) null() bool {
 	return true
 }
 
+// isTrue reads true or false.
+func (s *scan) isTrue() bool {
+	if s.space() == 't' {
+		s.word("true")
+		return true
+	}
+	s.word("false")
+	return false
+}
+
 // number reads a number and returns its text.
 func (s *scan) number() []byte {
 	start := s.at

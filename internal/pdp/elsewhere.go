@@ -38,6 +38,7 @@ func ReadElsewhere(body []byte) (*Record, error) {
 	if err := json.Unmarshal(body, rec, json.RejectUnknownMembers(true)); err != nil {
 		return bad("it is no record of a decision: %.200s", err.Error())
 	}
+	rec.Request.Observed.Listing = rec.Listing
 	d, f := &rec.Decision, &rec.Facts
 	switch {
 	case rec.Edge != nil:

@@ -17,6 +17,7 @@ import (
 // A Record is the body of a decision.made entry: the request, what was known, and the answer. It
 // holds all that is needed to judge the request again.
 type Record struct {
+	Listing  bool           `json:"listing,omitempty"` // Request.Observed.Listing: no act was asked for. It comes first, see glance
 	Request  authz.Request  `json:"request"`
 	Facts    authz.Facts    `json:"facts"`
 	Decision authz.Decision `json:"decision"`
@@ -29,6 +30,7 @@ func ParseRecord(body []byte) (*Record, error) {
 	if err := json.Unmarshal(body, rec); err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "reading a recorded decision: %w", err)
 	}
+	rec.Request.Observed.Listing = rec.Listing
 	rec.tell()
 	return rec, nil
 }
@@ -70,7 +72,11 @@ func (rec *Record) size() int {
 // append appends rec's JSON form to b. It writes what encoding/json would, save for members that
 // hold nothing and the state of an approval, at a fifth of the cost; TestRecordForm holds the two together.
 func (rec *Record) append(b []byte, texts *agentTexts) []byte {
-	b = append(b, `{"request":`...)
+	if rec.Listing || rec.Request.Observed.Listing {
+		b = append(b, `{"listing":true,"request":`...)
+	} else {
+		b = append(b, `{"request":`...)
+	}
 	b = appendRequest(b, &rec.Request)
 	b = append(b, `,"facts":`...)
 	b = appendFacts(b, &rec.Facts, texts)

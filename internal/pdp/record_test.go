@@ -1,6 +1,7 @@
 package pdp_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"reflect"
@@ -211,5 +212,31 @@ func TestDecisionID(t *testing.T) {
 		if n, err := pdp.ParseDecisionID(id); err == nil {
 			t.Errorf("ParseDecisionID(%q) = %d, want an error", id, n)
 		}
+	}
+}
+
+// TestListing records what was asked in order to show it so that nobody takes it for an act.
+func TestListing(t *testing.T) {
+	rec := &pdp.Record{
+		Request:  authz.Request{Subject: authz.Entity{Ref: authz.Ref{Type: authz.AgentType, ID: "bot"}}, Action: authz.Action{Name: "a"}, Observed: authz.Observed{Listing: true}},
+		Decision: authz.Decision{Effect: authz.Deny},
+	}
+	body := pdp.AppendRecord(nil, rec)
+	if got := pdp.Acting(body); got != "" {
+		t.Errorf("Acting = %q, want nobody", got)
+	}
+	back, err := pdp.ParseRecord(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !back.Listing || !back.Request.Observed.Listing {
+		t.Errorf("read back: %s is no listing", body)
+	}
+	if again := pdp.AppendRecord(nil, back); !bytes.Equal(again, body) {
+		t.Errorf("written again: %s, want %s", again, body)
+	}
+	rec.Request.Observed.Listing = false
+	if got := pdp.Acting(pdp.AppendRecord(nil, rec)); got != "bot" {
+		t.Errorf("Acting of an act = %q, want bot", got)
 	}
 }

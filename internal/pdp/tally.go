@@ -120,7 +120,7 @@ var (
 )
 
 // glance returns the acting agent and the effect of a recorded decision without decoding it; nothing
-// if no agent acts. It knows how append writes a record: the answer comes last, and no text within
+// if no agent acts, also because none has asked for an act (Listing). It knows how append writes a record: the answer comes last, and no text within
 // it holds a quote that is not escaped.
 func glance(record []byte) (agent, effect []byte) {
 	if !bytes.HasPrefix(record, agentHead) {

@@ -160,7 +160,7 @@ func (g *Gate) judgeSome(ctx context.Context, p *Peer, items []*item) *refusal {
 	types := g.cfg.Gateway.Enforcer.Types()
 	for _, it := range items {
 		for _, r := range it.reqs {
-			r.Observed.Obligations = types
+			r.Observed.Obligations, r.Observed.Listing = types, true
 			reqs = append(reqs, r)
 		}
 	}
