@@ -361,6 +361,17 @@ func TestDecideHere(t *testing.T) {
 	if ids := permit.Decisions(); len(ids) != 1 || !strings.HasPrefix(ids[0], "e") {
 		t.Errorf("decided as %v, want by the gateway itself", ids)
 	}
+	// The proof has been used up by then: it is for the request, of which several things can be asked, and more than once.
+	both, err := g.Enforcer.Permit(t.Context(), g.Ask(w, readBalance, readBalance), false)
+	if err != nil {
+		t.Fatalf("two questions of one request: %v", err)
+	}
+	if ids := both.Decisions(); len(ids) != 2 || ids[0] == ids[1] {
+		t.Errorf("decided as %v, want two decisions", ids)
+	}
+	if err := both.Done(t.Context(), client.Outcome{}); err != nil {
+		t.Errorf("the outcome: %v", err)
+	}
 	mail := authz.Request{Action: authz.Action{Name: "search_emails"}, Resource: authz.Entity{Ref: authz.Ref{Type: "Mailbox", ID: "own"}}}
 	w, err = g.Verifier.Verify(shownBy(t, tok))
 	if err != nil {

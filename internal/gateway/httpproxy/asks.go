@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -154,8 +153,8 @@ func (s *passage) persons(ctx context.Context, err error) error {
 		return err
 	}
 	s.asked.Approval = approval
-	// A proof of possession may have become too old meanwhile. Then this is refused, and the agent is told to send
-	// the request again.
+	// The passport is the same, and says when it was shown: its proof counts as of then. Once the passport has ended this
+	// is refused, and the agent is told to send the request again.
 	s.permit, err = s.p.cfg.Enforcer.Permit(ctx, s.asked, s.match.Route.DryRun != nil)
 	return err
 }
@@ -171,8 +170,12 @@ func (a *asks) submit(ctx context.Context, s *passage, refused *client.RefusedEr
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
+	req := refused.Requests[0]
+	if req.Subject.IsZero() { // the passport says who
+		req.Subject.Ref = authz.Ref{Type: authz.AgentType, ID: actor(s.who.Claims)}
+	}
 	t, err := s.p.cfg.Client.RequestAccess(ctx, client.AccessRequest{
-		Acts:          []client.Refused{{Request: refused.Requests[0], Offer: refused.Answer.Offer}},
+		Acts:          []client.Refused{{Request: req, Offer: refused.Answer.Offer}},
 		Justification: s.match.Route.Approval.Justification,
 	})
 	if err != nil {
@@ -181,6 +184,15 @@ func (a *asks) submit(ctx context.Context, s *passage, refused *client.RefusedEr
 	s.task = t
 	a.put(s.act, t)
 	return nil
+}
+
+// actor returns who acts by a passport: the outermost actor (RFC 8693, section 4.1), or the subject.
+func actor(claims map[string]any) string {
+	if act, ok := claims["act"].(map[string]any); ok {
+		claims = act
+	}
+	id, _ := claims["sub"].(string)
+	return id
 }
 
 // tell returns what is said of the persons who were asked, as JSON; "" if nobody was.
@@ -211,41 +223,4 @@ func (a *asks) tell(s *passage) string {
 		return ""
 	}
 	return string(text)
-}
-
-// again returns the question whether an act that has begun may go on. A proof of possession counts for one request
-// and a moment only, so a passport that came with one is not presented again: its bearer is named, whom the first
-// decision has seen it from, and the WebSocket ends with it.
-func (s *passage) again() client.Question {
-	if s.asked.Presented == nil || s.asked.Presented.Proof == "" {
-		return s.asked
-	}
-	w := *s.who
-	w.Presented = nil
-	w.Subject, w.OnBehalf = bearer(w.Claims)
-	q := s.p.cfg.Gate.Ask(&w, s.asked.Requests...)
-	q.Approval = s.asked.Approval
-	return q
-}
-
-// bearer returns who acts by a passport, and for whom, nearest first (RFC 8693, section 4.1). Without claims that is
-// nobody, who is refused everything.
-func bearer(claims map[string]any) (subject authz.Entity, onBehalf []authz.Ref) {
-	var chain []authz.Ref
-	at := claims
-	for range 32 {
-		act, ok := at["act"].(map[string]any)
-		if !ok {
-			break
-		}
-		id, _ := act["sub"].(string)
-		chain, at = append(chain, authz.Ref{Type: authz.AgentType, ID: id}), act
-	}
-	sub, _ := claims["sub"].(string)
-	if person, ok := strings.CutPrefix(sub, "user:"); ok && len(chain) > 0 {
-		chain = append(chain, authz.Ref{Type: "user", ID: person})
-	} else {
-		chain = append(chain, authz.Ref{Type: authz.AgentType, ID: sub})
-	}
-	return authz.Entity{Ref: chain[0]}, chain[1:]
 }

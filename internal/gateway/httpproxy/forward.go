@@ -355,7 +355,7 @@ func (t *transfer) watch() {
 		tick := time.NewTicker(rt.Recheck)
 		defer tick.Stop()
 		var expired <-chan time.Time
-		if e := t.who.Expires; !e.IsZero() {
+		if e := t.until(); !e.IsZero() {
 			timer := time.NewTimer(time.Until(e))
 			defer timer.Stop()
 			expired = timer.C
@@ -368,7 +368,7 @@ func (t *transfer) watch() {
 				t.cancel(errNoMore)
 				return
 			case <-expired:
-				t.p.log.InfoContext(ctx, "websocket closed: the caller's token has expired", "route", rt.Name, "decision", t.id)
+				t.p.log.InfoContext(ctx, "websocket closed: the caller's token no longer counts", "route", rt.Name, "decision", t.id)
 				t.cancel(errNoMore)
 				return
 			case <-tick.C:
@@ -382,11 +382,22 @@ func (t *transfer) watch() {
 	}()
 }
 
+// until returns when the caller's token ends, or can no longer be asked with; zero if it does not.
+func (t *transfer) until() time.Time {
+	end := t.who.Expires
+	if p := t.asked.Presented; p != nil && p.Proof != "" && !p.Shown.IsZero() {
+		if last := p.Shown.Add(authz.MaxShown); end.IsZero() || last.Before(end) {
+			return last
+		}
+	}
+	return end
+}
+
 // still reports why the act is not allowed any more.
 func (t *transfer) still(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.match.Route.Recheck)
 	defer cancel()
-	permit, err := t.p.cfg.Enforcer.Permit(ctx, t.again(), false)
+	permit, err := t.p.cfg.Enforcer.Permit(ctx, t.asked, false)
 	if err != nil {
 		return err
 	}

@@ -393,15 +393,15 @@ func TestWebSocketEndsWithTheToken(t *testing.T) {
 	if _, _, err := c.Read(ctx); err == nil || ctx.Err() != nil {
 		t.Errorf("Read = %v, want the connection to end", err)
 	}
-	if !strings.Contains(b.log.String(), "token has expired") {
+	if !strings.Contains(b.log.String(), "token no longer counts") {
 		t.Error("the log does not say why it was closed")
 	}
 }
 
-// A proof of possession counts once, so that later questions name the passport's bearer.
+// A passport that says when it was shown is shown again with every later question.
 func TestWebSocketOfAPassportWithAProof(t *testing.T) {
 	b := open(t, anything, upstream(t, sockets))
-	b.gate.passport = &authz.Presented{Token: "t", Proof: "p"}
+	b.gate.passport = &authz.Presented{Token: "t", Proof: "p", Shown: time.Now()}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	c, _, err := b.dial(ctx)
@@ -412,15 +412,29 @@ func TestWebSocketOfAPassportWithAProof(t *testing.T) {
 	b.judge.outcome(t) // of the second decision
 	b.judge.mu.Lock()
 	defer b.judge.mu.Unlock()
-	if got := b.judge.shown[0]; got == nil || got.Proof != "p" || b.judge.asked[0].Subject.ID != "" {
-		t.Errorf("first asked with %+v for %+v, want the passport", got, b.judge.asked[0].Subject)
+	for i := range 2 {
+		if got := b.judge.shown[i]; got == nil || *got != *b.gate.passport || !b.judge.asked[i].Subject.IsZero() {
+			t.Errorf("question %d was with %+v for %+v, want the passport as it was shown", i+1, got, b.judge.asked[i].Subject)
+		}
 	}
-	if got := b.judge.shown[1]; got != nil {
-		t.Errorf("asked again with the same proof: %+v", got)
+}
+
+// A WebSocket ends when its passport can be shown no more, although nobody says when it expires.
+func TestWebSocketEndsWhenThePassportCannotBeShown(t *testing.T) {
+	b := open(t, strings.ReplaceAll(anything, "recheck: 1s", "recheck: 1h"), upstream(t, sockets))
+	b.gate.passport = &authz.Presented{Token: "t", Proof: "p", Shown: time.Now().Add(300*time.Millisecond - authz.MaxShown)}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c, _, err := b.dial(ctx)
+	if err != nil {
+		t.Fatal(err)
 	}
-	got := fmt.Sprint(b.judge.asked[1].Subject.Ref, b.judge.asked[1].OnBehalf)
-	if want := "agent:bot [agent:planner user:ann]"; got != want {
-		t.Errorf("asked again for %s, want %s", got, want)
+	defer c.CloseNow()
+	if _, _, err := c.Read(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("Read = %v, want the connection to end", err)
+	}
+	if !strings.Contains(b.log.String(), "token no longer counts") {
+		t.Error("the log does not say why it was closed")
 	}
 }
 
