@@ -145,3 +145,38 @@ func TestDoorAgainstTheService(t *testing.T) {
 	}
 	asking.Wait()
 }
+
+// Persons are asked about an act that came with a passport, which alone says who acts, and the same passport is judged again
+// once they have approved.
+func TestGuardAsksAboutAPassport(t *testing.T) {
+	admin, pep, anna := askingService(t)
+	clerk := enrolReal(t, admin, "clerk")
+	rs := admin.URL()
+	tok, err := clerk.Token(t.Context(), client.TokenRequest{Scope: []string{"pay"}, Resource: rs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := tok.Proof("POST", rs+"/payments", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", rs+"/payments", nil)
+	r.Header.Set("Authorization", "DPoP "+tok.Value)
+	r.Header.Set("DPoP", proof)
+	presented, err := (&client.Door{URL: rs, Proofs: new(client.Proofs)}).Presented(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &client.Enforcer{Guard: &client.Guard{Client: pep, Ask: func(context.Context, authz.Request, *client.Answer) *client.AccessRequest {
+		return &client.AccessRequest{Justification: "Invoice 7 is due."}
+	}}, Handlers: client.Handlers{"mask": client.MeetMask}}
+	req := pays("900.0", "acme")
+	req.Subject = authz.Entity{}
+	answered := make(chan struct{})
+	go func() { defer close(answered); replies(t, anna, true, nil) }()
+	permit, err := e.Permit(t.Context(), client.Question{Requests: []authz.Request{req}, Presented: presented}, false)
+	if err != nil || permit.Until().IsZero() {
+		t.Fatalf("Permit = %+v, %v, want one that stands on an approval", permit, err)
+	}
+	<-answered
+}

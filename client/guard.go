@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // A Guard stands before acts: it asks whether one may happen, meets the obligations, has persons asked, and
@@ -277,7 +279,11 @@ func (s *stand) ask(ctx context.Context, all []*Answer, which []int) (bool, erro
 	s.asked++
 	r.Acts = nil // only what was refused here
 	for _, i := range which {
-		r.Acts = append(r.Acts, Refused{s.q.Requests[i], all[i].Offer})
+		req := s.q.Requests[i]
+		if req.Subject.IsZero() && s.q.Presented != nil {
+			req.Subject.Ref = authz.Ref{Type: authz.AgentType, ID: actorOf(s.q.Presented.Token)}
+		}
+		r.Acts = append(r.Acts, Refused{req, all[i].Offer})
 	}
 	task, err := s.g.Client.RequestAccess(ctx, *r)
 	if err != nil {
@@ -300,6 +306,27 @@ func (s *stand) ask(ctx context.Context, all []*Answer, which []int) (bool, erro
 		s.q.Approval, s.q.Approvals = approvals[0], nil
 	}
 	return true, nil
+}
+
+// actorOf returns who acts by a passport that the service has judged: the outermost actor (RFC 8693 section 4.1), or the
+// subject; "" if it is none.
+func actorOf(passport string) string {
+	parts := strings.Split(passport, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	p, err := token.ParsePassport(payload)
+	switch {
+	case err != nil:
+		return ""
+	case p.Actor != nil:
+		return p.Actor.Subject
+	}
+	return p.Subject
 }
 
 // say returns what persons are told about act number i, nil if they are not asked.
