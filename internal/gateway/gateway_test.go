@@ -133,11 +133,36 @@ func get(t testing.TB, url string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// options asks what a server as a whole can do (RFC 9110, section 9.3.7).
+func options(t *testing.T, url string) int {
+	t.Helper()
+	addr := strings.TrimPrefix(url, "http://")
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := fmt.Fprintf(c, "OPTIONS * HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", addr); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
 func TestServe(t *testing.T) {
 	cp := newControlPlane(t)
 	doc := lines("name: gw-1", "listen: 127.0.0.1:0", "service: {url: "+cp.URL+"}")
 	g, url, stop := serve(t, doc, gateway.Options{Version: "1.2", Door: "http", AllowFailOpen: true, FailOpen: []string{"search", "read"}},
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "door ", r.URL.Path) }))
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.RequestURI == "*" {
+				w.WriteHeader(http.StatusTeapot)
+			}
+			fmt.Fprint(w, "door ", r.URL.Path)
+		}))
 	if g.PublicURL() != url {
 		t.Errorf("PublicURL = %q, want %q", g.PublicURL(), url)
 	}
@@ -169,6 +194,9 @@ func TestServe(t *testing.T) {
 	}
 	if status, body := get(t, url+"/metrics"); status != 200 || !strings.Contains(body, `safeconduct_gateway_allowed_unavailable_total{route="read"} 0`) || !strings.Contains(body, `safeconduct_gateway_info{decide="remote",door="http",version="1.2"} 1`) || !strings.Contains(body, "safeconduct_gateway_ready 1") {
 		t.Errorf("/metrics: %d %s", status, body)
+	}
+	if status := options(t, url); status != http.StatusTeapot {
+		t.Errorf("OPTIONS * = %d, want the door's answer", status)
 	}
 	if err := stop(); err != nil {
 		t.Errorf("stopping: %v", err)

@@ -103,7 +103,9 @@ func (g *Gateway) server(h http.Handler) *http.Server {
 		ReadHeaderTimeout: l.HeaderTime,
 		IdleTimeout:       l.IdleTime,
 		MaxHeaderBytes:    l.Header,
-		ErrorLog:          slog.NewLogLogger(g.Logger.Handler(), slog.LevelDebug),
+		// What is asked of the server as a whole (OPTIONS *) is the door's to refuse as well.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(g.Logger.Handler(), slog.LevelDebug),
 	}
 }
 
