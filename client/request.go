@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,11 @@ import (
 type TokenRequest struct {
 	Scope    []string       // ids of capabilities
 	Details  []authz.Detail // capabilities with narrower limits (RFC 9396)
-	Resource string         // URL of the one resource server that the token is for (RFC 8707)
+	Resource string         // URL of the resource server that the token is for (RFC 8707)
+
+	// Resources are others that the token is for as well: a gateway and a server behind it, for which the gateway
+	// exchanges the token. An exchange only narrows, the audience too.
+	Resources []string
 
 	// MayAct is the one agent that may exchange the token for one of its own and so act for this
 	// agent (RFC 8693 section 4.4): none by default.
@@ -104,7 +109,12 @@ func (a *Agent) grant(ctx context.Context, r TokenRequest, form url.Values) (*To
 	if len(r.Details) > 0 {
 		form.Set("authorization_details", string(token.AppendDetails(nil, r.Details)))
 	}
-	for name, value := range map[string]string{"resource": r.Resource, "may_act": string(r.MayAct), "access_token_signing_alg": r.Algorithm} {
+	for _, resource := range append([]string{r.Resource}, r.Resources...) {
+		if resource != "" && !slices.Contains(form["resource"], resource) {
+			form.Add("resource", resource)
+		}
+	}
+	for name, value := range map[string]string{"may_act": string(r.MayAct), "access_token_signing_alg": r.Algorithm} {
 		if value != "" {
 			form.Set(name, value)
 		}

@@ -74,7 +74,7 @@ func TestToken(t *testing.T) {
 		s := newAuthServer(t)
 		a := s.agent(alg)
 		details := []authz.Detail{{Type: authz.DetailType, Identifier: "pay", Limits: &authz.Limits{Amount: map[string]string{"amount": "100.00"}}}}
-		tok, err := a.Token(t.Context(), client.TokenRequest{Scope: []string{"pay", "read"}, Details: details, Resource: rsURL, MayAct: "archive", Algorithm: "ES256"})
+		tok, err := a.Token(t.Context(), client.TokenRequest{Scope: []string{"pay", "read"}, Details: details, Resource: rsURL, Resources: []string{"https://ledger.example.com", rsURL}, MayAct: "archive", Algorithm: "ES256"})
 		if err != nil {
 			t.Fatalf("%s: %v", alg, err)
 		}
@@ -84,7 +84,7 @@ func TestToken(t *testing.T) {
 		if diff := cmp.Diff(details, tok.Details); diff != "" {
 			t.Errorf("%s: details (-want +got):\n%s", alg, diff)
 		}
-		want := url.Values{"grant_type": {"client_credentials"}, "scope": {"pay read"}, "resource": {rsURL}, "may_act": {"archive"}, "access_token_signing_alg": {"ES256"},
+		want := url.Values{"grant_type": {"client_credentials"}, "scope": {"pay read"}, "resource": {rsURL, "https://ledger.example.com"}, "may_act": {"archive"}, "access_token_signing_alg": {"ES256"},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 			"authorization_details": {`[{"type":"capability","identifier":"pay","limits":{"amount":{"amount":"100.00"}}}]`}}
 		if diff := cmp.Diff(want, s.forms[0]); diff != "" {

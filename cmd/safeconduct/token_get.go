@@ -37,7 +37,7 @@ which must name it as its --may-act.`,
 	asJSON, who := jsonFlag(c), identityFlags(c)
 	f := c.Flags()
 	scope := f.StringSlice("scope", nil, "`CAPABILITY` that the token shall carry; may be repeated (default: what the server gives)")
-	resource := f.String("resource", "", "`URL` of the resource server that the token is for")
+	resources := f.StringArray("resource", nil, "`URL` of the resource server that the token is for; repeat it for a gateway and a server behind it")
 	details := f.String("details", "", "`FILE` with authorization_details as JSON; - is standard input")
 	exchange := f.String("exchange", "", "`FILE` with the token of whom the agent acts for; - is standard input")
 	mayAct := f.String("may-act", "", "`AGENT` that may exchange the token and act for this one")
@@ -50,7 +50,7 @@ which must name it as its --may-act.`,
 		if *prove != (len(args) == 2) || len(args) == 1 {
 			return usageError{hinted(errors.New("--dpop-proof, a METHOD and a URL go together"), "write --dpop-proof GET https://shop.example.com/orders/12")}
 		}
-		r := client.TokenRequest{Resource: *resource, MayAct: authz.AgentID(*mayAct), Algorithm: *algorithm}
+		r := client.TokenRequest{Resources: *resources, MayAct: authz.AgentID(*mayAct), Algorithm: *algorithm}
 		for _, s := range *scope {
 			r.Scope = append(r.Scope, strings.Fields(s)...)
 		}

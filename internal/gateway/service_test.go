@@ -5,11 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,8 +183,7 @@ func TestExchangeAtTheService(t *testing.T) {
 	_, key := enrol(t, admin, helper) // the gateway's own agent
 	g := openAt(t, admin, "credentials: {bank: {type: token_exchange, agent: "+key+", resource: "+api+", scopes: [see-accounts]}}")
 	// An exchange only narrows, the audience too: the agent's passport is for both servers.
-	agent.HTTP.Transport = alsoFor{agent.HTTP.Transport, api}
-	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource, MayAct: helper})
+	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource, Resources: []string{api}, MayAct: helper})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,25 +233,6 @@ func TestExchangeAtTheService(t *testing.T) {
 	if err := g.Credentials.Apply(t.Context(), "bank", w, request("GET", api)); !errors.Is(err, authz.ErrForbidden) {
 		t.Errorf("without may_act: %v", err)
 	}
-}
-
-// alsoFor names one more resource in requests for tokens.
-type alsoFor struct {
-	http.RoundTripper
-	resource string
-}
-
-func (a alsoFor) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodPost {
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		form := string(b) + "&resource=" + url.QueryEscape(a.resource)
-		r = r.Clone(r.Context())
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
-	}
-	return a.RoundTripper.RoundTrip(r)
 }
 
 func payload(t *testing.T, jws string) map[string]any {
