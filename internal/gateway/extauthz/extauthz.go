@@ -279,7 +279,6 @@ func (c *check) decide(ctx context.Context) *authv3.CheckResponse {
 	canTry := r.DryRun != nil && r.DryRun.Header != ""
 	permit, err := c.s.cfg.Enforcer.Permit(ctx, c.s.cfg.Gate.Ask(c.who, req), canTry)
 	if err == nil && permit.Whole() {
-		err = authz.Errorf(authz.ErrForbidden, "an obligation would change the result, which nobody here sees")
 		c.s.log.WarnContext(ctx, "refused: the result would have to be changed", "route", r.Name, "decisions", permit.Decisions())
 		return deny(problem(http.StatusForbidden, client.CodeUnmet, "It is allowed only with obligations that cannot be met here."))
 	}

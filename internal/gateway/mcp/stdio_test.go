@@ -66,6 +66,7 @@ func sdkServer() {
 		return nil, nil, ctx.Err()
 	})
 	tool("ask", true, func(ctx context.Context, r *sdk.CallToolRequest, _ fileArgs) (*sdk.CallToolResult, map[string]any, error) {
+		//lint:ignore SA1019 the revision before the current one has roots
 		roots, err := r.Session.ListRoots(ctx, nil)
 		if err != nil {
 			return nil, nil, err
@@ -278,6 +279,7 @@ func TestStdioSDK(t *testing.T) {
 				t.Errorf("the environment is %s", got)
 			}
 			if version < "2026" { // later there are no requests of servers
+				//lint:ignore SA1019 the revision before the current one has roots
 				c.AddRoots(&sdk.Root{URI: "file:///srv"})
 				if got := fmt.Sprint(call("ask").StructuredContent); got != "map[roots:1]" {
 					t.Errorf("asked the client: %s", got)
