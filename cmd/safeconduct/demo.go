@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -74,6 +75,7 @@ is computed anew. The service then stays until it is interrupted; with --once it
 type demonstration struct {
 	out, talk  io.Writer
 	json, once bool
+	gateway    net.Listener // of the gateway that is shown
 }
 
 // A demoReport is what a demonstration has found.
@@ -82,6 +84,7 @@ type demoReport struct {
 	Conduct   *conductReport  `json:"conduct"`
 	Asking    *askingReport   `json:"asking"`
 	Passports *passportReport `json:"passports"`
+	Gateway   *gatewayReport  `json:"gateway"`
 	Log       struct {
 		Entries int64   `json:"entries"`
 		Batches int64   `json:"batches"`
@@ -102,6 +105,11 @@ func (d *demonstration) run(ctx context.Context, dir, listen string) error {
 		return err
 	}
 	cfg.Data, cfg.Log.Key, cfg.Listen = filepath.Join(dir, "data"), "", listen
+	if d.gateway, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+		return fmt.Errorf("listening for the gateway: %w", err)
+	}
+	defer d.gateway.Close()
+	cfg.OAuth.Audiences = append(cfg.OAuth.Audiences, demoResource(d.gateway))
 	s, err := server.New(ctx, cfg, buildVersion().String(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return startHint(err)
@@ -121,6 +129,7 @@ The service is still there, at %s. Try, in another terminal:
   export SAFECONDUCT_URL=%[1]s SAFECONDUCT_ADMIN_TOKEN=%s SAFECONDUCT_PEP_TOKEN=%s
   safeconduct agent list --purpose travel-booking
   safeconduct finding list
+  safeconduct enforcement list
   safeconduct agent trust banking.gpt-4o-2024-05-13
 Ctrl-C ends it.
 `, s.URL(), t.Admin, t.PEP)
@@ -167,6 +176,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 	if report.Passports, err = showPassports(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP); err != nil {
 		return fmt.Errorf("showing passports: %w", err)
 	}
+	if report.Gateway, err = showGateway(ctx, s.URL(), s.Tokens().Admin, s.Tokens().PEP, d.gateway); err != nil {
+		return fmt.Errorf("showing a gateway: %w", err)
+	}
 	if err := report.verify(ctx, data, s.Key(), score.LastSeq); err != nil {
 		return err
 	}
@@ -183,6 +195,9 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		return err
 	}
 	if err := report.Passports.print(d.out); err != nil {
+		return err
+	}
+	if err := report.Gateway.print(d.out); err != nil {
 		return err
 	}
 	l := &report.Log

@@ -56,7 +56,8 @@ func TestDemo(t *testing.T) {
 			Delegated []string `json:"delegated"`
 			Inactive  float64  `json:"inactive_ms"`
 		}
-		Log struct {
+		Gateway *gatewayReport
+		Log     struct {
 			Entries, Batches int64
 			Signed           int64 `json:"signed_batches"`
 			OK               bool
@@ -113,6 +114,9 @@ func TestDemo(t *testing.T) {
 	if a := r.Asking; a == nil || a.Held != "require_approval" || a.Allowed != "allow" || a.Again != "approval_expired" || a.Swapped != "out_of_scope" || a.Took > 1000 {
 		t.Errorf("asking %+v, want a payment that is held, allowed once after a person agreed, and neither again nor to another", a)
 	}
+	if g := r.Gateway; g == nil || !slices.Equal(g.Hidden, []string{"update_user_info"}) || !strings.Contains(g.Why, "not what was approved") {
+		t.Errorf("gateway %+v, want one that hides a tool and refuses another that was changed", g)
+	}
 	if l, want := r.Log, int64(64+r.Calls-invalid); !l.OK || l.Entries < want || l.Signed == 0 {
 		t.Errorf("log %+v, want %d entries or more, signed and verified", l, want)
 	}
@@ -138,7 +142,7 @@ func TestDemoTable(t *testing.T) {
 		}
 	}
 	at := -1
-	for _, want := range []string{"calls decided", "allowed", "held for a person's approval", "denied: ", "time for a decision", "banking", "slack", "travel", "workspace", "all ", "conduct: ", "called it harmful", "passports: ", "acts for it", "log: ", ": ok"} {
+	for _, want := range []string{"calls decided", "allowed", "held for a person's approval", "denied: ", "time for a decision", "banking", "slack", "travel", "workspace", "all ", "conduct: ", "called it harmful", "passports: ", "acts for it", "gateway: ", "decided and recorded", "log: ", ": ok"} {
 		i := strings.Index(out.String(), want)
 		if i <= at {
 			t.Errorf("%q does not stand where it should in\n%s", want, out.String())
