@@ -13,6 +13,7 @@ import (
 
 // Paths below the issuer.
 const (
+	authorizePath  = "/oauth2/authorize"
 	introspectPath = "/oauth2/introspect"
 	revokePath     = "/oauth2/revoke"
 	keySetPath     = "/.well-known/jwks.json"
@@ -30,6 +31,7 @@ var proofAlgs = strings.Join(algorithms, " ")
 // ours begin with safeconduct_.
 type metadata struct {
 	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint"` // of no use; some clients read no metadata without it
 	TokenEndpoint         string   `json:"token_endpoint"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
@@ -81,7 +83,7 @@ func (s *Server) metadata(cat *catalog.Catalog) ([]byte, error) {
 	at := func(path string) string { return s.cfg.Issuer + path }
 	methods := s.clients.methods()
 	m := metadata{
-		Issuer: s.cfg.Issuer, TokenEndpoint: at(tokenPath), IntrospectionEndpoint: at(introspectPath), RevocationEndpoint: at(revokePath),
+		Issuer: s.cfg.Issuer, AuthorizationEndpoint: at(authorizePath), TokenEndpoint: at(tokenPath), IntrospectionEndpoint: at(introspectPath), RevocationEndpoint: at(revokePath),
 		KeySet: at(keySetPath), Enrolment: at("/oauth2/enroll"), KeyRotation: at("/oauth2/keys"), HistoricalKeys: at(historicalPath),
 		ResponseTypes: []string{}, CodeChallenges: []string{"S256"}, GrantTypes: s.grantTypes(),
 		AuthMethods: methods, AuthAlgorithms: algorithms,
@@ -107,6 +109,13 @@ func (s *Server) metadata(cat *catalog.Catalog) ([]byte, error) {
 	}
 	return json.Marshal(m)
 }
+
+// authorize refuses whoever was sent here. There is no response type, so no client may send anybody (RFC 6749, section 3.1.1),
+// and nobody is sent back: nothing of the request is read, redirect_uri least of all (section 4.1.2.1).
+func (s *Server) authorize(http.ResponseWriter, *http.Request) error { return errNoRedirect }
+
+var errNoRedirect = &Error{Status: http.StatusBadRequest, Code: "unsupported_response_type",
+	Description: "nobody is redirected here: programs use the token endpoint, and persons are asked by CIBA, the backchannel authentication endpoint"}
 
 // ourAlgorithms are those we sign with.
 var ourAlgorithms = []string{"EdDSA", "ES256"}

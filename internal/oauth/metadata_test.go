@@ -2,6 +2,8 @@ package oauth_test
 
 import (
 	"encoding/json"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/safeconduct/safeconduct/internal/oauth"
@@ -78,6 +80,40 @@ func TestConfigIsChecked(t *testing.T) {
 	} {
 		if _, err := oauth.New(cfg); err == nil {
 			t.Errorf("New accepts issuer %q, lifetime %v, depth %d, skew %v, algorithm %q, audiences %q", cfg.Issuer, cfg.Lifetime, cfg.Depth, cfg.Skew, cfg.Algorithm, cfg.Audiences)
+		}
+	}
+}
+
+// Clients that read no metadata without an authorization endpoint find one named. Whoever comes there is told why it is of no
+// use, is redirected nowhere, and reads nothing of what was sent.
+func TestAuthorizationEndpoint(t *testing.T) {
+	for _, issuer := range []string{"https://as.example", "https://as.example/tenant"} {
+		h := newHouse(t, 1, func(cfg *oauth.Config) { cfg.Issuer = issuer })
+		r := h.replicas[0]
+		out := r.get("/.well-known/oauth-authorization-server" + issuer[len("https://as.example"):])
+		if got, want := out.Members["authorization_endpoint"], issuer+"/oauth2/authorize"; got != want {
+			t.Errorf("authorization_endpoint = %v, want %s", got, want)
+		}
+		if types, ok := out.Members["response_types_supported"].([]any); !ok || len(types) != 0 {
+			t.Errorf("response_types_supported = %v, want none", out.Members["response_types_supported"])
+		}
+		sent := url.Values{"response_type": {"code"}, "client_id": {"evil-client"}, "redirect_uri": {"https://evil.example/back"}, "state": {"evil-state"}, "scope": {"<script>evil"}}
+		for what, out := range map[string]*outcome{
+			"GET":                  r.get("/oauth2/authorize?" + sent.Encode()),
+			"GET below the issuer": r.get(issuer[len("https://as.example"):] + "/oauth2/authorize?" + sent.Encode()),
+			"GET of nothing":       r.get("/oauth2/authorize"),
+			"GET by a browser":     r.get("/oauth2/authorize?%zz&state=evil", "Accept", "text/html", "Cookie", "evil=1"),
+			"POST":                 r.post("/oauth2/authorize", sent),
+		} {
+			if out.Status != 400 || out.Members["error"] != "unsupported_response_type" || out.Header.Get("Location") != "" || out.Header.Get("Refresh") != "" {
+				t.Errorf("%s: %d %v %s, want 400, and no redirection", what, out.Status, out.Header, out.Body)
+			}
+			if got := out.Header.Get("Content-Type"); got != "application/json" || out.Header.Get("X-Content-Type-Options") != "nosniff" || out.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: %v, want JSON that is neither kept nor taken for anything else", what, out.Header)
+			}
+			if strings.Contains(string(out.Body), "evil") {
+				t.Errorf("%s: the answer says what was sent: %s", what, out.Body)
+			}
 		}
 	}
 }

@@ -23,6 +23,8 @@ func (s *Server) routes() ([]route, error) {
 		persons = []route{{"POST", backchannelPath, s.backchannel}}
 	}
 	return slices.Concat(persons, []route{
+		{"GET", authorizePath, s.authorize},
+		{"POST", authorizePath, s.authorize},
 		{"POST", tokenPath, s.token},
 		{"POST", introspectPath, s.introspect},
 		{"POST", revokePath, s.revoke},
