@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,72 +74,108 @@ func exampleServer(what string) *sdk.Server {
 	return s
 }
 
-// The way that examples/mcp/README.md shows, with its own documents: service, gateway and servers are processes, the
-// client is the official SDK's with a passport, and the operator uses the command line.
-func TestGatewayExample(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("../../examples/mcp")); err != nil {
-		t.Fatal(err)
-	}
+// An exampleDesk is a service with the organisation of examples/mcp, and the terminal of who runs it. What README.md has
+// the reader make is made: the tokens, and the agent's key.
+type exampleDesk struct {
+	*service
+	t        *testing.T
+	exe, dir string
+}
+
+// newExampleDesk starts the service. Texts in its configuration are replaced.
+func newExampleDesk(t *testing.T, oldnew ...string) *exampleDesk {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddress(t)
-	replace(t, filepath.Join(dir, "safeconduct.yaml"), "127.0.0.1:8190", addr)
-	s, err := launch(os.Environ(), "--config", filepath.Join(dir, "safeconduct.yaml"), "--data", filepath.Join(dir, "data"))
-	if err != nil {
+	d := &exampleDesk{t: t, exe: exe, dir: t.TempDir()}
+	if err := os.CopyFS(d.dir, os.DirFS("../../examples/mcp")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.kill)
+	replace(t, d.file("safeconduct.yaml"), oldnew...)
+	if d.service, err = launch(os.Environ(), "--config", d.file("safeconduct.yaml"), "--data", d.file("data")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.kill)
+	d.save("gateway.token", d.cli("caller", "create", "desk", "--role", "pep", "--why", "test"))
+	d.save("enrolment", d.cli("agent", "enroll", "assistant", "--why", "test"))
+	d.cli("token", "enroll", "--key", d.file("assistant.key"), "--enrolment-token-file", d.file("enrolment"))
+	d.cli("person", "put", "operator", "--name", "Olga", "--why", "test")
+	d.save("operator.token", d.cli("caller", "create", "operator", "--role", "approver", "--why", "test"))
+	return d
+}
 
-	// The operator's terminal.
-	file := func(name string) string { return filepath.Join(dir, name) }
-	cli := func(args ...string) string {
-		t.Helper()
-		cmd := exec.Command(exe, args...)
-		cmd.Env = append(os.Environ(), runVar+"=1", envURL+"="+s.URL, envToken+"="+s.Admin)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("safeconduct %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
-		}
-		return string(out)
+func (d *exampleDesk) file(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *exampleDesk) save(name, text string) {
+	d.t.Helper()
+	if err := os.WriteFile(d.file(name), []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
 	}
-	save := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(file(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+}
+
+// cli runs safeconduct as the administrator, and returns what it prints.
+func (d *exampleDesk) cli(args ...string) string {
+	d.t.Helper()
+	cmd := exec.Command(d.exe, args...)
+	cmd.Env = append(os.Environ(), runVar+"=1", envURL+"="+d.URL, envToken+"="+d.Admin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		d.t.Fatalf("safeconduct %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
 	}
-	save("gateway.token", cli("caller", "create", "desk", "--role", "pep", "--why", "test"))
-	save("enrolment", cli("agent", "enroll", "assistant", "--why", "test"))
-	cli("token", "enroll", "--key", file("assistant.key"), "--enrolment-token-file", file("enrolment"))
-	cli("person", "put", "operator", "--name", "Olga", "--why", "test")
-	save("operator.token", cli("caller", "create", "operator", "--role", "approver", "--why", "test"))
+	return string(out)
+}
+
+// asked waits until the operator is asked something, and returns its id.
+func (d *exampleDesk) asked() string {
+	d.t.Helper()
+	var asks []struct{ ID string }
+	eventually(d.t, func() bool {
+		if err := json.Unmarshal([]byte(d.cli("approvals", "list", "--mine", "--json", "--token-file", d.file("operator.token"))), &asks); err != nil {
+			d.t.Fatal(err)
+		}
+		return len(asks) > 0
+	})
+	return asks[0].ID
+}
+
+// transport shows the agent's passports for a resource.
+func (d *exampleDesk) transport(addr, resource string) *client.Transport {
+	d.t.Helper()
+	agent, err := client.LoadAgent(d.file("assistant.key"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	transport, err := client.NewTransport("http://"+addr, agent.Tokens(client.TokenRequest{Resource: resource}))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return transport
+}
+
+// The way that examples/mcp/README.md shows, with its own documents: service, gateway and servers are processes, the
+// client is the official SDK's with a passport, and the operator uses the command line.
+func TestGatewayExample(t *testing.T) {
+	addr := freeAddress(t)
+	d := newExampleDesk(t, "127.0.0.1:8190", addr)
+	file, cli, save := d.file, d.cli, d.save
 
 	// Its documents, with servers that need no network in place of public ones.
 	replace(t, file("mcp.yaml"),
-		"127.0.0.1:8190", addr, "http://127.0.0.1:8180", s.URL,
-		`command: [npx, -y, "@modelcontextprotocol/server-filesystem", files]`, fmt.Sprintf("command: [%q]\n    env: {%s: files}", exe, exampleServerVar),
-		`command: [npx, -y, "@modelcontextprotocol/server-memory"]`, fmt.Sprintf("command: [%q]", exe),
+		"127.0.0.1:8190", addr, "http://127.0.0.1:8180", d.URL,
+		`command: [npx, -y, "@modelcontextprotocol/server-filesystem", files]`, fmt.Sprintf("command: [%q]\n    env: {%s: files}", d.exe, exampleServerVar),
+		`command: [npx, -y, "@modelcontextprotocol/server-memory"]`, fmt.Sprintf("command: [%q]", d.exe),
 		"MEMORY_FILE_PATH: /tmp/mcp/memory.jsonl", exampleServerVar+": memory")
-	stop := startGateway(t, exe, "mcp", "--config", file("mcp.yaml"))
+	stop := startGateway(t, "serving MCP on", "mcp", "--config", file("mcp.yaml"))
 	defer stop()
 
 	// The agent, as a program of its own would be one.
 	endpoint := "http://" + addr + "/mcp"
-	agent, err := client.LoadAgent(file("assistant.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := client.NewTransport("http://"+addr, agent.Tokens(client.TokenRequest{Resource: endpoint}))
-	if err != nil {
-		t.Fatal(err)
-	}
 	session, err := sdk.NewClient(&sdk.Implementation{Name: "assistant", Version: "1"}, nil).Connect(t.Context(),
-		&sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &http.Client{Transport: transport}}, nil)
+		&sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &http.Client{Transport: d.transport(addr, endpoint)}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,27 +230,21 @@ func TestGatewayExample(t *testing.T) {
 		text, refused := call("files__write_file", map[string]any{"path": file("notes.md"), "content": "Buy bread."})
 		done <- fmt.Sprintf("%s, refused: %t", text, refused)
 	}()
-	var asked []struct{ ID, Status string }
-	eventually(t, func() bool {
-		if err := json.Unmarshal([]byte(cli("approvals", "list", "--mine", "--json", "--token-file", file("operator.token"))), &asked); err != nil {
-			t.Fatal(err)
-		}
-		return len(asked) == 1
-	})
+	ask := d.asked()
 	if b, err := os.ReadFile(file("notes.md")); err != nil || string(b) != "Buy milk." {
 		t.Errorf("before anybody agreed the file holds %q, %v", b, err)
 	}
-	if out := cli("approvals", "show", asked[0].ID, "--token-file", file("operator.token")); !strings.Contains(out, `argument   "content" = "Buy bread."`) {
+	if out := cli("approvals", "show", ask, "--token-file", file("operator.token")); !strings.Contains(out, `argument   "content" = "Buy bread."`) {
 		t.Errorf("the operator was shown\n%s\nwithout what is written", out)
 	}
-	cli("approvals", "approve", asked[0].ID, "--yes", "--token-file", file("operator.token"))
+	cli("approvals", "approve", ask, "--yes", "--token-file", file("operator.token"))
 	if got, want := <-done, "written, refused: false"; got != want {
 		t.Errorf("after the operator agreed the call says %q, want %q", got, want)
 	}
 	if b, err := os.ReadFile(file("notes.md")); err != nil || string(b) != "Buy bread." {
 		t.Errorf("after the operator agreed the file holds %q, %v", b, err)
 	}
-	if out := cli("approvals", "story", asked[0].ID); !strings.Contains(out, "used up") {
+	if out := cli("approvals", "story", ask); !strings.Contains(out, "used up") {
 		t.Errorf("the story of the approval is\n%s\nwant it to be used up", out)
 	}
 
@@ -244,14 +275,103 @@ func TestGatewayExample(t *testing.T) {
 		}
 	}
 	cli("audit", "verify")
-	if err := s.stop(); err != nil {
+	if err := d.service.stop(); err != nil {
 		t.Error(err)
 	}
 }
 
-// startGateway starts a gateway and waits until it serves. The function that it returns ends it, which it must do well.
-func startGateway(t *testing.T, exe string, args ...string) (stop func()) {
+// What holds for tools holds for an HTTP service by the same policies.
+func TestGatewayExampleHTTP(t *testing.T) {
+	addr := freeAddress(t)
+	d := newExampleDesk(t, "127.0.0.1:8191", addr)
+	written := make(chan string, 1)
+	notes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			b, _ := io.ReadAll(r.Body)
+			written <- string(b)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		fmt.Fprintf(w, "the note %s", r.URL.Path)
+	}))
+	defer notes.Close()
+	replace(t, d.file("http.yaml"), "127.0.0.1:8191", addr, "http://127.0.0.1:8180", d.URL, "http://127.0.0.1:9000", notes.URL)
+	if out := d.cli("gateway", "http", "check", "--config", d.file("http.yaml")); !strings.Contains(out, `tool "notes__write"    content path  notes     asks persons, closed, reads the body`) {
+		t.Errorf("the routes are\n%s", out)
+	}
+	stop := startGateway(t, "serving HTTP on", "http", "--config", d.file("http.yaml"))
+	defer stop()
+
+	c := &http.Client{Transport: d.transport(addr, "http://"+addr)}
+	send := func(method, name, body string, status int, says string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+addr+"/"+name, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != status || !strings.Contains(string(b), says) {
+			t.Errorf("%s %s %s: status %d, %s, %v, want %d, %q", method, name, body, resp.StatusCode, b, err, status, says)
+		}
+	}
+	const bread = `{"content":"Buy bread."}`
+	send("GET", "notes.md", "", 200, "the note /notes.md")
+	send("GET", ".env", "", 403, "Files that hold keys and passwords are not for agents.")
+	send("PUT", "notes.md", bread, 403, "Persons have been asked.")
+	d.cli("approvals", "approve", d.asked(), "--yes", "--token-file", d.file("operator.token"))
+	send("PUT", "notes.md", `{"content":"Buy cake."}`, 403, "A person decides about exactly this call.")
+	send("PUT", "notes.md", `{"content":"Buy bread.","more":1}`, 400, "")
+	if len(written) > 0 {
+		t.Errorf("nobody agreed to %s", <-written)
+	}
+	eventually(t, func() bool { // the gateway looks whether persons have answered once a second
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+addr+"/notes.md", strings.NewReader(bread))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusNoContent
+	})
+	if got := <-written; got != bread {
+		t.Errorf("written is %s, want %s", got, bread)
+	}
+	send("PUT", "notes.md", bread, 403, "") // an approval is good for one use
+}
+
+// The document for Envoy is one: the gateway starts with it and ends well.
+func TestGatewayExampleEnvoy(t *testing.T) {
+	health, grpc := freeAddress(t), freeAddress(t)
+	d := newExampleDesk(t)
+	replace(t, d.file("envoy.yaml"), "127.0.0.1:8194", health, "127.0.0.1:8193", grpc, "http://127.0.0.1:8180", d.URL)
+	stop := startGateway(t, "serving Envoy on "+grpc, "envoy", "--config", d.file("envoy.yaml"))
+	defer stop()
+	eventually(t, func() bool {
+		resp, err := http.Get("http://" + health + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// startGateway starts a gateway and waits until it says something: that it serves. The function that it returns ends it, which it must do well.
+func startGateway(t *testing.T, says string, args ...string) (stop func()) {
 	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(exe, append([]string{"gateway"}, args...)...)
 	cmd.Env = append(os.Environ(), runVar+"=1")
 	var stderr lockedBuffer
@@ -285,7 +405,7 @@ func startGateway(t *testing.T, exe string, args ...string) (stop func()) {
 			t.Fatalf("the gateway did not start: %v\n%s", err, stderr.String())
 		default:
 		}
-		return strings.Contains(stderr.String(), "serving MCP on")
+		return strings.Contains(stderr.String(), says)
 	})
 	return stop
 }
