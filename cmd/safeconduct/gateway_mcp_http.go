@@ -54,6 +54,9 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer door.Close()
+	if err := watchMCP(gw, door); err != nil {
+		return err
+	}
 	pins, err := mcp.OpenPins(doc.Path(doc.PinFile))
 	if err != nil {
 		return err
@@ -92,6 +95,24 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	gate.Wait()
 	stop()
 	return errors.Join(err, ended(<-failed))
+}
+
+// watchMCP has the gateway's health pages and metrics tell what the door knows.
+func watchMCP(gw *gateway.Gateway, door *streamable.Door) error {
+	gw.Watch(func() []gateway.Server {
+		var out []gateway.Server
+		for _, c := range door.Health() {
+			out = append(out, gateway.Server{Name: c.Name, OK: c.OK, Since: c.Since})
+		}
+		return out
+	})
+	count := func(which func(sessions, children int) int) func() float64 {
+		return func() float64 { return float64(which(door.Counts())) }
+	}
+	return errors.Join(
+		gw.Metrics.Gauge("safeconduct_gateway_sessions", "Sessions of MCP that are open.", count(func(sessions, _ int) int { return sessions })),
+		gw.Metrics.Gauge("safeconduct_gateway_processes", "Servers that run as processes of the gateway.", count(func(_, children int) int { return children })),
+	)
 }
 
 // ended returns what is wrong with something that was told to end.

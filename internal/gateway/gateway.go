@@ -64,6 +64,7 @@ type Gateway struct {
 	client   *oauthClient           // the gateway as a client; nil if it has no key
 	health   health
 	open     failOpen
+	servers  atomic.Pointer[func() []Server] // see Watch
 	stopping chan struct{}
 }
 

@@ -192,6 +192,30 @@ func TestServe(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &ready); err != nil || status != 200 || !ready.Ready || !slices.Equal(ready.FailOpen, []string{"read", "search"}) || ready.Warning == "" {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
+	since := time.Date(2026, 11, 27, 16, 0, 0, 0, time.UTC)
+	g.Watch(func() []gateway.Server {
+		return []gateway.Server{{Name: "mail", Since: since}, {Name: "files", OK: true}, {Name: "bank", Since: since}}
+	})
+	if status, body := get(t, url+"/healthz"); status != 200 || !strings.HasSuffix(body, "search\nwarning: the server bank does not answer since 2026-11-27T16:00:00Z\nwarning: the server mail does not answer since 2026-11-27T16:00:00Z\n") {
+		t.Errorf("/healthz with servers that do not answer: %d %q", status, body)
+	}
+	if status, body := get(t, url+"/readyz"); status != 200 || !strings.Contains(body, `"servers_down":[{"name":"bank","since":"2026-11-27T16:00:00Z"},{"name":"mail",`) {
+		t.Errorf("/readyz with servers that do not answer: %d %s", status, body)
+	}
+	if err := g.Metrics.Gauge("test_sessions", "For the test.", func() float64 { return 7 }); err != nil {
+		t.Error(err)
+	}
+	g.Metrics.Requested("GET /balance", "passed", 20*time.Millisecond)
+	g.Metrics.Requested("GET /balance", "passed", -1)
+	_, numbers := get(t, url+"/metrics")
+	for _, want := range []string{
+		`safeconduct_gateway_server_up{server="bank"} 0`, `safeconduct_gateway_server_up{server="files"} 1`, "test_sessions 7",
+		`safeconduct_gateway_requests_total{outcome="passed",route="GET /balance"} 2`, `safeconduct_gateway_request_seconds_count{route="GET /balance"} 1`,
+	} {
+		if !strings.Contains(numbers, want+"\n") {
+			t.Errorf("/metrics does not say %s:\n%s", want, numbers)
+		}
+	}
 	if status, body := get(t, url+"/metrics"); status != 200 || !strings.Contains(body, `safeconduct_gateway_allowed_unavailable_total{route="read"} 0`) || !strings.Contains(body, `safeconduct_gateway_info{decide="remote",door="http",version="1.2"} 1`) || !strings.Contains(body, "safeconduct_gateway_ready 1") {
 		t.Errorf("/metrics: %d %s", status, body)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -107,6 +108,11 @@ type status struct {
 	// Of a decision point in this process: how long ago the service was heard of, and why it is asked all the same.
 	Age    float64 `json:"heard_seconds_ago,omitempty"`
 	Remote string  `json:"asks_the_service_because,omitempty"`
+	// And up to which entry of the log everything is known, and which policies it decides by.
+	Entry    int64 `json:"entry,omitempty"`
+	Policies int64 `json:"policies,omitempty"`
+	// Servers behind the gateway that do not answer. The gateway is ready all the same: others may.
+	Down []downServer `json:"servers_down,omitempty"`
 }
 
 type part struct {
@@ -126,7 +132,7 @@ func (g *Gateway) status() status {
 	s.Parts = []part{decide}
 	if g.point != nil {
 		st := g.point.Status()
-		s.Pending, s.Remote = st.Pending, st.Remote
+		s.Pending, s.Remote, s.Entry, s.Policies = st.Pending, st.Remote, st.Seq, st.Version
 		if !st.Heard.IsZero() {
 			s.Age = g.now().Sub(st.Heard).Round(time.Millisecond).Seconds()
 		}
@@ -141,7 +147,29 @@ func (g *Gateway) status() status {
 	if len(g.opts.FailOpen) > 0 {
 		s.FailOpen, s.Warning = slices.Sorted(slices.Values(g.opts.FailOpen)), failOpenWarning
 	}
+	s.Down = g.down()
 	return s
+}
+
+// healthText returns what /healthz says.
+func (g *Gateway) healthText() string {
+	s := g.status()
+	var b strings.Builder
+	b.WriteString("ok\n")
+	if len(s.FailOpen) > 0 {
+		b.WriteString("warning: " + failOpenWarning + ": " + strings.Join(s.FailOpen, ", ") + "\n")
+	}
+	for _, d := range s.Down {
+		fmt.Fprintf(&b, "warning: the server %s does not answer since %s\n", d.Name, d.Since.Format(time.RFC3339))
+	}
+	switch {
+	case s.Decide != decideLocal:
+	case s.Entry == 0:
+		fmt.Fprintf(&b, "decides here: has not heard of the service, %d records to send\n", s.Pending)
+	default:
+		fmt.Fprintf(&b, "decides here: by policies %d and the log up to entry %d, heard of the service %.1fs ago, %d records to send\n", s.Policies, s.Entry, s.Age, s.Pending)
+	}
+	return b.String()
 }
 
 // Handler serves what is not the door's: /healthz, /readyz and /metrics, unless they have an address of their own; protected
@@ -159,14 +187,9 @@ func (g *Gateway) Handler() http.Handler {
 
 func (g *Gateway) healthRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		s := g.status()
-		text := "ok\n"
-		if len(s.FailOpen) > 0 {
-			text += "warning: " + failOpenWarning + ": " + strings.Join(s.FailOpen, ", ") + "\n"
-		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write([]byte(text))
+		_, _ = w.Write([]byte(g.healthText()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		s := g.status()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,6 +19,8 @@ type Metrics struct {
 	credentials *prometheus.CounterVec
 	failedOpen  *prometheus.CounterVec
 	reports     *prometheus.CounterVec
+	requests    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
 }
 
 func newMetrics(g *Gateway) (*Metrics, error) {
@@ -35,6 +38,13 @@ func newMetrics(g *Gateway) (*Metrics, error) {
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "safeconduct_gateway_reports_total", Help: "Reports to the control plane: sent, or dropped.",
 		}, []string{"result"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "safeconduct_gateway_requests_total", Help: "Requests, by route and what came of them.",
+		}, []string{"route", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "safeconduct_gateway_request_seconds", Help: "How long requests took, with what the server behind took, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"route"}),
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "safeconduct_gateway_info", Help: "1, for the labels.",
@@ -56,7 +66,7 @@ func newMetrics(g *Gateway) (*Metrics, error) {
 		}
 		return float64(g.point.Status().Pending)
 	})
-	for _, c := range []prometheus.Collector{m.challenges, m.credentials, m.failedOpen, m.reports, info, ready, pending} {
+	for _, c := range []prometheus.Collector{m.challenges, m.credentials, m.failedOpen, m.reports, m.requests, m.seconds, newServerUp(g), info, ready, pending} {
 		if err := m.registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -82,6 +92,20 @@ func (m *Metrics) Register(cs ...prometheus.Collector) error {
 		}
 	}
 	return nil
+}
+
+// Gauge adds a number of a door's own, which f returns whenever it is read.
+func (m *Metrics) Gauge(name, help string, f func() float64) error {
+	return m.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+}
+
+// Requested counts a request by the route that it took, as the document names it, and by what came of it. How long it took is
+// counted unless it is negative: what goes on until somebody ends it says nothing of how fast anything is.
+func (m *Metrics) Requested(route, outcome string, took time.Duration) {
+	m.requests.WithLabelValues(route, outcome).Inc()
+	if took >= 0 {
+		m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	}
 }
 
 func (m *Metrics) challenged(status int, code string) {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -323,6 +324,11 @@ func TestDecideHere(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not ready: %s", rec.Body)
 		}
+	}
+	rec := httptest.NewRecorder()
+	g.Handler().ServeHTTP(rec, request("GET", public+"/healthz"))
+	if ok := regexp.MustCompile(`(?m)^decides here: by policies 1 and the log up to entry [1-9]\d*, heard of the service \d+\.\ds ago, 0 records to send$`).MatchString(rec.Body.String()); !ok {
+		t.Errorf("/healthz: %s", rec.Body)
 	}
 	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource})
 	if err != nil {

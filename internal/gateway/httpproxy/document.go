@@ -155,13 +155,24 @@ func (d *Document) Open(ctx context.Context, o gateway.Options) (*gateway.Gatewa
 		u.Credential, u.KeepHost, u.Cookies = s.Credential, s.KeepHost, s.Cookies
 		ups[name] = u
 	}
+	g.Watch(func() []gateway.Server {
+		var out []gateway.Server
+		for name, u := range ups {
+			s := gateway.Server{Name: name, OK: true}
+			if since := u.failed.Load(); since != nil {
+				s.OK, s.Since = false, *since
+			}
+			out = append(out, s)
+		}
+		return out
+	})
 	realm := client.Realm{Name: d.Name}
 	if strings.HasPrefix(g.PublicURL(), "http") {
 		realm.Metadata = g.PublicURL() + "/.well-known/oauth-protected-resource"
 	}
 	p, err := New(Config{
 		Gate: Of(g), Enforcer: g.Enforcer, Client: g.Client, Table: d.table, Upstreams: ups, Logger: g.Logger, Realm: realm,
-		Stopping: g.Stopping(),
+		Stopping: g.Stopping(), Observe: g.Metrics.Requested,
 	})
 	return g, p, err
 }

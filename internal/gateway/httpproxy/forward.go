@@ -53,6 +53,7 @@ func (s *passage) forward() {
 		defer end()
 		ctx, t.whole, t.tried = begun, s.permit.Whole(), s.permit.Tried()
 	}
+	s.outcome = OutcomeFailed
 	t.own, t.cancel = context.WithCancelCause(ctx)
 	defer t.cancel(nil)
 	limit := rt.Timeout
@@ -84,7 +85,7 @@ func (t *transfer) report() {
 	cause := recover()
 	o := client.Outcome{Latency: time.Since(t.began), Size: t.bytes.Load(), Fault: t.fault}
 	if cause != nil && o.Fault == "" && t.r.Context().Err() == nil {
-		o.Fault = client.FaultTool // the response broke off
+		o.Fault, t.outcome = client.FaultTool, OutcomeFailed // the response broke off
 	}
 	t.p.done(context.WithoutCancel(t.r.Context()), outcome{t.permit, o})
 	if cause != nil {
@@ -224,6 +225,7 @@ func (t *transfer) RoundTrip(out *http.Request) (*http.Response, error) {
 		}
 		t.tell(out.Header)
 		resp, err := t.up.transport.RoundTrip(out)
+		t.up.seen(err)
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || again || !replay || !t.p.cfg.Gate.Refused(t.up.Credential, t.who, resp) {
 			return resp, err
 		}
@@ -280,6 +282,7 @@ func (t *transfer) response(res *http.Response) error {
 	if t.tried {
 		res.Header.Set(TriedHeader, "?1")
 	}
+	t.outcome = OutcomePassed
 	return nil
 }
 
@@ -302,6 +305,7 @@ func faultOf(status int) string {
 // failed answers in place of a response that cannot be had or shown.
 func (t *transfer) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	ctx := t.r.Context()
+	t.outcome = OutcomeFailed
 	if t.fault == "" {
 		t.fault = client.FaultTool
 	}

@@ -63,9 +63,21 @@ type Config struct {
 	BodyTime time.Duration
 	// Timeout is how long an upstream may take until its response begins, where the route does not say: 60s.
 	Timeout time.Duration
+	// Observe is told of every request that took a route: what came of it, one of the Outcomes, and how long it took, negative
+	// for a WebSocket. May be nil.
+	Observe func(route, outcome string, took time.Duration)
 	// Stopping is closed when connections that would go on for ever are to end. May be nil.
 	Stopping <-chan struct{}
 }
+
+// What came of a request.
+const (
+	OutcomePassed    = "passed"    // the upstream's response was passed on
+	OutcomeRefused   = "refused"   // by a decision
+	OutcomeUndecided = "undecided" // refused because no decision could be had
+	OutcomeMalformed = "malformed" // refused without asking
+	OutcomeFailed    = "failed"    // allowed, and there is no response of the upstream that could be passed on
+)
 
 // A Proxy is an http.Handler. New makes one; Run reports outcomes while it is used.
 type Proxy struct {
@@ -169,6 +181,8 @@ type passage struct {
 	socket bool           // it opens a WebSocket
 	act    askKey
 	task   *client.Task // of the persons who were asked about the act; nil if nobody was
+
+	outcome string // so far
 }
 
 // ServeHTTP decides and passes on.
@@ -204,6 +218,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.up = p.cfg.Upstreams[s.match.Route.Upstream]
+	s.outcome = OutcomeMalformed
+	if p.cfg.Observe != nil {
+		began := time.Now()
+		defer func() {
+			took := time.Since(began)
+			if s.socket {
+				took = -1
+			}
+			p.cfg.Observe(s.match.Route.Name, s.outcome, took)
+		}()
+	}
 	if !s.header() || !s.body() || !s.ask() {
 		return
 	}
@@ -350,6 +375,7 @@ func (s *passage) ask() bool {
 		}
 	}
 	s.id = strings.Join(s.permit.Decisions(), " ")
+	s.outcome = OutcomeRefused
 	if s.permit.Whole() && (rt.NoMask || s.socket) {
 		s.p.log.ErrorContext(ctx, "decision demands what the route cannot do, refused", "route", rt.Name, "decision", s.id)
 		s.problem(http.StatusForbidden, client.CodeUnmet, "It is allowed only with obligations that cannot be met here.")
@@ -372,6 +398,7 @@ func (p *Proxy) without(typ string, canTry bool) []string {
 // undecided refuses, or lets the act pass if the route allows what could not be decided.
 func (s *passage) undecided(err error) bool {
 	ctx, rt := s.r.Context(), s.match.Route
+	s.outcome = OutcomeUndecided
 	var refused *client.RefusedError
 	if !errors.As(err, &refused) || refused.Answer == nil {
 		s.p.log.ErrorContext(ctx, "no decision, refused", "route", rt.Name, "err", err)
@@ -384,7 +411,9 @@ func (s *passage) undecided(err error) bool {
 		rt.OnUnavailable == "allow" && s.p.cfg.Gate.Unavailable(rt.Name, err) {
 		return true
 	}
-	s.id = refused.Answer.DecisionID()
+	if s.id = refused.Answer.DecisionID(); s.id != "" || refused.Answer.Code != authz.CodeUnavailable {
+		s.outcome = OutcomeRefused
+	}
 	attrs := []any{"route", rt.Name, "decision", s.id, "code", refused.Answer.Code, "caller", s.who.Key}
 	if refused.Cause != nil {
 		s.p.log.WarnContext(ctx, "refused", append(attrs, "err", refused.Cause)...)

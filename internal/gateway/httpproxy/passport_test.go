@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ type house struct {
 	anna  *client.Client
 	agent *client.Agent
 	log   *logs
+	bank  *httptest.Server
 }
 
 const publicURL = "http://127.0.0.1:1" // by which agents know the gateway: nothing is sent there
@@ -81,7 +83,8 @@ func newHouse(t *testing.T, late time.Duration, behind http.HandlerFunc) *house 
 	case <-time.After(30 * time.Second):
 		t.Fatal("the service does not come up")
 	}
-	h := &house{log: new(logs)}
+	h := &house{log: new(logs), bank: httptest.NewServer(behind)}
+	t.Cleanup(h.bank.Close)
 	admin, err := client.New(s.URL(), cfg.AdminToken)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +117,7 @@ listen: 127.0.0.1:0
 public_url: `+publicURL+`
 service: {url: `+s.URL()+`}
 authorization: {skew: 4m}
-upstreams: {bank: {url: `+upstream(t, behind)+`}}
+upstreams: {bank: {url: `+h.bank.URL+`}}
 routes:
   - match: POST /{account}/payments
     action: pay
@@ -244,6 +247,63 @@ func TestPassportIsShownAgainOncePersonsHaveApproved(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != 401 || len(paid) != 0 {
 		t.Errorf("the same proof once more = %d, paid %d times more, want 401 and none", resp.StatusCode, len(paid))
+	}
+}
+
+// What came of requests, and which servers do not answer, stands on the pages for operators.
+func TestPagesForOperators(t *testing.T) {
+	h := newHouse(t, 0, func(http.ResponseWriter, *http.Request) {})
+	tok := h.passport(t)
+	pay := func() int {
+		t.Helper()
+		r, err := http.NewRequest("POST", h.url+"/acme/payments", strings.NewReader(`{"amount": 1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = h.shows(t, tok, 0, "POST", "/acme/payments")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	page := func(path string) string {
+		t.Helper()
+		resp, err := http.Get(h.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if status := pay(); status != 200 {
+		t.Fatalf("= %d\n%s", status, h.log)
+	}
+	if got := page("/healthz"); got != "ok\n" {
+		t.Errorf("/healthz = %q", got)
+	}
+	h.bank.Close()
+	if status := pay(); status != 502 {
+		t.Errorf("without a server = %d, want 502", status)
+	}
+	if got := page("/healthz"); !strings.Contains(got, "warning: the server bank does not answer since ") {
+		t.Errorf("/healthz = %q, want that the server does not answer", got)
+	}
+	numbers := page("/metrics")
+	for _, want := range []string{
+		`safeconduct_gateway_server_up{server="bank"} 0`,
+		`safeconduct_gateway_requests_total{outcome="passed",route="POST /{account}/payments"} 1`,
+		`safeconduct_gateway_requests_total{outcome="failed",route="POST /{account}/payments"} 1`,
+		`safeconduct_gateway_request_seconds_count{route="POST /{account}/payments"} 2`,
+	} {
+		if !strings.Contains(numbers, want+"\n") {
+			t.Errorf("/metrics does not say %s", want)
+		}
 	}
 }
 

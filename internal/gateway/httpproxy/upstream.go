@@ -1,12 +1,15 @@
 package httpproxy
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -21,6 +24,22 @@ type Upstream struct {
 
 	url       *url.URL
 	transport http.RoundTripper
+	failed    atomic.Pointer[time.Time] // since when nobody could connect to it; nil if somebody could last
+}
+
+// seen takes note of whether the server could be reached. What comes after a connection stands does not count: agents can
+// bring that about.
+func (u *Upstream) seen(err error) {
+	var op *net.OpError
+	switch {
+	case err == nil:
+		if u.failed.Load() != nil {
+			u.failed.Store(nil)
+		}
+	case errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled):
+		now := time.Now()
+		u.failed.CompareAndSwap(nil, &now)
+	}
 }
 
 // TLSConfig is how an upstream is reached by TLS. nil fields are the system's.
