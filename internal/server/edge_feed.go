@@ -46,12 +46,14 @@ type feedReader struct {
 	news
 }
 
-// News are what is to be told anew.
+// News are what is to be told anew: the urgent at once, the rest before the next head.
 type news struct {
 	standing           int64 // number of the entry by which something may count no more; 0: none
 	policies           bool
-	agents             map[authz.AgentID]struct{}
+	urgent             map[authz.AgentID]struct{}
 	alerts, indicators map[string]struct{}
+
+	agents map[authz.AgentID]struct{} // who acted, or whose scores have moved
 }
 
 const (
@@ -59,6 +61,7 @@ const (
 	silence   = 15          // pulses after which one who is told no head is told that the connection lives
 	lookPage  = 1000        // agents that are looked at in a pulse: trust moves with time, too
 	riskPage  = 500         // alerts or indicators in an event
+	agentPage = 64          // agents that are told before what is urgent is told again
 	scoreStep = 100         // a score is told anew when it has moved by one part of that
 )
 
@@ -84,21 +87,22 @@ func (t *teller) Apply(_ context.Context, e audit.Entry) error {
 			} `json:"agent"`
 		}
 		if json.Unmarshal(e.Body, &body) == nil {
-			t.agent(body.Agent.ID)
+			t.agent(body.Agent.ID, true)
 		}
 		t.stands(e.Seq)
 	case audit.CredentialPut, audit.TrustPut, audit.OutcomeReported:
 		var body struct {
 			Agent authz.AgentID `json:"agent"`
 		}
+		urgent = e.Kind != audit.OutcomeReported
 		if json.Unmarshal(e.Body, &body) == nil {
-			t.agent(body.Agent)
+			t.agent(body.Agent, urgent)
 		}
-		if urgent = e.Kind != audit.OutcomeReported; e.Kind == audit.CredentialPut {
+		if e.Kind == audit.CredentialPut {
 			t.stands(e.Seq)
 		}
 	case audit.DecisionMade:
-		t.agent(pdp.Acting(e.Body))
+		t.agent(pdp.Acting(e.Body), false)
 		urgent = false
 	case audit.AlertPut, audit.IndicatorPut:
 		var body struct {
@@ -139,8 +143,9 @@ func (t *teller) listen() {
 				t.everybody(t.seq)
 				return
 			}
-			t.agent(sig.Agent)
-			if sig.Type != monitor.SignalFinding {
+			urgent := sig.Type != monitor.SignalFinding
+			t.agent(sig.Agent, urgent)
+			if urgent {
 				t.wakeAll()
 			}
 		default:
@@ -170,9 +175,13 @@ func remark[K ~string](set *map[K]struct{}, name K) {
 }
 
 // agent notes that an agent is to be told anew. The caller holds t.mu.
-func (t *teller) agent(id authz.AgentID) {
+func (t *teller) agent(id authz.AgentID, urgent bool) {
 	for r := range t.readers {
-		remark(&r.agents, id)
+		if urgent {
+			remark(&r.urgent, id)
+		} else {
+			remark(&r.agents, id)
+		}
 	}
 }
 
@@ -245,7 +254,7 @@ func (t *teller) glance() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range changed {
-		t.agent(id)
+		t.agent(id, false)
 	}
 	if t.after != after || t.whole != whole {
 		return t.whole != 0 // somebody has begun anew meanwhile
@@ -254,11 +263,7 @@ func (t *teller) glance() bool {
 		t.after = page[len(page)-1].ID
 		return t.whole != 0
 	}
-	t.after = ""
-	if t.whole != 0 {
-		t.whole = 0
-		t.wakeAll()
-	}
+	t.after, t.whole = "", 0
 	return false
 }
 
@@ -286,11 +291,17 @@ func (t *teller) leave(r *feedReader) {
 	}
 }
 
-// take returns what is to be told to r, and up to which entry all is told then.
-func (t *teller) take(r *feedReader) (n news, seq int64) {
+// take returns what is to be told to r, only the urgent or all, and up to which entry all is told then.
+func (t *teller) take(r *feedReader, all bool) (n news, seq int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n, r.news = r.news, news{}
+	for id := range n.urgent {
+		delete(n.agents, id)
+	}
+	if !all {
+		n.agents, r.agents = nil, n.agents
+	}
 	if t.whole != 0 {
 		return n, min(t.seq, t.whole-1)
 	}
@@ -312,10 +323,6 @@ func (t *teller) told(r *feedReader, id authz.AgentID, h uint64) {
 			}
 		}
 	}
-}
-
-func (n *news) empty() bool {
-	return n.standing == 0 && !n.policies && len(n.agents)+len(n.alerts)+len(n.indicators) == 0
 }
 
 // now is the service's clock.
@@ -396,18 +403,12 @@ func (e *edgeDoor) Feed(ctx context.Context, start feed.Start, send func(name st
 	defer tick.Stop()
 	ready, due, quiet := false, true, 0
 	for {
-		n, seq := t.take(f.r)
-		for !n.empty() {
-			if err := f.tell(ctx, &n); err != nil {
-				return err
-			}
-			if due || !ready { // a head must not be ahead, and may be a little behind
-				break
-			}
-			n, seq = t.take(f.r)
+		// What comes while this is told waits for the next turn: who is always changed must not keep a head from being told.
+		n, seq := t.take(f.r, due)
+		if err := f.tell(ctx, &n); err != nil {
+			return err
 		}
 		if due {
-			due = false
 			if s.fresh() == nil {
 				name := feed.EventHead
 				if !ready {
@@ -423,12 +424,18 @@ func (e *edgeDoor) Feed(ctx context.Context, start feed.Start, send func(name st
 				}
 			}
 		}
+		due = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 			due = true
 		case <-f.r.wake:
+			select {
+			case <-tick.C:
+				due = true
+			default:
+			}
 		}
 	}
 }
@@ -462,8 +469,28 @@ func (f *feedingTo) everything(ctx context.Context) error {
 	}
 }
 
-// tell tells what has changed.
+// tell tells what has changed, and what is urgent meanwhile.
 func (f *feedingTo) tell(ctx context.Context, n *news) error {
+	if err := f.urgent(ctx, n); err != nil {
+		return err
+	}
+	told := 0
+	for id := range n.agents {
+		if err := f.agent(id); err != nil {
+			return err
+		}
+		if told++; told%agentPage == 0 {
+			more, _ := f.s.teller.take(f.r, false)
+			if err := f.urgent(ctx, &more); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// urgent tells what is urgent.
+func (f *feedingTo) urgent(ctx context.Context, n *news) error {
 	if n.standing != 0 {
 		if err := f.send(feed.EventStanding, n.standing, feed.Standing{Seq: n.standing}); err != nil {
 			return err
@@ -474,7 +501,7 @@ func (f *feedingTo) tell(ctx context.Context, n *news) error {
 			return err
 		}
 	}
-	for id := range n.agents {
+	for id := range n.urgent {
 		if err := f.agent(id); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -240,6 +241,36 @@ func TestEdgeFeed(t *testing.T) {
 	}
 	if r := s.do("GET", "/v1/edge/feed", token, ""); r.status != 401 {
 		t.Errorf("a revoked edge: status %d", r.status)
+	}
+}
+
+// A reader for whom something has always changed when he was told is told heads all the same, and of those who act once before
+// each of them.
+func TestEdgeFeedUnderLoad(t *testing.T) {
+	s := start(t, organisation(t, testdata("search")))
+	if r := s.do("PUT", "/v1/agents/busy", adminToken, `{"owner":"ops","purpose":"billing","version":"1","if_revision":0,"why":"new"}`); r.status != 200 {
+		t.Fatalf("registering: %d: %s", r.status, r.body)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	heads, agents := 0, 0
+	enough := errors.New("enough")
+	err := s.FeedTo(ctx, func(name string, _ int64, data any) error {
+		switch name {
+		case feed.EventHead:
+			if heads++; heads == 3 {
+				return enough
+			}
+		case feed.EventAgent:
+			if data.(*feed.Agent).Agent.ID == "busy" {
+				agents++
+			}
+		}
+		s.Acted("busy", "a-1")
+		return ctx.Err()
+	})
+	if !errors.Is(err, enough) || agents > 2+heads {
+		t.Errorf("told of %d heads, and %d times of the agent: %v", heads, agents, err)
 	}
 }
 

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"context"
 	"time"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/oauth"
 )
 
@@ -31,3 +34,19 @@ func Settings() (names []string) {
 
 // LoadWorkloads reads a workloads file into the configuration of clients.
 func LoadWorkloads(path string, c *oauth.ClientConfig) error { return loadWorkloads(path, c) }
+
+// FeedTo tells one reader.
+func (s *Server) FeedTo(ctx context.Context, send func(name string, seq int64, data any) error) error {
+	return (&edgeDoor{s.ledger, s.oauth, s}).Feed(ctx, feed.Start{Name: "edge:gate"}, send)
+}
+
+// Acted has readers told of an agent as if it had just acted, and of an alert as if it had just been put.
+func (s *Server) Acted(id authz.AgentID, alert string) {
+	s.teller.mu.Lock()
+	defer s.teller.mu.Unlock()
+	s.teller.agent(id, false)
+	for r := range s.teller.readers {
+		remark(&r.alerts, alert)
+	}
+	s.teller.wakeAll()
+}
