@@ -72,7 +72,7 @@ remembered, and a tool that is described otherwise than before is refused until 
 	f.StringVar(&g.tokenFile, "token-file", "", "`FILE` with the token of an enforcement point (default: the token in $SAFECONDUCT_TOKEN)")
 	f.StringVar(&g.name, "name", "", "`NAME` of the server in decisions (default: its command)")
 	f.StringVar(&g.url, "url", "", "`URL` of the server, in place of a command")
-	f.StringArrayVar(&g.headers, "header", nil, "`NAME=VALUE` that the server at --url is sent; secret:NAME in it stands for a secret")
+	f.StringArrayVar(&g.headers, "header", nil, "`NAME=VALUE` that the server at --url is sent; secret:NAME in it stands for a secret, env:NAME for a variable")
 	f.StringArrayVar(&g.env, "secret", nil, "`VARIABLE=NAME`: the server's environment gets the secret of that name")
 	f.StringVar(&g.secrets, "secrets", secret.DefaultFile(), "`FILE` of secrets")
 	f.StringVar(&g.secretsKey, "secrets-key", secret.DefaultKey(), "`FILE` of the key to the secrets")
@@ -293,6 +293,14 @@ func (g *stdioGateway) link(command []string) (mcp.Link, error) {
 	if g.url != "" {
 		h := http.Header{}
 		for _, line := range g.headers {
+			// What an MCP client fills in comes in the environment, where nobody else sees it.
+			if before, name, ok := strings.Cut(line, "env:"); ok {
+				v, ok := os.LookupEnv(name)
+				if !ok {
+					return nil, usageError{fmt.Errorf("--header %s: there is no environment variable %q", before, name)}
+				}
+				line = before + v
+			}
 			if err := mcp.Header(h, line, value); err != nil {
 				return nil, err
 			}

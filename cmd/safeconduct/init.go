@@ -32,6 +32,9 @@ type initCommand struct {
 	server, tokenFile   string
 	secrets, secretsKey string
 	yes, undo, json     bool
+
+	mode  os.FileMode  // of the client's file
+	store *secret.File // nil until it is needed
 }
 
 func newInit() *cobra.Command {
@@ -98,14 +101,49 @@ func (in *initCommand) run(name string) (err error) {
 	if in.file, err = filepath.EvalSymlinks(in.file); err != nil {
 		return fmt.Errorf("looking for the client's configuration: %w", err)
 	}
-	current, err := os.ReadFile(in.file)
+	current, err := in.read()
 	if err != nil {
-		return fmt.Errorf("reading the client's configuration: %w", err)
+		return err
 	}
 	if in.undo {
 		return in.restore(current)
 	}
 	return in.rewrite(current)
+}
+
+// maxConfig is the most bytes of a configuration.
+const maxConfig = 32 << 20
+
+// read returns the client's configuration.
+func (in *initCommand) read() ([]byte, error) {
+	info, err := os.Stat(in.file)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxConfig) {
+		err = authz.Errorf(authz.ErrInvalid, "%s is no file, or larger than %d MiB", in.file, maxConfig>>20)
+	}
+	var text []byte
+	if err == nil {
+		in.mode = info.Mode().Perm()
+		text, err = os.ReadFile(in.file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the client's configuration: %w", err)
+	}
+	return text, nil
+}
+
+// replace writes the client's configuration, unless it is not what it was: clients write it, too.
+func (in *initCommand) replace(before, after []byte) error {
+	now, err := in.read()
+	if err == nil && string(now) != string(before) {
+		err = hinted(authz.Errorf(authz.ErrConflict, "%s has changed meanwhile, and was left as it is", in.file), "run the command again; end the client first if it writes the file all the time")
+	}
+	if err == nil {
+		err = keyfile.Replace(in.file, after)
+	}
+	if err == nil {
+		err = os.Chmod(in.file, in.mode)
+	}
+	return err
 }
 
 // find returns the client's configuration.
@@ -168,15 +206,44 @@ func (in *initCommand) arguments() ([]string, error) {
 	return args, nil
 }
 
-// secretName returns under which name a key is kept that was found in a server's environment or headers.
-func (in *initCommand) secretName(server, variable string) string {
-	name := strings.Map(func(r rune) rune {
+// open opens the secrets. With create they need not be there.
+func (in *initCommand) open(create bool) (err error) {
+	if in.store == nil {
+		if in.store, err = secret.Open(in.secrets, in.secretsKey, create); err != nil {
+			return fmt.Errorf("opening the secrets: %w", err)
+		}
+	}
+	return nil
+}
+
+// prefix begins the names of all secrets of the client's file, and of no other file.
+func (in *initCommand) prefix() string {
+	path, err := filepath.Abs(in.file)
+	if err != nil {
+		path = in.file
+	}
+	sum := sha256.Sum256([]byte(path))
+	return in.client.Name + "-" + hex.EncodeToString(sum[:4]) + "."
+}
+
+// secretName returns under which name a value is kept that was found in a server's environment or headers: one that
+// has this value already, or none.
+func (in *initCommand) secretName(server, variable, value string) string {
+	base := in.prefix() + strings.Map(func(r rune) rune {
 		if secret.ValidName("a" + string(r)) {
 			return r
 		}
 		return '-'
-	}, in.client.Name+"."+server+"."+variable)
-	return name[:min(len(name), secret.MaxName-8)] // the end may get a number
+	}, server+"."+variable)
+	base = base[:min(len(base), secret.MaxName-8)] // the end may get a number
+	name := base
+	for n := 2; in.store != nil; n++ {
+		if kept, err := in.store.Value(name, time.Now()); errors.Is(err, authz.ErrNotFound) || err == nil && kept == value {
+			break
+		}
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	return name
 }
 
 func (in *initCommand) backup() string  { return in.file + ".before-safeconduct" }
@@ -187,6 +254,9 @@ func (in *initCommand) rewrite(current []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := in.open(false); err != nil && !errors.Is(err, authz.ErrNotFound) {
+		return err
+	}
 	ch, err := in.client.Rewrite(current, clientconfig.Gateway{Command: in.program, Args: args, Secret: in.secretName})
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", in.file, err)
@@ -194,10 +264,11 @@ func (in *initCommand) rewrite(current []byte) error {
 	// What was rewritten before is in the older backup as it was before that.
 	backup := ch.Backup
 	if old, err := os.ReadFile(in.backup()); err == nil {
-		keep := func(name string) (string, error) { return clientconfig.Reference(name), nil }
-		if backup, _, err = in.client.Restore(backup, false, old, keep); err != nil {
+		joined, err := in.client.Restore(backup, in.taking(old, false, in.name))
+		if err != nil {
 			return fmt.Errorf("joining with the older backup %s: %w", in.backup(), err)
 		}
+		backup = joined.Text
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("reading the older backup: %w", err)
 	}
@@ -214,12 +285,11 @@ func (in *initCommand) rewrite(current []byte) error {
 	}
 	// The order loses nothing: first the keys are kept, then the old text, and the client's file changes last.
 	if len(ch.Secrets) > 0 {
-		store, err := secret.Open(in.secrets, in.secretsKey, true)
-		if err != nil {
-			return fmt.Errorf("opening the secrets: %w", err)
+		if err := in.open(true); err != nil {
+			return err
 		}
 		for _, s := range ch.Secrets {
-			if err := store.Put(s.Name, s.Value, time.Now()); err != nil {
+			if err := in.store.Put(s.Name, s.Value, time.Now()); err != nil {
 				return fmt.Errorf("keeping the secret %s: %w", s.Name, err)
 			}
 		}
@@ -228,13 +298,32 @@ func (in *initCommand) rewrite(current []byte) error {
 	for _, f := range []struct {
 		path string
 		text []byte
-	}{{in.backup(), backup}, {in.written(), []byte(hex.EncodeToString(sum[:]) + "\n")}, {in.file, ch.After}} {
+	}{{in.backup(), backup}, {in.written(), []byte(hex.EncodeToString(sum[:]) + " " + in.program + "\n")}} {
 		if err := keyfile.Replace(f.path, f.text); err != nil {
 			return err
 		}
 	}
+	if err := in.replace(current, ch.After); err != nil {
+		return err
+	}
 	in.say("Written. %s starts its servers behind the gateway when it is started again; --undo takes that back.", in.client.Title)
 	return in.report(ch, true)
+}
+
+// name stands for the value of a secret of this file where values are not to be seen.
+func (in *initCommand) name(name string) (string, bool, error) {
+	return clientconfig.Reference(name), strings.HasPrefix(name, in.prefix()), nil
+}
+
+// taking returns how a rewriting is taken back, and knows by which program it was made.
+func (in *initCommand) taking(backup []byte, same bool, value func(string) (string, bool, error)) clientconfig.Undo {
+	u := clientconfig.Undo{Backup: backup, AsWritten: same, Program: in.program, Value: value}
+	if text, err := os.ReadFile(in.written()); err == nil {
+		if _, program, ok := strings.Cut(strings.TrimSpace(string(text)), " "); ok {
+			u.Program = program
+		}
+	}
+	return u
 }
 
 func (in *initCommand) restore(current []byte) error {
@@ -244,43 +333,51 @@ func (in *initCommand) restore(current []byte) error {
 	}
 	sum := sha256.Sum256(current)
 	was, err := os.ReadFile(in.written())
-	same := err == nil && strings.TrimSpace(string(was)) == hex.EncodeToString(sum[:])
-	var store *secret.File
+	same := err == nil && strings.HasPrefix(string(was), hex.EncodeToString(sum[:]))
 	var used []string
-	text, left, err := in.client.Restore(current, same, backup, func(name string) (string, error) {
-		if store == nil {
-			if store, err = secret.Open(in.secrets, in.secretsKey, false); err != nil {
-				return "", fmt.Errorf("opening the secrets: %w", err)
-			}
+	back, err := in.client.Restore(current, in.taking(backup, same, func(name string) (string, bool, error) {
+		if !strings.HasPrefix(name, in.prefix()) { // a text can speak of any secret; this file's are its own
+			return "", false, nil
+		}
+		if err := in.open(false); err != nil {
+			return "", false, err
 		}
 		used = append(used, name)
-		return store.Value(name, time.Now())
-	})
+		v, err := in.store.Value(name, time.Now())
+		return v, true, err
+	}))
 	if err != nil {
 		return err
 	}
-	for _, name := range left {
-		in.say("%s stays behind the gateway: it was there before", name)
+	for _, name := range back.Left {
+		in.say("%s stays behind the gateway: what was kept has no server of that name", clip(name, 60))
+	}
+	if !same && len(back.Back) == 0 {
+		return hinted(authz.Errorf(authz.ErrConflict, "no server of %s is one that was put behind the gateway: nothing was changed", in.file), "the old text is in %s", in.backup())
 	}
 	if !in.json {
-		hidden, _, err := in.client.Restore(current, same, backup, func(name string) (string, error) { return clientconfig.Reference(name), nil })
+		hidden, err := in.client.Restore(current, in.taking(backup, same, in.name))
 		if err != nil {
 			return err
 		}
-		in.show(current, hidden)
+		in.show(current, hidden.Text)
 	}
 	if ok, err := in.ask(); !ok || err != nil {
 		return errors.Join(err, in.report(&clientconfig.Change{}, false))
 	}
-	if err := keyfile.Replace(in.file, text); err != nil {
+	if err := in.replace(current, back.Text); err != nil {
 		return err
+	}
+	in.say("Taken back. The keys stand in %s again.", in.file)
+	if len(back.Left) > 0 {
+		in.say("What was kept stays, because something is left: %s", in.backup())
+		return in.report(&clientconfig.Change{}, true)
 	}
 	for _, path := range []string{in.backup(), in.written()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("removing what was kept: %w", err)
 		}
 	}
-	in.say("Taken back. The keys stand in %s again.", in.file)
 	if len(used) > 0 {
 		in.say("They are in the secret store as well: safeconduct secret rm %s", strings.Join(used, " "))
 	}

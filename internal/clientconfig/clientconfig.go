@@ -90,9 +90,9 @@ type Gateway struct {
 	Command string   // the program: an absolute path
 	Args    []string // that come first, such as gateway mcp --agent NAME
 
-	// Secret returns under which name a key is kept that was found in a server's environment or headers; the names
-	// are those of the server and of the variable or header.
-	Secret func(server, variable string) string
+	// Secret returns under which name a value is kept that was found in a server's environment or headers: of the server
+	// and of the variable or header. No other value may be kept under that name.
+	Secret func(server, variable, value string) string
 }
 
 // A Change is what a rewriting does.
@@ -145,24 +145,40 @@ func (c Client) Rewrite(text []byte, g Gateway) (*Change, error) {
 	return ch, nil
 }
 
+// An Undo is what is needed to take a rewriting back.
+type Undo struct {
+	Backup    []byte
+	AsWritten bool // the current text is as it was written
+	Program   string
+	// Value returns the value of a secret, false if the name is none that was given here: the text then stays as it is.
+	Value func(name string) (value string, ok bool, err error)
+}
+
+// Restored is what came of it.
+type Restored struct {
+	Text []byte
+	Back []string // servers that are what they were before; nil if the whole text is
+	Left []string // servers behind the gateway that the backup does not have
+}
+
 // Restore undoes a rewriting: servers of the current text that the gateway starts become again what they are in the
-// backup, with the values of their secrets. What else has changed since stays. If nothing has, because current is as it was
-// written, the old text comes back byte for byte. Left are servers behind the gateway that the backup does not have.
-func (c Client) Restore(current []byte, asWritten bool, backup []byte, secret func(name string) (string, error)) (text []byte, left []string, err error) {
-	old, err := parse(backup)
+// backup, with the values of their secrets. What else has changed since stays. If nothing has, the old text comes back byte for
+// byte.
+func (c Client) Restore(current []byte, u Undo) (*Restored, error) {
+	old, err := parse(u.Backup)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the backup: %w", err)
+		return nil, fmt.Errorf("reading the backup: %w", err)
 	}
-	back, err := fill(old, backup, secret)
+	back, err := fill(old, u.Backup, u.Value)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if asWritten {
-		return back, nil, nil
+	if u.AsWritten {
+		return &Restored{Text: back}, nil
 	}
 	filled, err := parse(back)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	former := map[string]string{}
 	for _, s := range c.servers(filled, back) {
@@ -170,24 +186,27 @@ func (c Client) Restore(current []byte, asWritten bool, backup []byte, secret fu
 	}
 	now, err := parse(current)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	out := &Restored{}
 	var changes edits
 	for _, s := range c.servers(now, current) {
-		if !s.behind() {
+		if program, ok := s.gateway(); !ok || program != u.Program {
 			continue
 		}
 		if was, ok := former[s.key()]; ok {
 			changes.replace(s.node.span, was)
+			out.Back = append(out.Back, s.name)
 		} else {
-			left = append(left, s.name)
+			out.Left = append(out.Left, s.name)
 		}
 	}
-	return changes.apply(current), left, nil
+	out.Text = changes.apply(current)
+	return out, nil
 }
 
 // fill puts the values of secrets into a backup.
-func fill(doc *node, text []byte, secret func(string) (string, error)) ([]byte, error) {
+func fill(doc *node, text []byte, secret func(string) (string, bool, error)) ([]byte, error) {
 	var changes edits
 	var walk func(n *node) error
 	walk = func(n *node) error {
@@ -196,8 +215,8 @@ func fill(doc *node, text []byte, secret func(string) (string, error)) ([]byte, 
 			if at < 0 {
 				return nil
 			}
-			v, err := secret((*n.text)[at+len(reference):])
-			if err != nil {
+			v, ok, err := secret((*n.text)[at+len(reference):])
+			if err != nil || !ok {
 				return err
 			}
 			changes.replace(n.span, quote((*n.text)[:at]+v))

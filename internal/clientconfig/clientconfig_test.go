@@ -16,7 +16,7 @@ import (
 var gateway = clientconfig.Gateway{
 	Command: "/usr/local/bin/safeconduct",
 	Args:    []string{"gateway", "mcp", "--agent", "assistant"},
-	Secret:  func(server, variable string) string { return server + "/" + variable },
+	Secret:  func(server, variable, _ string) string { return server + "/" + variable },
 }
 
 const before = `// what my editor starts
@@ -31,11 +31,12 @@ const before = `// what my editor starts
     "search": {
       "command": "npx",
       "args": ["-y", "search-server"],
-      "env": {"SEARCH_API_KEY": "abc \"def", "REGION": "eu", "OTHER_KEY": "${env:OTHER}"},
+      "env": {"SEARCH_API_KEY": "abc \"def", "REGION": "eu", "PORT": 8080, "OTHER_KEY": "${env:OTHER}"},
       "disabled": false
     },
-    "remote": {"type": "http", "url": "https://mcp.example.com/mcp", "headers": {"Authorization": "Bearer ghp_0123456789abcdefghij", "X-Region": "eu"}},
-    "mine": {"command": "/opt/safeconduct", "args": ["gateway", "mcp", "--agent", "a", "--", "x"]},
+    "remote": {"type": "http", "url": "https://mcp.example.com/mcp", "headers": {"Authorization": "Bearer ghp_0123456789abcdefghij", "X-Region": "eu", "X-Key": "${env:KEY}"}},
+    "open": {"url": "https://u.example/mcp?api_key=abc"},
+    "mine": {"command": "/usr/local/bin/safeconduct", "args": ["gateway", "mcp", "--agent", "a", "--", "x"]},
     "old": {"url": "https://old.example.com/sse"},
     "odd": {"args": [1]},
   },
@@ -82,6 +83,7 @@ const after = `// what my editor starts
       ],
       "env": {
         "OTHER_KEY": "${env:OTHER}",
+        "PORT": 8080,
         "REGION": "eu"
       },
       "disabled": false
@@ -101,10 +103,16 @@ const after = `// what my editor starts
         "--header",
         "Authorization=Bearer secret:remote/Authorization",
         "--header",
-        "X-Region=eu"
-      ]
+        "X-Region=secret:remote/X-Region",
+        "--header",
+        "X-Key=env:SAFECONDUCT_HEADER_1"
+      ],
+      "env": {
+        "SAFECONDUCT_HEADER_1": "${env:KEY}"
+      }
     },
-    "mine": {"command": "/opt/safeconduct", "args": ["gateway", "mcp", "--agent", "a", "--", "x"]},
+    "open": {"url": "https://u.example/mcp?api_key=abc"},
+    "mine": {"command": "/usr/local/bin/safeconduct", "args": ["gateway", "mcp", "--agent", "a", "--", "x"]},
     "old": {"url": "https://old.example.com/sse"},
     "odd": {"args": [1]},
   },
@@ -121,16 +129,16 @@ func find(t *testing.T, name string) clientconfig.Client {
 	return c
 }
 
-// secrets returns what looks up what a change took out.
-func secrets(ch *clientconfig.Change) func(string) (string, error) {
-	return func(name string) (string, error) {
+// undo returns what takes a change back.
+func undo(ch *clientconfig.Change, asWritten bool) clientconfig.Undo {
+	return clientconfig.Undo{Backup: ch.Backup, AsWritten: asWritten, Program: gateway.Command, Value: func(name string) (string, bool, error) {
 		for _, s := range ch.Secrets {
 			if s.Name == name {
-				return s.Value, nil
+				return s.Value, true, nil
 			}
 		}
-		return "", authz.Errorf(authz.ErrNotFound, "no secret %q", name)
-	}
+		return "", false, nil
+	}}
 }
 
 func TestRewrite(t *testing.T) {
@@ -142,11 +150,11 @@ func TestRewrite(t *testing.T) {
 	if diff := cmp.Diff(after, string(ch.After)); diff != "" {
 		t.Errorf("the new text (-want +got):\n%s", diff)
 	}
-	wantSecrets := []clientconfig.Secret{{"search/SEARCH_API_KEY", `abc "def`}, {"remote/Authorization", "ghp_0123456789abcdefghij"}}
+	wantSecrets := []clientconfig.Secret{{"search/SEARCH_API_KEY", `abc "def`}, {"remote/Authorization", "ghp_0123456789abcdefghij"}, {"remote/X-Region", "eu"}}
 	if diff := cmp.Diff(wantSecrets, ch.Secrets); diff != "" {
 		t.Errorf("the secrets (-want +got):\n%s", diff)
 	}
-	for _, s := range wantSecrets {
+	for _, s := range wantSecrets[:2] {
 		for name, text := range map[string][]byte{"new text": ch.After, "backup": ch.Backup} {
 			if strings.Contains(string(text), s.Value) {
 				t.Errorf("the %s has the secret %s in it", name, s.Name)
@@ -180,34 +188,52 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, left, err := c.Restore(ch.After, true, ch.Backup, secrets(ch))
-	if err != nil || len(left) != 0 {
-		t.Fatalf("Restore: %q, %v", left, err)
-	}
-	if diff := cmp.Diff(before, string(got)); diff != "" {
-		t.Errorf("undone (-want +got):\n%s", diff)
-	}
-
-	// Somebody has edited since: another theme, one server gone, another one behind the gateway.
-	edited := strings.Replace(string(ch.After), `"dark"`, `"light"`, 1)
-	edited = strings.Replace(edited, `"telemetry": false`, `"telemetry": true`, 1)
-	edited = strings.Replace(edited, `    "old": {`, `    "new": {"command": "safeconduct", "args": ["gateway", "mcp", "--", "y"]},`+"\n"+`    "old": {`, 1)
-	got, left, err = c.Restore([]byte(edited), false, ch.Backup, secrets(ch))
+	got, err := c.Restore(ch.After, undo(ch, true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"mine", "new"}; !slices.Equal(left, want[1:]) {
-		t.Errorf("left = %q, want %q", left, want[1:])
-	}
-	want := strings.Replace(before, `"dark"`, `"light"`, 1)
-	want = strings.Replace(want, `"telemetry": false`, `"telemetry": true`, 1)
-	want = strings.Replace(want, `    "old": {`, `    "new": {"command": "safeconduct", "args": ["gateway", "mcp", "--", "y"]},`+"\n"+`    "old": {`, 1)
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("undone after an edit (-want +got):\n%s", diff)
+	if diff := cmp.Diff(before, string(got.Text)); diff != "" {
+		t.Errorf("undone (-want +got):\n%s", diff)
 	}
 
-	if _, _, err := c.Restore(ch.After, true, ch.Backup, func(string) (string, error) { return "", authz.ErrNotFound }); !errors.Is(err, authz.ErrNotFound) {
+	// Somebody has edited since: another theme, another server behind the gateway, one that only looks so.
+	const more = `    "new": {"command": "/usr/local/bin/safeconduct", "args": ["gateway", "mcp", "--", "y"]},
+    "odd one": {"command": "/evil/safeconduct", "args": ["gateway", "mcp", "--", "z"]},
+    "old": {`
+	edit := func(s string) string {
+		s = strings.Replace(s, `"dark"`, `"light"`, 1)
+		s = strings.Replace(s, `"telemetry": false`, `"telemetry": true`, 1)
+		return strings.Replace(s, `    "old": {`, more, 1)
+	}
+	got, err = c.Restore([]byte(edit(string(ch.After))), undo(ch, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(edit(before), string(got.Text)); diff != "" {
+		t.Errorf("undone after an edit (-want +got):\n%s", diff)
+	}
+	if want := []string{"files", "search", "remote", "mine"}; !slices.Equal(got.Back, want) || !slices.Equal(got.Left, []string{"new"}) {
+		t.Errorf("Back = %q, Left = %q, want %q and [new]", got.Back, got.Left, want)
+	}
+
+	u := undo(ch, true)
+	u.Value = func(string) (string, bool, error) { return "", false, authz.ErrNotFound }
+	if _, err := c.Restore(ch.After, u); !errors.Is(err, authz.ErrNotFound) {
 		t.Errorf("Restore without the secrets: %v, want not found", err)
+	}
+}
+
+// TestForeignReference has a text that speaks of a secret which was not taken from it.
+func TestForeignReference(t *testing.T) {
+	c := find(t, "cursor")
+	text := `{"mcpServers": {"a": {"command": "x", "env": {"KEY": "v"}}}, "note": "` + clientconfig.Reference("bank") + `"}`
+	ch, err := c.Rewrite([]byte(text), gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Restore(ch.After, undo(ch, true))
+	if err != nil || string(got.Text) != text {
+		t.Errorf("Restore = %s, %v, want the text as it was", got.Text, err)
 	}
 }
 
@@ -221,9 +247,9 @@ func TestProjects(t *testing.T) {
 	if len(ch.Servers) != 3 || !ch.Servers[0].Wrapped || !ch.Servers[1].Wrapped {
 		t.Errorf("servers: %+v, want three behind the gateway", ch.Servers)
 	}
-	got, _, err := find(t, "claude-code").Restore([]byte(strings.Replace(string(ch.After), `"z"`, `"w"`, 1)), false, ch.Backup, secrets(ch))
-	if want := strings.Replace(text, `"z"`, `"w"`, 1); err != nil || string(got) != want {
-		t.Errorf("undone: %s, %v, want %s", got, err, want)
+	got, err := find(t, "claude-code").Restore([]byte(strings.Replace(string(ch.After), `"z"`, `"w"`, 1)), undo(ch, false))
+	if want := strings.Replace(text, `"z"`, `"w"`, 1); err != nil || string(got.Text) != want {
+		t.Errorf("undone: %s, %v, want %s", got.Text, err, want)
 	}
 	ch, err = find(t, "vscode").Rewrite([]byte(`{"servers":{"a":{"type":"stdio","command":"x"}},"inputs":[]}`), gateway)
 	if err != nil || len(ch.Servers) != 1 || !ch.Servers[0].Wrapped {
@@ -261,16 +287,12 @@ func FuzzRewrite(f *testing.F) {
 		if err != nil {
 			return
 		}
-		kept := map[string]string{}
-		for _, s := range ch.Secrets {
-			kept[s.Name] = s.Value
-		}
-		back, left, err := c.Restore(ch.After, true, ch.Backup, func(name string) (string, error) { return kept[name], nil })
-		if err != nil || len(left) > 0 {
-			t.Fatalf("Restore: %q, %v", left, err)
+		back, err := c.Restore(ch.After, undo(ch, true))
+		if err != nil {
+			t.Fatalf("Restore: %v", err)
 		}
 		var a, b any
-		if json.Unmarshal([]byte(text), &a) == nil && json.Unmarshal(back, &b) == nil {
+		if json.Unmarshal([]byte(text), &a) == nil && json.Unmarshal(back.Text, &b) == nil {
 			if diff := cmp.Diff(a, b); diff != "" {
 				t.Fatalf("not what it was (-want +got):\n%s", diff)
 			}

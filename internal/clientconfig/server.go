@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"path/filepath"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,15 +66,14 @@ func (s *server) args() ([]string, bool) {
 	return out, true
 }
 
-// behind reports whether a server is started behind the gateway.
-func (s *server) behind() bool {
+// gateway reports whether a server is started by a command of the gateway's form, and by which program.
+func (s *server) gateway() (program string, ok bool) {
 	args, ok := s.args()
-	base := strings.TrimSuffix(strings.ToLower(filepath.Base(strings.ReplaceAll(s.node.member("command").string(), `\`, "/"))), ".exe")
-	return ok && base == "safeconduct" && len(args) > 1 && args[0] == "gateway" && args[1] == "mcp"
+	return s.node.member("command").string(), ok && len(args) > 1 && args[0] == "gateway" && args[1] == "mcp"
 }
 
-// url returns where a remote server is, by whatever name the client has for that.
-func (s *server) url() (name, url string) {
+// address returns where a remote server is, by whatever name the client has for that.
+func (s *server) address() (name, url string) {
 	for _, name := range []string{"url", "serverUrl", "httpUrl"} {
 		if u := s.node.member(name).string(); u != "" {
 			return name, u
@@ -89,19 +87,24 @@ func (g *Gateway) wrap(s *server, out *Server, ch *Change, after, before *edits)
 	if s.node.kind != '{' {
 		return authz.Errorf(authz.ErrInvalid, "server %.64q is no object", s.name)
 	}
-	if s.behind() {
-		out.Why = "it is behind the gateway already"
+	if program, ok := s.gateway(); ok {
+		if out.Why = "it is behind the gateway already"; program != g.Command {
+			out.Why = "it is started as a gateway by another program: " + program
+		}
 		return nil
 	}
 	args, ok := s.args()
 	command := s.node.member("command").string()
-	_, url := s.url()
+	_, url := s.address()
 	switch {
 	case !ok:
 		out.Why = "its args are no list of strings"
 		return nil
 	case command == "" && url == "":
 		out.Why = "it has neither a command nor a URL"
+		return nil
+	case command == "" && !plainURL(url):
+		out.Why = "its URL holds what may be a key, and the gateway is told URLs on its command line"
 		return nil
 	case command == "" && strings.HasSuffix(strings.TrimRight(url, "/"), "/sse") || s.node.member("type").string() == "sse":
 		out.Why = "it speaks the HTTP+SSE transport, which was replaced in 2025"
@@ -117,17 +120,13 @@ func (g *Gateway) wrap(s *server, out *Server, ch *Change, after, before *edits)
 			keep[m.name] = m.value
 		}
 	}
-	w.Env = g.take(s, "env", &w, out, ch, before)
+	w.Env = g.environment(s, &w, out, ch, before)
 	if command == "" {
 		if w.Type != "" {
 			w.Type = "stdio"
 		}
 		w.Args = append(w.Args, "--url", url)
-		headers := g.take(s, "headers", &w, out, ch, before)
-		for _, name := range slices.Sorted(maps.Keys(headers)) {
-			out.Notes = append(out.Notes, "the header "+name+" is no secret by its looks, and stands on the command line")
-			w.Args = append(w.Args, "--header", name+"="+headers[name])
-		}
+		g.headers(s, &w, out, ch, before)
 		out.Notes = append(out.Notes, "it is remote: the gateway connects to it")
 	} else {
 		w.Args = append(append(w.Args, "--", command), args...)
@@ -146,40 +145,67 @@ func (g *Gateway) wrap(s *server, out *Server, ch *Change, after, before *edits)
 	return nil
 }
 
-// take returns the variables or headers of a server that are no secrets. Those that are go to the secrets, are named on
-// the command line, and become references in the backup.
-func (g *Gateway) take(s *server, member string, w *wrapped, out *Server, ch *Change, before *edits) map[string]string {
-	in := s.node.member(member)
+// environment returns the variables of a server that are no secrets. Those that are go to the secrets, are named on the
+// command line, and become references in the backup.
+func (g *Gateway) environment(s *server, w *wrapped, out *Server, ch *Change, before *edits) map[string]json.RawMessage {
+	in := s.node.member("env")
 	if in == nil {
 		return nil
 	}
-	rest := map[string]string{}
+	rest := map[string]json.RawMessage{}
+	for _, m := range in.members {
+		value := m.value.string()
+		if m.value.text == nil || variable.MatchString(value) || !looksSecret(m.name, value) {
+			rest[m.name] = json.RawMessage(m.value.json())
+			continue
+		}
+		name := g.keep(s, m, value, "", out, ch, before)
+		w.Args = append(w.Args, "--secret", m.name+"="+name)
+	}
+	return rest
+}
+
+// headers passes the headers of a remote server on, and none of their values on the command line: they go to the
+// secrets, but for those that the client fills in, which come in the environment.
+func (g *Gateway) headers(s *server, w *wrapped, out *Server, ch *Change, before *edits) {
+	in := s.node.member("headers")
+	if in == nil {
+		return
+	}
 	for _, m := range in.members {
 		if m.value.text == nil {
 			continue
 		}
-		value := *m.value.text
-		scheme := ""
-		if member == "headers" {
-			if name, v, ok := strings.Cut(value, " "); ok && strings.EqualFold(m.name, "Authorization") {
-				scheme, value = name+" ", v
-			}
+		scheme, value := "", *m.value.text
+		if name, rest, ok := strings.Cut(value, " "); ok && strings.EqualFold(m.name, "Authorization") {
+			scheme, value = name+" ", rest
 		}
-		if variable.MatchString(value) || !looksSecret(m.name, value) {
-			rest[m.name] = *m.value.text
+		if strings.Contains(value, "$") { // perhaps something is to be filled in
+			name := fmt.Sprintf("SAFECONDUCT_HEADER_%d", len(w.Env)+1)
+			if w.Env == nil {
+				w.Env = map[string]json.RawMessage{}
+			}
+			w.Env[name] = json.RawMessage(quote(value))
+			w.Args = append(w.Args, "--header", m.name+"="+scheme+"env:"+name)
 			continue
 		}
-		name := ch.free(g.Secret(s.name, m.name), value)
-		ch.Secrets = append(ch.Secrets, Secret{name, value})
-		before.replace(m.value.span, quote(scheme+reference+name))
-		if member == "headers" {
-			w.Args = append(w.Args, "--header", m.name+"="+scheme+"secret:"+name)
-		} else {
-			w.Args = append(w.Args, "--secret", m.name+"="+name)
-		}
-		out.Notes = append(out.Notes, m.name+" is moved into the secret store")
+		w.Args = append(w.Args, "--header", m.name+"="+scheme+"secret:"+g.keep(s, m, value, scheme, out, ch, before))
 	}
-	return rest
+}
+
+// keep takes a value out of the text, and returns under which name it is kept.
+func (g *Gateway) keep(s *server, m member, value, scheme string, out *Server, ch *Change, before *edits) string {
+	name := ch.free(g.Secret(s.name, m.name, value), value)
+	ch.Secrets = append(ch.Secrets, Secret{name, value})
+	before.replace(m.value.span, quote(scheme+reference+name))
+	out.Notes = append(out.Notes, m.name+" is moved into the secret store")
+	return name
+}
+
+// plainURL reports whether a URL can stand where others see it: it has no user, and no query.
+func plainURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.User == nil && u.RawQuery == "" && !strings.Contains(text, "$")
 }
 
 // free returns name, or one like it if another value has it: servers of two projects may have the same name.
@@ -197,7 +223,7 @@ var (
 	// variable is a value that the client fills in: ${input:key}, ${env:KEY}, $KEY.
 	variable = regexp.MustCompile(`^\$(\{[^}]*\}|[A-Za-z_][A-Za-z0-9_]*)$`)
 	// secretName is a name that says that its value is a secret.
-	secretName = regexp.MustCompile(`(?i)(^|[_-])(api[_-]?key|key|token|secret|password|passwd|pwd|credentials?|pat|dsn|auth|authorization|cookie)$|apikey$`)
+	secretName = regexp.MustCompile(`(?i)(^|[_-])(api[_-]?key|key|token|secret|password|passwd|pwd|credentials?|pat|dsn|auth|authorization|cookie)$|apikey$|[a-z](Key|Token|Secret|Password)$`)
 	// secretValue is a value that looks like a key of a well-known service, or like a password in a URL.
 	secretValue = regexp.MustCompile(`^(sk|pk|rk)[-_][A-Za-z0-9_-]{16,}$|^(ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{20,}$|^github_pat_[A-Za-z0-9_]{20,}$|^glpat-[A-Za-z0-9_-]{16,}$|^xox[abpers]-[A-Za-z0-9-]{10,}$|^AKIA[A-Z0-9]{16}$|^AIza[A-Za-z0-9_-]{30,}$|^eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$|^[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@`)
 )
@@ -212,10 +238,10 @@ func looksSecret(name, value string) bool {
 
 // wrapped is a server behind the gateway, as clients have it.
 type wrapped struct {
-	Type    string            `json:"type,omitempty"`
-	Command string            `json:"command"`
-	Args    []string          `json:"args"`
-	Env     map[string]string `json:"env,omitempty"`
+	Type    string                     `json:"type,omitempty"`
+	Command string                     `json:"command"`
+	Args    []string                   `json:"args"`
+	Env     map[string]json.RawMessage `json:"env,omitempty"`
 }
 
 // text returns w as JSON, indented as s is, with the members that stay.
