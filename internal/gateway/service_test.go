@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -304,7 +305,12 @@ func TestDecideHere(t *testing.T) {
 	}
 	doc := lines("name: gw-1", "listen: 127.0.0.1:0", "public_url: "+public, "decide: local", "journal: "+filepath.Join(dir, "journal"),
 		"service: {url: "+admin.URL()+", token_file: "+filepath.Join(dir, "token")+"}")
-	g, err := gateway.Open(t.Context(), load(t, doc), gateway.Options{Paths: []string{"/mcp"}})
+	var later atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	if _, err := gateway.Open(t.Context(), load(t, doc+"\ngeoip: "+filepath.Join(dir, "none.mmdb")+"\n"), gateway.Options{}); err == nil || !strings.Contains(err.Error(), "none.mmdb") {
+		t.Errorf("with a file of countries that is not there: %v", err)
+	}
+	g, err := gateway.Open(t.Context(), load(t, doc), gateway.Options{Paths: []string{"/mcp"}, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,5 +377,10 @@ func TestDecideHere(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+	later.Store(int64(2 * time.Minute)) // in which it has heard nothing
+	rec = httptest.NewRecorder()
+	if g.Handler().ServeHTTP(rec, request("GET", public+"/readyz")); rec.Code != 503 || !strings.Contains(rec.Body.String(), `{"name":"decisions","ok":false,"why":"`) {
+		t.Errorf("when it decides no more: %d %s", rec.Code, rec.Body)
 	}
 }

@@ -46,7 +46,9 @@ func TestObserve(t *testing.T) {
 	do(good, "X-Break: 1")
 	b.judge.set(deny(authz.CodeForbidden))
 	do(good)
-	b.judge.set(func(authz.Request) (*client.Answer, error) { return nil, errors.Join(authz.ErrUnavailable, errors.New("broken")) })
+	b.judge.set(func(authz.Request) (*client.Answer, error) {
+		return nil, errors.Join(authz.ErrUnavailable, errors.New("broken"))
+	})
 	do(good)
 	b.do(t, "GET", "/no/such/route", "") // strangers make no names
 	want := []string{"passed", "malformed", "failed", "refused", "undecided"}
