@@ -44,13 +44,17 @@ func key(pointer []string) string { return strings.Join(pointer, "\x00") }
 // A reader finds what is wanted in one document.
 type reader struct {
 	found  map[string]jsontext.Value
-	closed bool // nothing may stand at the top that is not wanted
+	closed bool            // nothing may stand at the top that is not wanted
+	taken  map[string]bool // names, folded, that are looked for elsewhere, and may not stand at the top unless they are wanted
 }
 
 // read reads a whole document: no name twice in any object, valid UTF-8, nothing behind it.
-func (w *want) read(body []byte, closed bool) (map[string]jsontext.Value, error) {
-	rd := &reader{map[string]jsontext.Value{}, closed}
+func (w *want) read(body []byte, closed bool, taken map[string]bool) (map[string]jsontext.Value, error) {
+	rd := &reader{map[string]jsontext.Value{}, closed, taken}
 	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	if closed && !w.itself && dec.PeekKind() != '{' {
+		return nil, errors.New("the body is no JSON object")
+	}
 	if err := rd.value(dec, w, nil); err != nil {
 		return nil, jsonError(err)
 	}
@@ -134,6 +138,8 @@ func (rd *reader) object(dec *jsontext.Decoder, w *want, at []string) error {
 		case below != nil:
 		case w.folded[fold(name)]: // a reader that does not mind case would take it for the one that is judged
 			return errors.New("the body has a name that differs from a mapped one only in case")
+		case len(at) == 0 && rd.taken[fold(name)]: // a server may take it from either place
+			return errors.New("the body has a member by the name of a mapped parameter")
 		case rd.closed && len(at) == 0 && w.below != nil:
 			return errors.New("the body has a member that the route does not know")
 		}

@@ -2,8 +2,8 @@ package route
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -28,6 +28,7 @@ type Input struct {
 	RawQuery string
 	Header   http.Header
 	Body     []byte         // whole, if the route needs it
+	Follows  bool           // a body follows that is not in Body, or may
 	Claims   map[string]any // of the access token
 }
 
@@ -113,13 +114,16 @@ func (v *values) prepare() error {
 			return bad("the header %s is there twice", name)
 		}
 	}
-	if r.query {
+	if r.query || r.want != nil {
 		var err error
 		if v.query, err = r.parameters(v.in.RawQuery, "query", false); err != nil {
 			return err
 		}
 	}
-	if !r.NeedsBody || len(v.in.Body) == 0 {
+	if !r.NeedsBody {
+		return v.unread()
+	}
+	if len(v.in.Body) == 0 {
 		return nil
 	}
 	typ, err := mediaType(v.in.Header)
@@ -132,7 +136,7 @@ func (v *values) prepare() error {
 		if w == nil {
 			w = &want{below: map[string]*want{}}
 		}
-		if v.body, err = w.read(v.in.Body, r.Closed); err != nil {
+		if v.body, err = w.read(v.in.Body, r.Closed, r.folded); err != nil {
 			return bad("%v", err)
 		}
 	case r.form && typ == "application/x-www-form-urlencoded":
@@ -144,6 +148,26 @@ func (v *values) prepare() error {
 		}
 	default:
 		return &Error{http.StatusUnsupportedMediaType, "the body is of a type that the route does not read"}
+	}
+	return nil
+}
+
+// unread refuses a body that is not read here and in which a server could find what is decided about elsewhere: many
+// take a parameter from the query or from a form, whichever has it, and some take a body without a type for a form.
+func (v *values) unread() error {
+	if !v.m.Route.query {
+		return nil
+	}
+	all := v.in.Header["Content-Type"]
+	switch {
+	case len(all) == 0 && !v.in.Follows:
+		return nil
+	case len(all) != 1:
+		return &Error{http.StatusUnsupportedMediaType, "the body has no type, or two, and could be a form"}
+	}
+	typ, _, err := mime.ParseMediaType(all[0])
+	if err != nil || typ == "application/x-www-form-urlencoded" || strings.HasPrefix(typ, "multipart/") {
+		return &Error{http.StatusUnsupportedMediaType, "the body is a form, in which a parameter of the query could stand again"}
 	}
 	return nil
 }
@@ -171,11 +195,17 @@ func (r *Route) parameters(raw, where string, lines bool) (map[string][]string, 
 		if value, err = url.QueryUnescape(value); err != nil {
 			return nil, bad("the %s is not well encoded", where)
 		}
+		if err := checkName(name, where); err != nil {
+			return nil, bad("%v", err)
+		}
 		base := fold(strings.TrimSpace(name))
 		if i := strings.IndexAny(base, "[."); i > 0 && !r.folded[base] {
 			base = base[:i] // a server may make one parameter of name[] or name[x]
 		}
 		if !r.folded[base] {
+			if r.want != nil && r.want.folded[base] { // a server may take it from either place
+				return nil, bad("the %s has a parameter by the name of a mapped member of the body", where)
+			}
 			if r.Closed {
 				return nil, bad("the %s has a parameter that the route does not know", where)
 			}
@@ -402,26 +432,6 @@ func (v *values) claim(pointer []string) ([]byte, []string, bool) {
 	}
 	raw, err := json.Marshal(at)
 	return raw, nil, err == nil && at != nil && v.in.Claims != nil && string(raw) != "null"
-}
-
-// CheckQuery returns why a query, as it was sent, is not passed on: it has a byte that does not stand in one (RFC 3986,
-// section 3.4, and what browsers send), is too long, or changes the method.
-func CheckQuery(raw string) error {
-	if len(raw) > maxPath {
-		return fmt.Errorf("the query is longer than %d bytes", maxPath)
-	}
-	for i := 0; i < len(raw); i++ {
-		if c := raw[i]; c <= ' ' || c >= 0x7f || c == '#' || c == '\\' {
-			return fmt.Errorf("the query has the byte 0x%02x, which must not stand in it", c)
-		}
-	}
-	for pair := range strings.FieldsFuncSeq(raw, func(c rune) bool { return c == '&' || c == ';' }) {
-		name, _, _ := strings.Cut(pair, "=")
-		if name, err := url.QueryUnescape(name); err == nil && strings.EqualFold(name, "_method") {
-			return errors.New("the query has the parameter _method, by which some servers let the method be changed")
-		}
-	}
-	return nil
 }
 
 // Mapped reports whether something is mapped from a header, by its canonical name.

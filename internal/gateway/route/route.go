@@ -22,12 +22,13 @@ type Table struct {
 	exact  map[string]*node // by host
 	wild   map[string]*node // by what follows "*"
 	any    *node
+	slash  bool // a template ends in a slash
 }
 
 // A Route is one kind of act. Routes are immutable; what they hold belongs to the table.
 type Route struct {
 	Name    string
-	Methods []string // sorted; nil: every method. GET answers HEAD too
+	Methods []string // sorted; nil: anyMethods. GET answers HEAD too
 	Host    string   // "", a name, or "*." and a name, for one label more
 	Path    string   // the template
 	Origin  string   // where it is declared: routes[2], or an operation of an OpenAPI document
@@ -69,13 +70,38 @@ type Match struct {
 }
 
 // Match returns the route of a request, false if it takes none. The host has no port; the path is as it was sent, not
-// decoded, and takes no route if CheckPath refuses it.
+// decoded, and takes no route if CheckPath refuses it. Neither does one that takes another route with a slash more or
+// less at its end than it takes as it is: a server that does not mind would do another act than was decided about.
 func (t *Table) Match(method, host, path string) (*Match, bool) {
 	segments, err := split(path)
 	if err != nil {
 		return nil, false
 	}
 	host = strings.ToLower(host)
+	r := t.find(method, host, segments)
+	if r == nil {
+		return nil, false
+	}
+	last := len(segments) - 1
+	switch {
+	case segments[last] != "":
+		if !t.slash {
+			break
+		}
+		with := t.find(method, host, append(slices.Clip(segments), ""))
+		if with != nil && with != r && with.template.slash() && !with.template.slashOf(r.template) {
+			return nil, false
+		}
+	case last > 0:
+		if without := t.find(method, host, segments[:last]); without != nil && without != r && !r.template.slashOf(without.template) {
+			return nil, false
+		}
+	}
+	return &Match{Route: r, Path: r.template.parameters(segments)}, true
+}
+
+// find returns the route of a path in segments, nil if there is none.
+func (t *Table) find(method, host string, segments []string) *Route {
 	trees := [3]*node{t.exact[host], nil, t.any}
 	if i := strings.IndexByte(host, '.'); i > 0 {
 		trees[1] = t.wild[host[i:]]
@@ -84,20 +110,19 @@ func (t *Table) Match(method, host, path string) (*Match, bool) {
 		if n == nil {
 			continue
 		}
-		r, stop := n.find(segments, method)
-		if r != nil {
-			return &Match{Route: r, Path: r.template.parameters(segments)}, true
-		}
-		if stop {
-			break
+		if r, stop := n.find(segments, method); r != nil || stop {
+			return r
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // accepts reports whether the route has the method.
 func (r *Route) accepts(method string) bool {
-	return r.Methods == nil || slices.Contains(r.Methods, method) || method == http.MethodHead && slices.Contains(r.Methods, http.MethodGet)
+	if r.Methods == nil {
+		return slices.Contains(anyMethods, method)
+	}
+	return slices.Contains(r.Methods, method) || method == http.MethodHead && slices.Contains(r.Methods, http.MethodGet)
 }
 
 // A node is a place in a tree of path segments.

@@ -330,6 +330,7 @@ func (c *compiler) table() (*Table, []*Problem) {
 			tree = at(t.exact, r.Host)
 		}
 		tree.insert(r.template, r)
+		t.slash = t.slash || r.template.slash()
 	}
 	return t, nil
 }
@@ -341,7 +342,7 @@ func at(m map[string]*node, host string) *node {
 	return m[host]
 }
 
-// parseMethods reads "GET,HEAD", or "*" for all.
+// parseMethods reads "GET,HEAD", or "*" for anyMethods.
 func parseMethods(s string) ([]string, error) {
 	if s == "*" {
 		return nil, nil
@@ -351,8 +352,8 @@ func parseMethods(s string) ([]string, error) {
 		if !isToken(m) || m != strings.ToUpper(m) {
 			return nil, fmt.Errorf("%.32q is no method: they are in capital letters, with commas between and no space", m)
 		}
-		if m == http.MethodConnect {
-			return nil, errors.New("CONNECT opens a tunnel, in which nothing could be decided")
+		if err := CheckMethod(m); err != nil {
+			return nil, err
 		}
 	}
 	slices.Sort(all)

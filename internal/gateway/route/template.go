@@ -98,6 +98,14 @@ func (t template) has(name string) bool {
 	return slices.ContainsFunc(t, func(s segment) bool { return s.kind != literal && s.text == name })
 }
 
+// slash reports whether t ends in a slash.
+func (t template) slash() bool { return len(t) > 0 && t[len(t)-1] == segment{literal, ""} }
+
+// slashOf reports whether t is u with a slash at its end.
+func (t template) slashOf(u template) bool {
+	return t.slash() && slices.EqualFunc(t[:len(t)-1], u, func(a, b segment) bool { return a.kind == b.kind && (a.kind != literal || a.text == b.text) })
+}
+
 // parameters returns what the segments of a path that matches say.
 func (t template) parameters(segments []string) map[string]string {
 	m := make(map[string]string, len(t))
