@@ -146,6 +146,7 @@ func (c *Common) check(ps *Problems) {
 		{a.Type != authOAuth && a.Type != authNone, "authorization.type", "must be oauth or none"},
 		{a.Type == authNone && (a.Subject.Type == "" || a.Subject.ID == ""), "authorization.subject", "is needed where nobody says who comes: type and id"},
 		{a.Type == authNone && c.Listen != "" && !loopback(host), "authorization.type", "none is for loopback and standard input only: whoever reaches this address would be the subject"},
+		{a.Type == authNone && c.Listen != "" && c.PublicURL != "" && !loopbackURL(c.PublicURL), "authorization.type", "none is for loopback and standard input only: public_url says that others come, and each of them would be the subject"},
 		{a.Type == authNone && len(a.Servers) > 0, "authorization.servers", "says nothing where no token is asked for"},
 		{a.Type == authOAuth && a.Subject != (authz.Ref{}), "authorization.subject", "says nothing where tokens say who comes (type: oauth)"},
 		{a.Type == authOAuth && a.NoPassports && len(a.Servers) == 0, "authorization.no_passports", "leaves nobody whose tokens are accepted"},
@@ -281,6 +282,11 @@ func validEndpoint(s string) bool {
 		return false
 	}
 	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
+}
+
+func loopbackURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && loopback(u.Hostname())
 }
 
 func loopback(host string) bool {

@@ -95,6 +95,9 @@ func Open(ctx context.Context, c *Common, o Options) (*Gateway, error) {
 	case o.Stdio && c.Authorization.Type != authNone:
 		return nil, authz.Errorf(authz.ErrInvalid, "over standard input nobody shows a token: the document must say authorization.type: none, and the subject")
 	}
+	if o.Door == doorEnvoy && c.Authorization.Type == authNone {
+		return nil, authz.Errorf(authz.ErrInvalid, "behind Envoy every request must carry a token: with authorization.type: none whoever reaches Envoy would be the subject, from wherever")
+	}
 	for _, p := range o.Paths {
 		if p != "" && (p[0] != '/' || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "?#%")) {
 			return nil, authz.Errorf(authz.ErrInvalid, "%.100q is no path of a door", p)

@@ -452,6 +452,7 @@ func TestOpenRefuses(t *testing.T) {
 		want string
 	}{
 		"tokens over standard input":       {doc, gateway.Options{Stdio: true}, "authorization.type: none"},
+		"the same agent for all of Envoy":  {lines("listen: 127.0.0.1:8190", "service: {url: http://127.0.0.1:1}", "authorization: {type: none, subject: {type: agent, id: a}}"), gateway.Options{Door: "envoy"}, "behind Envoy every request must carry a token"},
 		"a path with a slash at its end":   {doc, gateway.Options{Paths: []string{"/mcp/"}}, "no path of a door"},
 		"a secret that is not there":       {document(withSecrets(t, nil), "credentials: {a: {type: header, value: secret:none}}"), gateway.Options{}, "no secret of the name"},
 		"a secret that fits no header":     {document(withSecrets(t, map[string]string{"a": "x\ny"}), "credentials: {a: {type: header, value: secret:a}}"), gateway.Options{}, "fits no header"},

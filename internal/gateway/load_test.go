@@ -133,6 +133,8 @@ func TestBadDocuments(t *testing.T) {
 		{"local without a journal", base + "decide: local\n", "journal is needed"},
 		{"none without a subject", base + "authorization: {type: none}\n", "authorization.subject is needed"},
 		{"none for everybody", "listen: 0.0.0.0:80\npublic_url: https://x.example\nservice: {url: http://127.0.0.1:1}\nauthorization: {type: none, subject: {type: agent, id: a}}\n", "loopback and standard input only"},
+		{"none behind a proxy", base + "public_url: https://bank.example.com\nauthorization: {type: none, subject: {type: agent, id: a}}\n", "public_url says that others come"},
+		{"none for an address of the host", "listen: 192.0.2.1:80\npublic_url: https://x.example\nauthorization: {type: none, subject: {type: agent, id: a}}\n", "loopback and standard input only"},
 		{"nobody", base + "authorization: {no_passports: true}\n", "leaves nobody"},
 		{"the service twice", base + "authorization: {servers: [{issuer: http://127.0.0.1:8180}]}\n", "is there already"},
 		{"certificates without TLS", base + "tls: {client_certificates: true}\n", "needs tls.cert"},

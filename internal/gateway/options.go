@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// doorEnvoy is the door that answers Envoy: requests reach Envoy, and not the gateway.
+const doorEnvoy = "envoy"
+
 // Options are what a door says when it opens a gateway.
 type Options struct {
 	Logger  *slog.Logger // of nothing by default

@@ -78,7 +78,7 @@ func (v *Verifier) Verify(r *http.Request) (*Who, error) {
 func (v *Verifier) verify(r *http.Request) (*Who, error) {
 	address := addressOf(r)
 	if v.cfg.Type == authNone {
-		if err := v.local(r); err != nil {
+		if err := v.local(r, address); err != nil {
 			return nil, err
 		}
 		return v.fixed(address), nil
@@ -173,9 +173,21 @@ func (g *Gateway) Fixed(address netip.Addr) *Who {
 	return g.Verifier.fixed(address)
 }
 
-// local refuses what a web page sends to a door without tokens: by a name of its own that resolves to this host, or from another
-// origin. (MCP, transports: servers must validate Origin against DNS rebinding.)
-func (v *Verifier) local(r *http.Request) error {
+// local refuses what does not come from a program on this host to a door without tokens: from another host, through a proxy, or
+// from a web page, by a name of its own that resolves to this host, or from another origin. (MCP, transports: servers must validate
+// Origin against DNS rebinding.)
+func (v *Verifier) local(r *http.Request, from netip.Addr) error {
+	refuse := func(message string) error {
+		return &Challenge{Status: http.StatusForbidden, Code: codeForeign, Message: message, header: http.Header{}, kind: authz.ErrForbidden}
+	}
+	if !from.IsLoopback() {
+		return refuse("this door is for programs on its own host")
+	}
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Real-Ip"} {
+		if len(r.Header[name]) > 0 {
+			return refuse("this door is for programs on its own host, and the request came through a proxy")
+		}
+	}
 	public, _ := url.Parse(v.g.PublicURL())
 	host, _, _ := strings.Cut(r.Host, ":")
 	if strings.HasPrefix(r.Host, "[") {
@@ -186,10 +198,10 @@ func (v *Verifier) local(r *http.Request) error {
 		o, err := url.Parse(origin)
 		ours = err == nil && (loopback(o.Hostname()) || public != nil && strings.EqualFold(o.Host, public.Host) && o.Scheme == public.Scheme)
 	}
-	if ours {
-		return nil
+	if !ours {
+		return refuse("the request names another host or comes from another origin")
 	}
-	return &Challenge{Status: http.StatusForbidden, Code: codeForeign, Message: "the request names another host or comes from another origin", header: http.Header{}, kind: authz.ErrForbidden}
+	return nil
 }
 
 func addressOf(r *http.Request) netip.Addr {

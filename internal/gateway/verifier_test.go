@@ -719,6 +719,8 @@ func TestNoAuthorization(t *testing.T) {
 		ok      bool
 	}{
 		{"a program", "http://127.0.0.1:8190/mcp", nil, true},
+		{"through a proxy on this host", "http://127.0.0.1:8190/mcp", []string{"X-Forwarded-For", "203.0.113.9"}, false},
+		{"through one that speaks RFC 7239", "http://127.0.0.1:8190/mcp", []string{"Forwarded", "for=203.0.113.9"}, false},
 		{"by name", "http://localhost:8190/mcp", nil, true},
 		{"by IPv6", "http://[::1]:8190/mcp", nil, true},
 		{"a page of this host", "http://127.0.0.1:8190/mcp", []string{"Origin", "http://localhost:5173"}, true},
@@ -727,12 +729,25 @@ func TestNoAuthorization(t *testing.T) {
 		{"a name that resolves to this host", "http://evil.example:8190/mcp", nil, false},
 		{"a name that begins like this host", "http://127.0.0.1.evil.example/mcp", nil, false},
 	} {
-		w, err := g.Verifier.Verify(request("POST", c.target, c.headers...))
+		r := request("POST", c.target, c.headers...)
+		r.RemoteAddr = "127.0.0.1:4711"
+		w, err := g.Verifier.Verify(r)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if err == nil && (w.Subject.ID != "files-helper" || len(w.OnBehalf) != 1 || w.Token != "") {
 			t.Errorf("%s: %+v", c.name, w)
+		}
+	}
+	for address, ok := range map[string]bool{"127.0.0.1:4711": true, "[::1]:4711": true, "127.8.8.8:1": true, "[::ffff:127.0.0.1]:1": true, "192.0.2.7:4711": false, "10.0.0.1:1": false, "[fe80::1]:1": false, "": false, "@": false} {
+		r := request("POST", "http://127.0.0.1:8190/mcp")
+		r.RemoteAddr = address
+		_, err := g.Verifier.Verify(r)
+		if (err == nil) != ok {
+			t.Errorf("from %q: %v, want it let in: %v", address, err, ok)
+		}
+		if err != nil && challenge(t, err).Status != 403 {
+			t.Errorf("from %q: %v, want 403", address, err)
 		}
 	}
 	rec := httptest.NewRecorder()
