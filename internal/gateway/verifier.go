@@ -194,12 +194,20 @@ func (v *Verifier) local(r *http.Request, from netip.Addr) error {
 		host = strings.TrimPrefix(r.Host[:max(strings.IndexByte(r.Host, ']'), 1)], "[")
 	}
 	ours := loopback(host) || public != nil && strings.EqualFold(r.Host, public.Host)
-	if origin := r.Header.Get("Origin"); ours && origin != "" {
+	origin := r.Header.Get("Origin")
+	if origin != "" && ours {
 		o, err := url.Parse(origin)
 		ours = err == nil && (loopback(o.Hostname()) || public != nil && strings.EqualFold(o.Host, public.Host) && o.Scheme == public.Scheme)
 	}
 	if !ours {
 		return refuse("the request names another host or comes from another origin")
+	}
+	// A page that only has something fetched, an image, sends no Origin. Browsers say then how it stands to this door (Fetch
+	// Metadata): none is what a person typed.
+	for _, site := range r.Header["Sec-Fetch-Site"] {
+		if origin == "" && site != "same-origin" && site != "none" {
+			return refuse("the request comes from another origin")
+		}
 	}
 	return nil
 }
