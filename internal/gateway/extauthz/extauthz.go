@@ -282,15 +282,15 @@ func (c *check) decide(ctx context.Context) *authv3.CheckResponse {
 		c.s.log.WarnContext(ctx, "refused: the result would have to be changed", "route", r.Name, "decisions", permit.Decisions())
 		return deny(problem(http.StatusForbidden, client.CodeUnmet, "It is allowed only with obligations that cannot be met here."))
 	}
+	if r.OnUnavailable == "allow" && gateway.Undecided(err) && c.s.cfg.Gate.Unavailable(r.Name, err) {
+		return c.allow(ctx, nil)
+	}
 	if err == nil {
 		var end context.CancelFunc
 		if _, end, err = permit.Begin(ctx); err == nil {
 			end()
 			return c.allow(ctx, permit)
 		}
-	}
-	if errors.Is(err, authz.ErrUnavailable) && c.s.cfg.Gate.Unavailable(r.Name, err) {
-		return c.allow(ctx, nil)
 	}
 	refusal := client.RefuseHTTP(err, c.s.cfg.Realm)
 	out := deny(refusal)

@@ -402,6 +402,25 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// TestDecidedUnavailable has the service answer, and what it answers count, also where what cannot be decided may pass.
+func TestDecidedUnavailable(t *testing.T) {
+	answer := func(d authz.Decision) decider { return func(*client.Question) authz.Decision { return d } }
+	handlers := client.BuiltIn(slog.New(slog.DiscardHandler))
+	handlers["notify"] = func(context.Context, *client.Duty) error { return authz.Errorf(authz.ErrUnavailable, "mail is down") }
+	notify := []authz.Obligation{{ID: "n", Type: "custom", Properties: json.RawMessage(`{"obligation":"notify"}`)}}
+	for name, d := range map[string]authz.Decision{
+		"a refusal that says that it is unavailable":      {Seq: 7, Code: authz.CodeUnavailable, Reasons: []authz.Reason{{Code: "x", Message: "It could not be recorded."}}},
+		"one that was not recorded":                       {Code: authz.CodeUnavailable, Reasons: []authz.Reason{{Code: "x", Message: "It could not be recorded."}}},
+		"one with an obligation that is not met":          {Code: authz.CodeUnavailable, Obligations: notify},
+		"a permission with an obligation that is not met": {Seq: 7, Effect: authz.Allow, Code: authz.CodeAllowed, Obligations: notify},
+	} {
+		envoy, _ := dial(t, &gate{failOpen: true}, answer(d), handlers, nil)
+		if out := check(t, envoy, request("GET", "/open", nil, "")); out.GetOkResponse() != nil {
+			t.Errorf("%s passes: %v", name, out)
+		}
+	}
+}
+
 // TestObligations meets what can be met before a request passes, and refuses what would change a response.
 func TestObligations(t *testing.T) {
 	oblige := func(typ, properties string) decider {

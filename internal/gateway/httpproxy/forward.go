@@ -47,7 +47,7 @@ func (s *passage) forward() {
 	if s.permit != nil {
 		begun, end, err := s.permit.Begin(ctx)
 		if err != nil {
-			s.undecided(err)
+			s.undecided(err, false)
 			return
 		}
 		defer end()

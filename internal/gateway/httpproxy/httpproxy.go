@@ -370,8 +370,9 @@ func (s *passage) ask() bool {
 	s.p.asks.find(s, req)
 	s.permit, err = s.p.cfg.Enforcer.Permit(ctx, s.asked, rt.DryRun != nil)
 	if err != nil {
+		open := rt.OnUnavailable == "allow" && s.task == nil && gateway.Undecided(err) // not if it was refused, and persons were asked
 		if err = s.persons(ctx, err); err != nil {
-			return s.undecided(err)
+			return s.undecided(err, open)
 		}
 	}
 	s.id = strings.Join(s.permit.Decisions(), " ")
@@ -395,8 +396,8 @@ func (p *Proxy) without(typ string, canTry bool) []string {
 	return out
 }
 
-// undecided refuses, or lets the act pass if the route allows what could not be decided.
-func (s *passage) undecided(err error) bool {
+// undecided refuses, or lets the act pass if it is open: the route allows what could not be decided, and it was not.
+func (s *passage) undecided(err error, open bool) bool {
 	ctx, rt := s.r.Context(), s.match.Route
 	s.outcome = OutcomeUndecided
 	var refused *client.RefusedError
@@ -405,10 +406,7 @@ func (s *passage) undecided(err error) bool {
 		s.refuse(client.RefuseHTTP(err, s.realm()), "")
 		return false
 	}
-	// Only what was never decided: an obligation that could not be met, and a service that answers that it is
-	// unavailable, are decisions.
-	if refused.Cause != nil && refused.Answer.Code == authz.CodeUnavailable && refused.Answer.DecisionID() == "" &&
-		rt.OnUnavailable == "allow" && s.p.cfg.Gate.Unavailable(rt.Name, err) {
+	if open && s.p.cfg.Gate.Unavailable(rt.Name, err) {
 		return true
 	}
 	if s.id = refused.Answer.DecisionID(); s.id != "" || refused.Answer.Code != authz.CodeUnavailable {

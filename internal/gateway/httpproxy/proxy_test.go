@@ -424,6 +424,27 @@ func TestUnavailableIsAllowedOnlyWhereTheRouteSaysSo(t *testing.T) {
 	}
 }
 
+// TestServiceThatRefusesToAnswer wants that only a service that fails is one that does not decide.
+func TestServiceThatRefusesToAnswer(t *testing.T) {
+	status := 0
+	service := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	b := open(t, strings.Replace(payments, "    action: see-accounts", "    on_unavailable: allow\n    action: see-accounts", 1), upstream(t, echo), func(c *httpproxy.Config) {
+		asking, err := client.New(service, "token")
+		if err != nil {
+			t.Fatal(err)
+		}
+		asking.Attempts = 1
+		c.Enforcer.Guard.Decider = asking
+	})
+	b.gate.failOpen = true
+	for code, passes := range map[int]bool{403: false, 404: false, 409: false, 429: false, 503: true} {
+		status = code
+		if resp, text := b.do(t, "GET", "/accounts/7", ""); passes != (resp.StatusCode == 200) {
+			t.Errorf("while the service answers %d: %d %s, want it passes: %v", code, resp.StatusCode, text, passes)
+		}
+	}
+}
+
 func TestBodies(t *testing.T) {
 	b := open(t, payments, upstream(t, echo))
 	const path = "/accounts/7/payments"
