@@ -102,6 +102,14 @@ func (cr *Credential) fill(c *Common) {
 			cr.Prefix = &prefix
 		}
 	}
+	if cr.Type == credExchange && len(cr.SubjectIssuers) == 0 {
+		switch {
+		case cr.Agent != "":
+			cr.SubjectIssuers = []string{c.issuer()}
+		case cr.Issuer != "":
+			cr.SubjectIssuers = []string{cr.Issuer}
+		}
+	}
 	if cr.Type == credClient || cr.Type == credExchange {
 		switch {
 		case cr.Auth != "" || cr.Agent != "":
@@ -115,6 +123,12 @@ func (cr *Credential) fill(c *Common) {
 
 // issuer returns what the service calls itself in passports.
 func (c *Common) issuer() string { return cmp.Or(c.Service.Issuer, c.Service.URL) }
+
+// accepts reports whether tokens of an issuer are accepted.
+func (c *Common) accepts(issuer string) bool {
+	a := &c.Authorization
+	return !a.NoPassports && issuer == c.issuer() || slices.ContainsFunc(a.Servers, func(s AuthServer) bool { return s.Issuer == issuer })
+}
 
 func (c *Common) scheme() string {
 	if c.TLS.Cert != "" {
@@ -231,6 +245,10 @@ func (cr *Credential) check(ps *Problems, at string, c *Common) {
 		{cr.Auth == byTLS && cr.Cert == "", ".auth", "mtls needs cert and key"},
 		{tokens && !byAgent && cr.ClientID == "" && !c.Client.Metadata, ".client_id", "is needed, unless the gateway has a metadata document (client.metadata)"},
 		{!tokens && (endpoint || byAgent || cr.Auth != "" || cr.Secret != "" || cr.ClientID != "" || cr.Resource != "" || cr.Audience != "" || len(cr.Scopes) > 0), "", "says how tokens are got, which only client_credentials and token_exchange do"},
+		{cr.Type == credExchange && len(cr.SubjectIssuers) == 0, ".subject_issuers", "is needed beside token_url: the issuers whose tokens are sent there"},
+		{cr.Type != credExchange && len(cr.SubjectIssuers) > 0, ".subject_issuers", "is only of token_exchange"},
+		{byAgent && slices.ContainsFunc(cr.SubjectIssuers, func(i string) bool { return i != c.issuer() }), ".subject_issuers", "can only be the service, where the agent's key is: it exchanges its own passports"},
+		{cr.Type == credExchange && c.Authorization.Type == authOAuth && !slices.ContainsFunc(cr.SubjectIssuers, c.accepts), ".subject_issuers", "names nobody whose tokens are accepted here, so that nothing could be exchanged (without it, it is the issuer): " + strings.Join(cr.SubjectIssuers, " ")},
 		{cr.Actor != "" && cr.Type != credExchange, ".actor", "is only of token_exchange"},
 		{cr.Type == credExchange && c.Authorization.Type == authNone, ".type", "token_exchange exchanges the agent's token, and here no agent shows one (authorization: none)"},
 		{(cr.Cert == "") != (cr.Key == ""), "", "needs both cert and key"},

@@ -171,7 +171,10 @@ type Credential struct {
 	// Issuer or TokenURL: where tokens are got elsewhere.
 	Issuer   string `yaml:"issuer"`
 	TokenURL string `yaml:"token_url"`
-	ClientID string `yaml:"client_id"` // the URL of the client's metadata document by default, if there is one
+	// SubjectIssuers are the authorization servers whose tokens are sent there to be exchanged: Issuer alone by default, and of
+	// an agent the service. Whoever is sent a token could use it where the agent can.
+	SubjectIssuers []string `yaml:"subject_issuers"`
+	ClientID       string   `yaml:"client_id"` // the URL of the client's metadata document by default, if there is one
 	// Auth is how the gateway authenticates there: basic, post, private_key_jwt (default if the gateway has a
 	// key), none, mtls.
 	Auth   string `yaml:"auth"`

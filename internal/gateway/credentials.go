@@ -85,6 +85,9 @@ func (cs *Credentials) prepare(name string, cfg Credential, file *secret.File, o
 		if c.agent, err = client.LoadAgent(cs.g.common.Path(cfg.Agent)); err != nil {
 			return nil, err
 		}
+		if want := cs.g.common.issuer(); cfg.Type == credExchange && c.agent.Issuer() != want {
+			return nil, authz.Errorf(authz.ErrInvalid, "the agent's key is of %.200q, and passports of %s would be sent there to be exchanged (service.issuer)", c.agent.Issuer(), want)
+		}
 		c.agent.Now = cs.g.opts.Now
 	case cfg.Type == credClient || cfg.Type == credExchange:
 		post := out
@@ -195,6 +198,9 @@ func (c *credential) cacheKey(w *Who) string {
 func (cs *Credentials) token(ctx context.Context, c *credential, w *Who) (*issued, error) {
 	if c.cfg.Type == credExchange && (w == nil || w.Token == "") {
 		return nil, authz.Errorf(authz.ErrForbidden, "the credential %s: %w", c.name, errNoToken)
+	}
+	if c.cfg.Type == credExchange && !slices.Contains(c.cfg.SubjectIssuers, w.Issuer) {
+		return nil, authz.Errorf(authz.ErrForbidden, "the credential %s: tokens of %.200q are not shown to whoever issues it (subject_issuers)", c.name, w.Issuer)
 	}
 	t, err := cs.tokens.get(ctx, c.cacheKey(w), cs.g.common.Limits.TokenTime, func(ctx context.Context) (*issued, error) {
 		t, err := cs.fetch(ctx, c, w)

@@ -307,11 +307,11 @@ func TestTokenExchange(t *testing.T) {
 		}
 		return 200, map[string]any{"access_token": "for-" + form.Get("subject_token"), "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "expires_in": 3600}
 	}
-	g := open(t, document(withSecrets(t, map[string]string{"s": "x"}), "credentials:",
+	g := open(t, document(withSecrets(t, map[string]string{"s": "x"}), "authorization: {servers: [{issuer: \""+f.URL+"\"}]}", "credentials:",
 		"  mail: {type: token_exchange, issuer: \""+f.URL+"\", client_id: gw, secret: secret:s, resource: https://api.example.com/v1, scopes: [mail.read], actor: \""+f.URL+"\"}"), gateway.Options{Now: now.Now})
-	anna := &gateway.Who{Key: "anna", Token: "t-anna", Expires: now.Now().Add(5 * time.Minute)}
-	bert := &gateway.Who{Key: "bert", Token: "t-bert", Expires: now.Now().Add(5 * time.Minute)}
-	narrow := &gateway.Who{Key: "anna", Token: "t-anna-narrow", Expires: now.Now().Add(5 * time.Minute)}
+	anna := &gateway.Who{Key: "anna", Token: "t-anna", Issuer: f.URL, Expires: now.Now().Add(5 * time.Minute)}
+	bert := &gateway.Who{Key: "bert", Token: "t-bert", Issuer: f.URL, Expires: now.Now().Add(5 * time.Minute)}
+	narrow := &gateway.Who{Key: "anna", Token: "t-anna-narrow", Issuer: f.URL, Expires: now.Now().Add(5 * time.Minute)}
 	for range 2 {
 		for _, w := range []*gateway.Who{anna, bert, narrow} {
 			h, err := shows(t, g, "mail", w, agentShows...)
@@ -340,6 +340,47 @@ func TestTokenExchange(t *testing.T) {
 		if h, err := shows(t, g, "mail", w); !errors.Is(err, authz.ErrForbidden) || h.Get("Authorization") != "" {
 			t.Errorf("%s: %v, %v", name, h, err)
 		}
+	}
+}
+
+// A token goes to nobody but its own issuer, or whom the document names for it: whoever is sent it could use it here.
+func TestExchangeOfForeignTokens(t *testing.T) {
+	a, b := newForeign(t), newForeign(t)
+	now := newClock()
+	exchanged := func(url.Values, http.Header) (int, map[string]any) {
+		return 200, map[string]any{"access_token": "issued", "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "expires_in": 300}
+	}
+	a.answer, b.answer = exchanged, exchanged
+	g := open(t, document("authorization: {servers: [{issuer: \""+a.URL+"\"}, {issuer: \""+b.URL+"\"}]}", "credentials:",
+		"  of-a: {type: token_exchange, issuer: \""+a.URL+"\", client_id: gw, auth: none, resource: \"https://files.example.com\"}",
+		"  at-a-for-a: {type: token_exchange, token_url: \""+a.URL+"/token\", subject_issuers: [\""+a.URL+"\"], client_id: gw, auth: none, resource: \"https://files.example.com\"}",
+		"  at-a-for-b: {type: token_exchange, issuer: \""+a.URL+"\", subject_issuers: [\""+b.URL+"\"], client_id: gw, auth: none, resource: \"https://files.example.com\"}"), gateway.Options{Now: now.Now})
+	for _, c := range []struct {
+		credential string
+		of         *foreign
+		ok         bool
+	}{
+		{"of-a", a, true}, {"of-a", b, false},
+		{"at-a-for-a", a, true}, {"at-a-for-a", b, false},
+		{"at-a-for-b", a, false}, {"at-a-for-b", b, true},
+	} {
+		before := len(a.forms)
+		tok := c.of.sign("ed", c.of.claims(now.Now(), resource), nil)
+		r := request("POST", resource, "Authorization", "Bearer "+tok)
+		w, err := g.Verifier.Verify(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = g.Credentials.Apply(t.Context(), c.credential, w, r)
+		if c.ok && (err != nil || r.Header.Get("Authorization") != "Bearer issued") {
+			t.Errorf("%s, a token of %s: %v, %v", c.credential, c.of.URL, err, r.Header)
+		}
+		if !c.ok && (!errors.Is(err, authz.ErrForbidden) || len(a.forms) != before || r.Header.Get("Authorization") != "") {
+			t.Errorf("%s, a token of %s: %v, %v, and %d requests for tokens, want a refusal and none", c.credential, c.of.URL, err, r.Header, len(a.forms)-before)
+		}
+	}
+	if len(b.forms) > 0 {
+		t.Errorf("the other server was asked for tokens: %v", b.forms)
 	}
 }
 

@@ -184,6 +184,10 @@ func TestExchangeAtTheService(t *testing.T) {
 	agent, _ := enrol(t, admin, payer)
 	_, key := enrol(t, admin, helper) // the gateway's own agent
 	g := openAt(t, admin, "credentials: {bank: {type: token_exchange, agent: "+key+", resource: "+api+", scopes: [see-accounts]}}")
+	elsewhere := document("credentials: {bank: {type: token_exchange, agent: " + key + ", resource: " + api + "}}") // the service there has another issuer
+	if _, err := gateway.Open(t.Context(), load(t, elsewhere), gateway.Options{}); !errors.Is(err, authz.ErrInvalid) || !strings.Contains(err.Error(), "would be sent there to be exchanged") {
+		t.Errorf("an agent of another service: %v", err)
+	}
 	// An exchange only narrows, the audience too: the agent's passport is for both servers.
 	tok, err := agent.Token(t.Context(), client.TokenRequest{Scope: []string{"see-accounts"}, Resource: resource, Resources: []string{api}, MayAct: helper})
 	if err != nil {

@@ -117,7 +117,7 @@ func (v *Verifier) verify(r *http.Request) (*Who, error) {
 	if missing := lacking(k.claims.scopes, k.server.cfg.Scopes); len(missing) > 0 {
 		return nil, v.insufficient(path, k.claims.scopes, k.server.cfg.Scopes)
 	}
-	who := &Who{Claims: k.claims.all, Subject: authz.Entity{Ref: k.subject}, OnBehalf: k.onBehalf, Scopes: k.claims.scopes, Address: address, Key: k.key, Expires: k.claims.expires, Token: shown.token}
+	who := &Who{Claims: k.claims.all, Subject: authz.Entity{Ref: k.subject}, OnBehalf: k.onBehalf, Scopes: k.claims.scopes, Address: address, Key: k.key, Expires: k.claims.expires, Token: shown.token, Issuer: k.claims.issuer}
 	if k.server.passport {
 		who.Presented = &authz.Presented{Token: shown.token, Proof: shown.proof, Method: r.Method, URL: v.target(r), Certificate: certificate, Audience: audience, Shown: now}
 		if who.Presented.Proof == "" {

@@ -29,6 +29,8 @@ type Who struct {
 	Expires time.Time
 	// Token is the access token itself, only for exchanging it (RFC 8693). It is never passed on.
 	Token string
+	// Issuer is whose token it is: nobody else is sent it for an exchange but whom the document names.
+	Issuer string
 }
 
 // Ask returns the question whether that caller may do all of reqs: subject, for whom, passport and address are filled in.
