@@ -129,6 +129,7 @@ const (
 	metaVersion      = "io.modelcontextprotocol/protocolVersion"
 	metaCapabilities = "io.modelcontextprotocol/clientCapabilities"
 	metaRelatedTask  = "io.modelcontextprotocol/related-task"
+	metaSubscription = "io.modelcontextprotocol/subscriptionId"
 	tasksExtension   = "io.modelcontextprotocol/tasks"
 )
 

@@ -11,8 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -67,22 +67,24 @@ type Stdio struct {
 	gate    *Gate
 	log     *slog.Logger
 	session string
-	fetches atomic.Int64
-	prefix  string
 
 	out sync.Mutex // guards cfg.Out
 
 	mu      sync.Mutex
 	version string
-	flights map[string]*flight // by Frame.Key: the client's requests, and our own
+	flights map[string]*flight // the client's requests, by Frame.Key
+	sent    map[string]*flight // what the server was asked, by Frame.Key of the id that it knows
+	count   int64              // of ids that the server knows
 	asked   map[string]bool    // the server's requests that the client has not answered
 	closed  bool
 	handled sync.WaitGroup
 }
 
-// A flight is a request on its way to the server and back.
+// A flight is a request on its way to the server and back. The server knows it by an id that no other request had: it may answer
+// one that the client has taken back, and whose id the client uses again.
 type flight struct {
-	id     json.RawMessage
+	id     json.RawMessage // of the client's
+	as     json.RawMessage // as the server knows it; nil while it is judged
 	cancel context.CancelFunc
 	pa     *Passage    // nil while it is judged
 	own    chan *Frame // the answer to a request of ours
@@ -104,8 +106,8 @@ func NewStdio(cfg StdioConfig) (*Stdio, error) {
 	if cfg.MaxAnswer == 0 {
 		cfg.MaxAnswer = defaultMaxAnswer
 	}
-	s := &Stdio{cfg: cfg, session: "mcp-" + rand.Text(), prefix: "safeconduct-" + rand.Text() + "-",
-		flights: map[string]*flight{}, asked: map[string]bool{}}
+	s := &Stdio{cfg: cfg, session: "mcp-" + rand.Text(),
+		flights: map[string]*flight{}, sent: map[string]*flight{}, asked: map[string]bool{}}
 	cfg.Config.Server = func(string, string) string { return cfg.Name }
 	cfg.Config.Fetch = s.fetch
 	var err error
@@ -167,14 +169,17 @@ func (s *Stdio) settle(server <-chan error) {
 func (s *Stdio) abandon() {
 	s.mu.Lock()
 	s.closed = true
-	flights := s.flights
-	s.flights = map[string]*flight{}
+	flights, sent := s.flights, s.sent
+	s.flights, s.sent = map[string]*flight{}, map[string]*flight{}
 	s.mu.Unlock()
+	for _, fl := range sent {
+		if fl.own != nil {
+			fl.own <- &Frame{ID: fl.as, Error: &Error{Code: codeClosed, Message: "The server has ended"}}
+		}
+	}
 	for _, fl := range flights {
 		gone := &Frame{ID: fl.id, Error: &Error{Code: codeClosed, Message: "The server has ended"}}
 		switch {
-		case fl.own != nil:
-			fl.own <- gone
 		case fl.pa != nil:
 			s.toClient(fl.pa.Result(context.Background(), gone))
 			s.end(fl)
@@ -264,6 +269,7 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 	here := s.flights[f.Key()] == fl
 	if here && pa.Answer == nil {
 		fl.pa = pa
+		s.send(fl)
 	} else if here {
 		delete(s.flights, f.Key())
 	}
@@ -276,13 +282,32 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 	case pa.Answer != nil:
 		s.toClient(pa.Answer)
 	default:
-		if err := s.cfg.Link.Send(pa.Forward.Append(nil)); err != nil {
+		forward := *pa.Forward
+		forward.ID = fl.as
+		if err := s.cfg.Link.Send(forward.Append(nil)); err != nil {
 			s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
-			s.back(ctx, &Frame{ID: f.ID, Error: &Error{Code: codeClosed, Message: "The server cannot be reached"}})
+			s.back(ctx, &Frame{ID: fl.as, Error: &Error{Code: codeClosed, Message: "The server cannot be reached"}})
 		}
 		return
 	}
 	s.end(fl)
+}
+
+// send gives a flight the id by which the server knows it. s.mu is held.
+func (s *Stdio) send(fl *flight) {
+	s.count++
+	fl.as = json.RawMessage(strconv.FormatInt(s.count, 10))
+	s.sent[(&Frame{ID: fl.as}).Key()] = fl
+}
+
+// landed forgets a flight. s.mu is held.
+func (s *Stdio) landed(fl *flight) {
+	if fl.as != nil {
+		delete(s.sent, (&Frame{ID: fl.as}).Key())
+	}
+	if fl.own == nil {
+		delete(s.flights, (&Frame{ID: fl.id}).Key())
+	}
 }
 
 func (s *Stdio) peer(who *gateway.Who) *Peer {
@@ -298,16 +323,21 @@ func (s *Stdio) notified(ctx context.Context, f *Frame) {
 	if err != nil {
 		return
 	}
+	if !strings.HasPrefix(f.Method, "notifications/") {
+		// A server may do what a request without an id says, and nobody would have been asked.
+		s.log.WarnContext(ctx, "a notification of the client was dropped: its method is none of a notification", "method", f.Method)
+		return
+	}
 	if f.Method == "notifications/cancelled" {
 		of := &Frame{ID: params.get("requestId")}
 		s.mu.Lock()
 		fl := s.flights[of.Key()]
-		judged := fl != nil && fl.pa != nil
-		if fl == nil || fl.own != nil { // it is answered, or not the client's
+		if fl == nil { // it is answered
 			s.mu.Unlock()
 			return
 		}
-		delete(s.flights, of.Key())
+		judged := fl.pa != nil
+		s.landed(fl)
 		s.mu.Unlock()
 		fl.cancel()
 		if !judged {
@@ -315,10 +345,10 @@ func (s *Stdio) notified(ctx context.Context, f *Frame) {
 		}
 		fl.pa.Streamed(0, context.Canceled)
 		s.end(fl)
+		params.set("requestId", fl.as)
 	}
-	if withoutOurs(&params) {
-		f = &Frame{Method: f.Method, Params: params.json()}
-	}
+	withoutOurs(&params)
+	f = &Frame{Method: f.Method, Params: params.json()}
 	if err := s.cfg.Link.Send(f.Append(nil)); err != nil {
 		s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
 	}
@@ -382,11 +412,36 @@ func (s *Stdio) passBack(ctx context.Context, f *Frame) {
 	if err != nil {
 		return
 	}
-	if withoutOurs(&params) {
+	ours := withoutOurs(&params)
+	if ours {
 		s.log.WarnContext(ctx, "what only the gateway says was taken out of what a server sent", "method", f.Method)
+	}
+	if s.subscribed(&params) || ours {
 		f = &Frame{ID: f.ID, Method: f.Method, Params: params.json()}
 	}
 	_ = s.toClient(f)
+}
+
+// subscribed puts the client's id in place of the one by which the server knows a request for a subscription (2026-07-28,
+// subscriptions). It reports whether there was one.
+func (s *Stdio) subscribed(o *object) bool {
+	meta, err := readObject(o.get("_meta"))
+	if err != nil {
+		return false
+	}
+	id := meta.get(metaSubscription)
+	if id == nil || checkID(id) != nil {
+		return false
+	}
+	s.mu.Lock()
+	fl := s.sent[(&Frame{ID: id}).Key()]
+	s.mu.Unlock()
+	if fl == nil || fl.own != nil {
+		return false
+	}
+	meta.set(metaSubscription, fl.id)
+	o.set("_meta", meta.json())
+	return true
 }
 
 // asks passes a request of the server on.
@@ -407,12 +462,16 @@ func (s *Stdio) asks(ctx context.Context, f *Frame) {
 // back takes an answer of the server to the client.
 func (s *Stdio) back(ctx context.Context, f *Frame) {
 	s.mu.Lock()
-	fl := s.flights[f.Key()]
-	if fl != nil && fl.pa == nil && fl.own == nil {
-		fl = nil // it was not sent yet
+	fl := s.sent[f.Key()]
+	s.mu.Unlock()
+	if fl != nil && fl.own == nil && f.Result != nil {
+		if result, err := readObject(f.Result); err == nil && s.subscribed(&result) {
+			f = &Frame{ID: f.ID, Result: result.json()}
+		}
 	}
-	if fl != nil {
-		delete(s.flights, f.Key())
+	s.mu.Lock()
+	if fl = s.sent[f.Key()]; fl != nil {
+		s.landed(fl)
 	}
 	s.mu.Unlock()
 	switch {
@@ -458,7 +517,7 @@ func (s *Stdio) unreadable(ctx context.Context, line []byte) {
 	}
 	f := &Frame{ID: w.ID, Error: &Error{Code: codeInternal, Message: "The server's answer cannot be read, or is too long"}}
 	s.mu.Lock()
-	known := s.flights[f.Key()] != nil
+	known := s.sent[f.Key()] != nil
 	s.mu.Unlock()
 	if known {
 		s.back(ctx, f)
@@ -467,21 +526,20 @@ func (s *Stdio) unreadable(ctx context.Context, line []byte) {
 
 // fetch asks the server something on our own behalf.
 func (s *Stdio) fetch(ctx context.Context, _ *Peer, f *Frame) (*Frame, error) {
-	id := encode(s.prefix + strconv.FormatInt(s.fetches.Add(1), 10))
-	f = &Frame{ID: id, Method: f.Method, Params: f.Params}
-	fl := &flight{id: id, own: make(chan *Frame, 1)}
+	fl := &flight{own: make(chan *Frame, 1)}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, authz.Errorf(authz.ErrUnavailable, "the server has ended")
 	}
-	s.flights[f.Key()] = fl
+	s.send(fl)
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.flights, f.Key())
+		s.landed(fl)
 	}()
+	f = &Frame{ID: fl.as, Method: f.Method, Params: f.Params}
 	if err := s.cfg.Link.Send(f.Append(nil)); err != nil {
 		return nil, authz.Errorf(authz.ErrUnavailable, "asking the server: %w", err)
 	}
