@@ -358,9 +358,23 @@ func (v *Verifier) token(ctx context.Context, text string) (*knownToken, error) 
 			return nil, err
 		}
 	}
-	k.key = k.claims.key()
+	k.key = k.caller()
 	v.known.put(&sum, k, v.now())
 	return k, nil
+}
+
+// caller returns the key of whoever shows the token. The parties are in it as well as the claims of the client: where they come of
+// other claims, one client may act as several agents.
+func (k *knownToken) caller() string {
+	key := k.claims.key()
+	if k.server.passport { // whose claims say who it is
+		return key
+	}
+	parts := []string{"by", k.subject.Type, k.subject.ID}
+	for _, ref := range k.onBehalf {
+		parts = append(parts, "for", ref.Type, ref.ID)
+	}
+	return key + "|" + callerKey(parts...)
 }
 
 // issuerOf returns the issuer that a token names, before anything of it is believed.

@@ -420,6 +420,28 @@ func TestCallerKeys(t *testing.T) {
 	}
 }
 
+// Where other claims than those of the client say who acts and for whom, they tell callers apart.
+func TestCallerKeysOfMappedClaims(t *testing.T) {
+	f := newForeign(t)
+	now := newClock()
+	g := open(t, document("authorization: {servers: [{issuer: \""+f.URL+"\", subject: {claim: agent_id}, on_behalf: {claim: person}}]}"), gateway.Options{Now: now.Now})
+	seen := map[string]string{}
+	for name, change := range map[string][]any{
+		"a bot": {"agent_id", "bot-1", "person", "anna"}, "another bot": {"agent_id", "bot-2", "person", "anna"}, "for another person": {"agent_id", "bot-1", "person", "bert"},
+		"for nobody": {"agent_id", "bot-1"}, "by an actor": {"agent_id", "bot-1", "person", "anna", "act", map[string]any{"sub": "x", "agent_id": "bot-1"}},
+		"by another": {"agent_id", "bot-1", "person", "anna", "act", map[string]any{"sub": "x", "agent_id": "bot-2"}},
+	} {
+		w, err := g.Verifier.Verify(request("POST", resource, "Authorization", "Bearer "+f.sign("ed", f.claims(now.Now(), resource, change...), nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was, ok := seen[w.Key]; ok {
+			t.Errorf("%s and %s have the same key %q", name, was, w.Key)
+		}
+		seen[w.Key] = name
+	}
+}
+
 // Keys are kept, are fetched anew for one that is not known, but not for whoever invents names, and outlive a short failure.
 func TestIssuerKeys(t *testing.T) {
 	f := newForeign(t)

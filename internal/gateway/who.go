@@ -23,7 +23,7 @@ type Who struct {
 	// Address is that of the connection.
 	Address netip.Addr
 	// Key tells callers apart: what is kept for one (a session, a credential, a process) is never used for another.
-	// It names issuer, subject and client, and not the token.
+	// It names issuer, subject and client, who acts and for whom, and not the token.
 	Key string
 	// Expires is when the token does; zero without one.
 	Expires time.Time
