@@ -27,10 +27,9 @@ type issuerKeys struct {
 	mu   sync.Mutex
 	doc  *outbound.Document // that keys was read from
 	keys []*token.Key
-	good time.Time // when they were last had
 }
 
-// staleKeys is for how long keys count that cannot be had again: a server that is down for a while stops nobody, and one
+// staleKeys is for how long keys count, after the time for which they may be kept, that cannot be had again: a server that is down for a while stops nobody, and one
 // that takes a key back is heard before long.
 const staleKeys = 15 * time.Minute
 
@@ -103,10 +102,9 @@ func (k *issuerKeys) set(ctx context.Context, renew bool) ([]*token.Key, error) 
 		err = perr
 	}
 	if err == nil {
-		k.good = now
 		return k.keys, nil
 	}
-	if k.keys != nil && now.Sub(k.good) < staleKeys {
+	if k.doc != nil && now.Before(k.doc.Until.Add(staleKeys)) {
 		return k.keys, nil
 	}
 	return nil, authz.Errorf(authz.ErrUnavailable, "the keys of %s cannot be had: %v", k.issuer, err)

@@ -496,6 +496,34 @@ func TestIssuerKeys(t *testing.T) {
 	}
 }
 
+// Keys that may be kept for long outlive a failure as well as others.
+func TestStaleKeys(t *testing.T) {
+	f := newForeign(t)
+	f.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		f.ServeHTTP(w, r)
+	})
+	now := newClock()
+	g := open(t, document("authorization: {servers: [{issuer: \""+f.URL+"\"}]}"), gateway.Options{Now: now.Now})
+	for _, c := range []struct {
+		after  time.Duration
+		down   bool
+		status int
+	}{
+		{0, false, 0}, {59 * time.Minute, true, 0}, {2 * time.Minute, true, 0}, {13 * time.Minute, true, 0}, {2 * time.Minute, true, 503}, {2 * time.Minute, false, 0},
+	} {
+		now.add(c.after)
+		f.with(func() { f.down = c.down })
+		status := 0
+		if _, err := g.Verifier.Verify(request("POST", resource, "Authorization", "Bearer "+f.sign("ed", f.claims(now.Now(), resource), nil))); err != nil {
+			status = challenge(t, err).Status
+		}
+		if status != c.status {
+			t.Errorf("%v later, the server is down: %v: %d, want %d", c.after, c.down, status, c.status)
+		}
+	}
+}
+
 func TestDiscovery(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit   func(m map[string]any)
