@@ -119,8 +119,8 @@ func TestPresented(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := authz.Presented{Token: "passport", Proof: seen.Proof, Method: "POST", URL: "https://bank.example.com/test.Echo/Say", Audience: "https://bank.example.com", Certificate: seen.Certificate}
-	if *seen != want || seen.Proof == "" || len(seen.Certificate) != 43 {
+	want := authz.Presented{Token: "passport", Proof: seen.Proof, Method: "POST", URL: "https://bank.example.com/test.Echo/Say", Audience: "https://bank.example.com", Certificate: seen.Certificate, Shown: seen.Shown}
+	if *seen != want || seen.Shown.IsZero() || seen.Proof == "" || len(seen.Certificate) != 43 {
 		t.Errorf("presented %+v, want %+v", *seen, want)
 	}
 	plain := dial(nil)
