@@ -74,10 +74,7 @@ func (c *Common) fill() {
 		cred.fill(c)
 		c.Credentials[name] = cred
 	}
-	if c.Secrets.File == "" {
-		c.Secrets.File, c.Secrets.Key = secret.DefaultFile(), cmp.Or(c.Secrets.Key, secret.DefaultKey())
-	}
-	c.Secrets.Key = cmp.Or(c.Secrets.Key, c.Secrets.File+".key")
+	c.Secrets.fill()
 	l := &c.Limits
 	l.Header = cmp.Or(l.Header, 64<<10)
 	l.HeaderTime = cmp.Or(l.HeaderTime, 10*time.Second)

@@ -198,3 +198,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The commands that keep secrets write where the gateway reads.
+func TestSecretsOf(t *testing.T) {
+	for _, line := range []string{"", "secrets: {}\n", "secrets: {key: other.key}\n", "secrets: {key: /etc/other.key}\n", "secrets: {file: s}\n", "secrets: {file: /etc/s, key: k/s.key}\n"} {
+		path := filepath.Join(t.TempDir(), "gateway.yaml")
+		if err := os.WriteFile(path, []byte("listen: 127.0.0.1:8190\n"+line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d := new(door)
+		if err := gateway.Load(path, d); err != nil {
+			t.Fatal(err)
+		}
+		file, key, err := gateway.SecretsOf(path)
+		if err != nil || file == "" || file != d.Path(d.Secrets.File) || key != d.Path(d.Secrets.Key) {
+			t.Errorf("%q: SecretsOf = %q, %q, %v; the gateway reads %q, %q", line, file, key, err, d.Path(d.Secrets.File), d.Path(d.Secrets.Key))
+		}
+	}
+}

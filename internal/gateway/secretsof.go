@@ -30,11 +30,17 @@ func SecretsOf(path string) (file, key string, err error) {
 		ps.yaml(err)
 		return "", "", ps
 	}
-	if d.Secrets.File == "" {
-		return secret.DefaultFile(), secret.DefaultKey(), nil
-	}
+	d.Secrets.fill()
 	c := Common{dir: filepath.Dir(path)}
-	return c.Path(d.Secrets.File), c.Path(cmp.Or(d.Secrets.Key, d.Secrets.File+".key")), nil
+	return c.Path(d.Secrets.File), c.Path(d.Secrets.Key), nil
+}
+
+// fill sets what was left out.
+func (s *Secrets) fill() {
+	if s.File == "" {
+		s.File, s.Key = secret.DefaultFile(), cmp.Or(s.Key, secret.DefaultKey())
+	}
+	s.Key = cmp.Or(s.Key, s.File+".key")
 }
 
 func decodeLoosely(text []byte, into any) (err error) {
