@@ -125,7 +125,7 @@ type Server struct {
 	failures allowance
 	openapi  []byte
 	open     atomic.Int64 // streams
-	feeds    atomic.Int64
+	feeds    openFeeds
 	uploads  uploads
 	joined   joinedKeys // access requests
 }

@@ -91,10 +91,11 @@ func (p *recordingPDP) SearchActions(_ context.Context, req authz.Request, page 
 type tokens struct{ api.CallerAdmin }
 
 var fixedCallers = map[string]*caller.Caller{
-	"admin-token": {ID: "c1", Name: "root", Role: caller.Administrator},
-	"audit-token": {ID: "c2", Name: "eve", Role: caller.Auditor},
-	"pep-token":   {ID: "c3", Name: "gateway", Role: caller.PEP},
-	"edge-token":  {ID: "c9", Name: "gate", Role: caller.Edge},
+	"admin-token":  {ID: "c1", Name: "root", Role: caller.Administrator},
+	"audit-token":  {ID: "c2", Name: "eve", Role: caller.Auditor},
+	"pep-token":    {ID: "c3", Name: "gateway", Role: caller.PEP},
+	"edge-token":   {ID: "c9", Name: "gate", Role: caller.Edge},
+	"edge-token-2": {ID: "c10", Name: "yard", Role: caller.Edge},
 }
 
 func (tokens) Authenticate(token string) (*caller.Caller, error) {

@@ -50,11 +50,6 @@ func (s *Server) feedRoute() route {
 		if s.Edge == nil {
 			return errNoEdge
 		}
-		if most := int64(s.limits.Feeds); s.feeds.Add(1) > most {
-			s.feeds.Add(-1)
-			return authz.Errorf(authz.ErrUnavailable, "%d feeds are open, and no more are served", most)
-		}
-		defer s.feeds.Add(-1)
 		again := func() bool { return s.admit(r, &rt, &call{id: c.id}) == nil }
 		return s.feed(w, r, c, again)
 	}
@@ -62,7 +57,7 @@ func (s *Server) feedRoute() route {
 }
 
 // Feeds returns how many feeds are open.
-func (s *Server) Feeds() int64 { return s.feeds.Load() }
+func (s *Server) Feeds() int { return s.feeds.count() }
 
 var errGone = errors.New("the reader is gone, or may read no longer")
 
@@ -81,6 +76,14 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, c *call, admitted 
 		}()
 	}
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
+	leave, err := s.feeds.join(c.who.ID, s.limits.Feeds, s.limits.FeedsEach, func() {
+		cancel()
+		_ = out.control.SetWriteDeadline(s.Now()) // who does not read must not keep it
+	})
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, c *call, admitted 
 		}
 		return out.write(text)
 	}
-	err := s.Edge.Feed(ctx, feed.Start{Service: s.PublicURL, Name: c.who.Point()}, send)
+	err = s.Edge.Feed(ctx, feed.Start{Service: s.PublicURL, Name: c.who.Point()}, send)
 	if !told {
 		return err
 	}

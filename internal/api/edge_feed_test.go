@@ -103,6 +103,39 @@ func TestFeedRefuses(t *testing.T) {
 	})
 }
 
+// Of the feeds of one caller the oldest is cut off, whether it is read or not, and those of others are not.
+func TestFeedsOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serveStreams(t, func(c *api.Config) {
+			c.Edge, c.Limits.FeedsEach = &teller{heap: &heap{}, more: make(chan feed.Forget)}, 2
+		})
+		other := blocks(t, s.get("/v1/edge/feed", "edge-token-2").Body)
+		first := blocks(t, s.get("/v1/edge/feed", "edge-token").Body)
+		s.get("/v1/edge/feed", "edge-token") // nobody reads it
+		if got := first(); got != feedStart {
+			t.Errorf("told %q", got)
+		}
+		third := blocks(t, s.get("/v1/edge/feed", "edge-token").Body)
+		for first() != "" {
+		}
+		time.Sleep(1500 * time.Millisecond) // the second is in the middle of telling a head
+		fourth := blocks(t, s.get("/v1/edge/feed", "edge-token").Body)
+		if synctest.Wait(); s.door.Feeds() != 3 {
+			t.Errorf("%d feeds are open, want 3", s.door.Feeds())
+		}
+		for _, next := range []func() string{third, fourth} {
+			if got := next(); got != feedStart {
+				t.Errorf("told %q", got)
+			}
+		}
+		for range 3 {
+			if got := other(); got == "" {
+				t.Error("the feed of another is cut off")
+			}
+		}
+	})
+}
+
 // Who does not read is cut off, and takes no place any more; so is who has gone, and all when the service stops.
 func TestFeedEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,14 +12,15 @@ import (
 
 // Limits bound what a request may be. Zero values mean the defaults.
 type Limits struct {
-	Body    int64 // bytes of a request body; default 1 MiB
-	Object  int   // bytes of one properties or context object; default 64 KiB
-	Depth   int   // nesting of arrays and objects; default 32
-	Batch   int   // items of an evaluations request; default 256
-	Results int   // results on one page of a search; default 1000
-	Publish int64 // bytes of a body that publishes policies or a catalog; default 32 MiB
-	Streams int   // streams of signals that are open at once; default 100
-	Feeds   int   // feeds of decision points elsewhere that are open at once; default 256
+	Body      int64 // bytes of a request body; default 1 MiB
+	Object    int   // bytes of one properties or context object; default 64 KiB
+	Depth     int   // nesting of arrays and objects; default 32
+	Batch     int   // items of an evaluations request; default 256
+	Results   int   // results on one page of a search; default 1000
+	Publish   int64 // bytes of a body that publishes policies or a catalog; default 32 MiB
+	Streams   int   // streams of signals that are open at once; default 100
+	Feeds     int   // feeds of decision points elsewhere that are open at once; default 256
+	FeedsEach int   // of them by one caller, of which the oldest is cut off if there are more; default 8
 }
 
 func (l Limits) withDefaults() Limits {
@@ -40,6 +41,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Results, 1000)
 	def(&l.Streams, 100)
 	def(&l.Feeds, 256)
+	def(&l.FeedsEach, 8)
 	return l
 }
 

@@ -292,6 +292,8 @@ func (c *Config) problems() *Problems {
 		{c.Limits.Depth < 0 || c.Limits.Depth > 1000, "limits.depth", "must be from 1 to 1000"},
 		{c.Limits.Batch < 0 || c.Limits.Batch > 2048, "limits.batch", "must be from 1 to 2048"},
 		{c.Limits.Results < 0 || c.Limits.Results > 100_000, "limits.results", "must be from 1 to 100000"},
+		{c.Limits.Feeds < 0 || c.Limits.Feeds > 100_000, "limits.feeds", "must be from 1 to 100000"},
+		{c.Limits.FeedsEach < 0 || c.Limits.FeedsEach > 10_000, "limits.feeds_per_caller", "must be from 1 to 10000"},
 		{c.AdminToken != "" && (len(c.AdminToken) < 20 || len(c.AdminToken) > 200), "SAFECONDUCT_ADMIN_TOKEN", "must have 20 to 200 characters"},
 		{c.PEPToken != "" && (len(c.PEPToken) < 20 || len(c.PEPToken) > 200), "SAFECONDUCT_PEP_TOKEN", "must have 20 to 200 characters"},
 		{c.AdminToken != "" && c.AdminToken == c.PEPToken, "SAFECONDUCT_PEP_TOKEN", "must differ from SAFECONDUCT_ADMIN_TOKEN"},

@@ -248,6 +248,8 @@ func (c *Config) members(dir string) map[string]member {
 		"limits.depth":               number(&c.Limits.Depth),
 		"limits.batch":               number(&c.Limits.Batch),
 		"limits.results":             number(&c.Limits.Results),
+		"limits.feeds":               number(&c.Limits.Feeds),
+		"limits.feeds_per_caller":    number(&c.Limits.FeedsEach),
 	}
 }
 
