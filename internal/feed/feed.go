@@ -42,6 +42,14 @@ type Start struct {
 	Service string `json:"service"` // the control plane's public URL
 	Name    string `json:"name"`    // what decisions of the caller are recorded under, observed.pep: "edge:NAME"
 	Seq     int64  `json:"seq"`     // number of the entry that was the newest when the feed began
+	Limits  Limits `json:"limits,omitzero"`
+}
+
+// Limits bound a request, as the API does: what is beyond them would not be recorded. A member that is 0 is not told, and has
+// the API's default.
+type Limits struct {
+	Object int `json:"object,omitempty"` // bytes of one properties or context object
+	Depth  int `json:"depth,omitempty"`  // nesting of arrays and objects in the body of a request
 }
 
 // Head says that everything up to an entry of the log has been told. It is told only while the control plane
