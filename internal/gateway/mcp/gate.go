@@ -67,6 +67,7 @@ type Gate struct {
 	tasks *tasks
 	shown *verdicts
 
+	changes  changes
 	said     sync.Map // what was reported already
 	saidSize counter
 	outcomes chan struct{} // as many are reported at once
@@ -100,6 +101,7 @@ func NewGate(cfg Config) (*Gate, error) {
 	if g.now == nil {
 		g.now = time.Now
 	}
+	g.changes = changes{changed: map[string]change{}, settled: map[string]string{}}
 	g.tools, g.asks, g.tasks, g.shown = newToolbox(), newAsks(), newTasks(), newVerdicts()
 	return g, nil
 }
@@ -399,7 +401,16 @@ func (g *Gate) say(ctx context.Context, kind, text string, detail map[string]any
 		g.said.Clear()
 		g.saidSize.reset()
 	}
-	g.log.WarnContext(ctx, strings.ReplaceAll(kind, "_", " "), "detail", printable(text, 500))
+	g.report(ctx, kind, text, detail)
+}
+
+// report logs and reports something of an operator's interest.
+func (g *Gate) report(ctx context.Context, kind, text string, detail map[string]any) {
+	level := slog.LevelWarn
+	if kind == "tool_approved" {
+		level = slog.LevelInfo
+	}
+	g.log.Log(ctx, level, strings.ReplaceAll(kind, "_", " "), "detail", printable(text, 500))
 	if r := g.cfg.Gateway.Reports; r != nil {
 		r.Report(kind, detail)
 	}

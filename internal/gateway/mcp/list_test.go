@@ -242,6 +242,56 @@ func testPinsApprovedMeanwhile(t *testing.T) {
 	if pa := r.call(t, "a", `{}`); pa.Forward == nil {
 		t.Errorf("two seconds later it is refused: %s", pa.Answer.Append(nil))
 	}
+	r.call(t, "a", `{}`)
+	reported(t, r, "changed", "approved")
+	// Another gateway has it reported too: it does not know what this one has. And what is again as it was pinned is no change.
+	if p, err = mcp.OpenPins(file); err != nil {
+		t.Fatal(err)
+	}
+	again := newRigWith(t, mcp.Options{}, func(c *mcp.Config) { c.Pins = p }, r.tools[0])
+	again.call(t, "a", `{}`)
+	again.list(t, "tools/list", "tools", named("a"))
+	again.list(t, "tools/list", "tools", named("a"))
+	time.Sleep(time.Minute)
+	again.list(t, "tools/list", "tools", r.tools[0])
+	again.list(t, "tools/list", "tools", r.tools[0])
+	again.list(t, "tools/list", "tools", named("a"))
+	reported(t, again, "approved", "changed", "approved", "changed")
+}
+
+// reported compares what was reported of tools.
+func reported(t *testing.T, r *rig, want ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(r.log.String()) {
+		if _, what, ok := strings.Cut(line, `msg="tool `); ok {
+			what, _, _ = strings.Cut(what, `"`)
+			got = append(got, what)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("reported was %q, want %q", got, want)
+	}
+}
+
+// A change that goes back by itself is reported too, but not with every list of a server that says this and that.
+func TestPinsGoBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const other = `{"name":"a","description":"other","inputSchema":{"type":"object"}}`
+		r := newRig(t, mcp.Options{}, named("a"))
+		r.list(t, "tools/list", "tools", named("a"))
+		for range 5 {
+			r.list(t, "tools/list", "tools", other)
+			r.list(t, "tools/list", "tools", named("a"))
+		}
+		reported(t, r, "changed")
+		time.Sleep(time.Minute)
+		r.list(t, "tools/list", "tools", named("a"))
+		r.list(t, "tools/list", "tools", named("a"))
+		reported(t, r, "changed", "approved")
+		r.list(t, "tools/list", "tools", other)
+		reported(t, r, "changed", "approved", "changed")
+	})
 }
 
 // New tools on a server that is known.

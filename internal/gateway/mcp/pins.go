@@ -122,6 +122,9 @@ type standing struct {
 	isNew   bool   // nothing is pinned, and it waits
 	pinned  string // digest
 	first   bool   // this is the first time that this difference is seen
+
+	approved bool // somebody has approved what is pinned
+	other    bool // something else was seen since
 }
 
 // see remembers descriptors as a server has just listed them, and says how each stands. A server none of whose tools
@@ -160,7 +163,7 @@ func stands(pin *Pin, d *descriptor) standing {
 	case pin.Digest == "":
 		return standing{isNew: true}
 	}
-	return standing{changed: pin.Digest != d.digest || pin.Server != d.server, pinned: pin.Digest}
+	return standing{changed: pin.Digest != d.digest || pin.Server != d.server, pinned: pin.Digest, approved: pin.By == "approved", other: pin.Other != nil}
 }
 
 // compare says how descriptors stand, and whether something has to be remembered; with write it remembers that. p.mu is held.

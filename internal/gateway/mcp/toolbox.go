@@ -129,12 +129,63 @@ func (g *Gate) compare(ctx context.Context, all []*descriptor) (map[string]stand
 	for _, d := range all {
 		switch s := stands[d.name]; {
 		case s.changed:
-			g.say(ctx, "tool_changed", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "pinned": s.pinned, "digest": d.digest})
+			g.changed(ctx, d, s)
 		case s.isNew:
-			g.say(ctx, "tool_new", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "digest": d.digest})
+			g.say(ctx, "tool_new", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "now": d.digest})
+		default:
+			g.settled(ctx, d, s)
 		}
 	}
 	return stands, nil
+}
+
+// A changes remembers of which tools was reported that they are not as they were pinned, and of which that they are.
+type changes struct {
+	mu      sync.Mutex
+	changed map[string]change // by tool
+	settled map[string]string // digest, by tool
+}
+
+type change struct {
+	digest string
+	at     time.Time
+}
+
+// settleTimeOfChange is how long a tool that nobody has approved must have been reported as changed until it is reported that it is as
+// it was: a server that describes it to each caller otherwise would be reported with every list.
+const settleTimeOfChange = time.Minute
+
+// changed reports that a tool is not as it was pinned.
+func (g *Gate) changed(ctx context.Context, d *descriptor, s standing) {
+	c := &g.changes
+	c.mu.Lock()
+	told := c.changed[d.name].digest == d.digest
+	if !told {
+		c.changed[d.name] = change{d.digest, g.now()}
+	}
+	delete(c.settled, d.name)
+	c.mu.Unlock()
+	if !told {
+		g.report(ctx, "tool_changed", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "was": s.pinned, "now": d.digest})
+	}
+}
+
+// settled reports of a tool that was changed, or that somebody has approved, that it is as it is pinned: also of what another run
+// of a gateway has reported.
+func (g *Gate) settled(ctx context.Context, d *descriptor, s standing) {
+	c := &g.changes
+	c.mu.Lock()
+	was, told := c.changed[d.name]
+	waits := told && !s.approved && g.now().Sub(was.at) < settleTimeOfChange
+	say := (told || s.approved || s.other) && !waits && c.settled[d.name] != d.digest
+	if say {
+		c.settled[d.name] = d.digest
+		delete(c.changed, d.name)
+	}
+	c.mu.Unlock()
+	if say {
+		g.report(ctx, "tool_approved", d.name+" "+d.digest, map[string]any{"tool": d.name, "server": d.server, "now": d.digest})
+	}
 }
 
 // tool returns the descriptor of a tool and how it stands, nil if no server lists it. The servers are asked if it is not
@@ -151,6 +202,9 @@ func (g *Gate) tool(ctx context.Context, p *Peer, name string) (*descriptor, sta
 		return nil, standing{}, nil
 	}
 	s, err := g.cfg.Pins.state(d)
+	if err == nil && !s.changed && !s.isNew {
+		g.settled(ctx, d, s)
+	}
 	return d, s, err
 }
 
