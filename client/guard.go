@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,28 @@ type RefusedError struct {
 	// did not come to that.
 	Answers  []*Answer
 	Requests []authz.Request
+
+	judged bool // whoever decides has answered
+}
+
+// Undecided reports whether nobody has decided: whoever decides could not be reached, failed (5xx), or said nothing that can be
+// read. It is false of every answer, one that says that it is unavailable too; of a permission with an obligation that
+// could not be met; of what was refused and could not be asked about again; and if the service refuses to answer us (401,
+// 403, 404, 409, 429), which Cause tells by its kind, or by the Status of an *Error in it.
+func (e *RefusedError) Undecided() bool {
+	if e.judged || e.Task != nil || !errors.Is(e.Cause, authz.ErrUnavailable) {
+		return false
+	}
+	if a := e.Answer; a != nil && (a.DecisionID() != "" || a.Code != authz.CodeUnavailable) {
+		return false
+	}
+	for _, kind := range []error{authz.ErrInvalid, authz.ErrUnauthenticated, authz.ErrForbidden, authz.ErrNotFound, authz.ErrConflict} {
+		if errors.Is(e.Cause, kind) {
+			return false
+		}
+	}
+	said, ok := errors.AsType[*Error](e.Cause)
+	return !ok || said.Status >= http.StatusInternalServerError
 }
 
 // Error says why.
@@ -135,7 +158,7 @@ func (g *Guard) seek(ctx context.Context, q Question, meet func(context.Context,
 			}
 		}
 		unmet := meet(ctx, p)
-		refusal := &RefusedError{Answer: first, Task: s.task, Cause: unmet, Answers: p.answers, Requests: q.Requests}
+		refusal := &RefusedError{Answer: first, Task: s.task, Cause: unmet, Answers: p.answers, Requests: q.Requests, judged: true}
 		switch {
 		case allowed && unmet == nil:
 			for _, a := range p.answers {

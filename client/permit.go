@@ -147,7 +147,7 @@ func (p *Permit) Begin(ctx context.Context) (context.Context, context.CancelFunc
 }
 
 func (p *Permit) refuse(cause error) error {
-	return &RefusedError{Answer: p.answers[0], Task: p.task, Cause: cause, Answers: p.answers, Requests: p.requests}
+	return &RefusedError{Answer: p.answers[0], Task: p.task, Cause: cause, Answers: p.answers, Requests: p.requests, judged: true}
 }
 
 // Shape returns a result, JSON or nothing, as it may be seen: obligations such as masks change it. A *WithheldError
