@@ -9,10 +9,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/gateway"
 	"github.com/safeconduct/safeconduct/internal/gateway/route"
 )
@@ -166,12 +164,9 @@ func (d *Document) Open(ctx context.Context, o gateway.Options) (*gateway.Gatewa
 		}
 		return out
 	})
-	realm := client.Realm{Name: d.Name}
-	if strings.HasPrefix(g.PublicURL(), "http") {
-		realm.Metadata = g.PublicURL() + "/.well-known/oauth-protected-resource"
-	}
 	p, err := New(Config{
-		Gate: Of(g), Enforcer: g.Enforcer, Client: g.Client, Table: d.table, Upstreams: ups, Logger: g.Logger, Realm: realm,
+		Gate: Of(g), Enforcer: g.Enforcer, Client: g.Client, Table: d.table, Upstreams: ups, Logger: g.Logger, Realm: g.Realm(""),
+		Public: g.PublicURL, BodyTime: d.Limits.BodyTime,
 		Stopping: g.Stopping(), Observe: g.Metrics.Requested,
 	})
 	return g, p, err

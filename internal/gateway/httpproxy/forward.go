@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/internal/gateway/route"
 )
 
 // A transfer is the request that is passed on, and its response.
@@ -149,29 +151,9 @@ func (t *transfer) requestBody(out *http.Request) {
 		if b.left == 0 {
 			b.left = -1
 		}
-		out.Trailer = trailers(t.r.Trailer)
+		out.Trailer = route.Trailers(t.r.Trailer)
 		out.Body = b
 	}
-}
-
-// trailers returns those that may be passed on, without values, which follow the body. Nothing that a header could say
-// about who asks or what is asked may be said there.
-func trailers(in http.Header) http.Header {
-	out := forwarded(in)
-	for _, name := range overrides {
-		delete(out, name)
-	}
-	for name := range out {
-		if strings.HasPrefix(name, "X-") || strings.HasPrefix(name, "Content-") || name == "Host" || name == "Expect" || name == "Cookie" || name == "Forwarded" || name == "Via" {
-			delete(out, name)
-			continue
-		}
-		out[name] = nil
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
 }
 
 // A body is that of the agent's request, as it is passed on: it must not pause too long, nor be too large.
@@ -247,8 +229,19 @@ func (t *transfer) tell(h http.Header) {
 	if ip := t.who.Address; ip.IsValid() {
 		set("X-Forwarded-For", ip.Unmap().WithZone("").String())
 	}
-	set("X-Forwarded-Host", t.r.Host)
-	set("X-Forwarded-Proto", map[bool]string{true: "https", false: "http"}[t.r.TLS != nil])
+	host, scheme := "", map[bool]string{true: "https", false: "http"}[t.r.TLS != nil]
+	if t.p.cfg.Public != nil {
+		if u, err := url.Parse(t.p.cfg.Public()); err == nil && u.Host != "" {
+			host, scheme = u.Host, u.Scheme
+		}
+	}
+	if t.match.Route.Host != "" { // the agent's word was decided about
+		host = t.r.Host
+	}
+	if host != "" {
+		set("X-Forwarded-Host", host)
+	}
+	set("X-Forwarded-Proto", scheme)
 	if t.id != "" {
 		h.Set(DecisionHeader, t.id)
 	}
@@ -275,6 +268,9 @@ func (t *transfer) response(res *http.Response) error {
 		if err := t.mask(res); err != nil {
 			return err
 		}
+	} else if res.StatusCode != http.StatusSwitchingProtocols {
+		t.up.cleanse(res.Trailer)
+		res.Body = &responseBody{res.Body, t.up, res}
 	}
 	if t.id != "" {
 		res.Header.Set(DecisionHeader, t.id)
@@ -284,6 +280,23 @@ func (t *transfer) response(res *http.Response) error {
 	}
 	t.outcome = OutcomePassed
 	return nil
+}
+
+// A responseBody is that of a response that is passed on as it is. Behind it come trailers, of which agents see as much as
+// of headers.
+type responseBody struct {
+	io.ReadCloser
+	up  *Upstream
+	res *http.Response
+}
+
+// Read reads on. The trailers are there when it returns io.EOF.
+func (b *responseBody) Read(buf []byte) (int, error) {
+	n, err := b.ReadCloser.Read(buf)
+	if errors.Is(err, io.EOF) {
+		b.up.cleanse(b.res.Trailer)
+	}
+	return n, err
 }
 
 // errCredential is that an upstream did not accept what the gateway showed: no agent can do anything about it.

@@ -3,38 +3,11 @@ package httpproxy
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
 // ours are headers that only the proxy writes, in one direction or the other. They begin so.
 const ours = "Safeconduct-"
-
-// connection are headers that belong to one connection (RFC 9110, section 7.6.1).
-var connection = []string{
-	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
-	"Authorization", "Dpop", // what the agent says to the gateway alone; Gate.Apply takes away the rest
-}
-
-// forwarded returns the header that is decided about and passed on: without what belongs to the connection or is named
-// by it, and names with an underscore, of which some servers make a hyphen.
-func forwarded(h http.Header) http.Header {
-	out := make(http.Header, len(h))
-	named := map[string]bool{}
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			named[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
-		}
-	}
-	for name, values := range h {
-		switch {
-		case named[name], slices.Contains(connection, name), strings.HasPrefix(name, ours), strings.Contains(name, "_"):
-		default:
-			out[name] = values
-		}
-	}
-	return out
-}
 
 // mentions reports whether a list of tokens has one.
 func mentions(values []string, token string) bool {
@@ -69,7 +42,7 @@ var withheld = []string{
 // cleanse removes what an upstream does not say to agents.
 func (u *Upstream) cleanse(h http.Header) {
 	for name := range h {
-		if strings.HasPrefix(name, ours) {
+		if strings.HasPrefix(name, ours) || strings.HasPrefix(name, http.TrailerPrefix) { // which net/http would make a trailer
 			delete(h, name)
 		}
 	}

@@ -59,6 +59,9 @@ type Config struct {
 	Upstreams map[string]*Upstream
 	Logger    *slog.Logger // slog.Default() by default
 	Realm     client.Realm // of challenges that ask for stronger authentication
+	// Public returns the URL by which agents reach the proxy, of which upstreams are told scheme and host; "" if that is not
+	// known. May be nil.
+	Public func() string
 	// BodyTime is how long a body that is read here may take, and how long one that is passed on may pause: 30s.
 	BodyTime time.Duration
 	// Timeout is how long an upstream may take until its response begins, where the route does not say: 60s.
@@ -241,7 +244,7 @@ func (s *passage) target() error {
 	raw, query, _ := strings.Cut(r.RequestURI, "?")
 	path := r.URL.EscapedPath()
 	switch {
-	case r.Method == http.MethodConnect || r.RequestURI == "*":
+	case r.RequestURI == "*":
 		return errors.New("the target is no path")
 	case strings.HasPrefix(raw, "/"):
 		if raw != path || query != r.URL.RawQuery { // r was changed on its way here, or is read in two ways
@@ -250,30 +253,16 @@ func (s *passage) target() error {
 	case r.URL.User != nil:
 		return errors.New("the target has a user")
 	}
-	if err := route.CheckPath(path); err != nil {
+	if err := route.Check(r.Method, r.Host, path, r.URL.RawQuery, r.Header); err != nil {
 		return err
 	}
-	if err := route.CheckQuery(r.URL.RawQuery); err != nil {
+	host, err := route.HostName(r.Host)
+	if err != nil {
 		return err
 	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if host == "" || strings.HasSuffix(host, ".") || strings.ContainsAny(host, "/\\@?#%, \t") {
-		return errors.New("the host is none")
-	}
-	for _, name := range overrides {
-		if r.Header[name] != nil {
-			return fmt.Errorf("the header %s changes what the request is", name)
-		}
-	}
-	s.in = route.Input{Method: r.Method, Host: host, Path: path, RawQuery: r.URL.RawQuery, Header: forwarded(r.Header)}
+	s.in = route.Input{Method: r.Method, Host: host, Path: path, RawQuery: r.URL.RawQuery, Header: route.Forwarded(r.Header)}
 	return nil
 }
-
-// overrides are headers by which some servers let another method or path be said than that which is decided about.
-var overrides = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url", "X-Original-Method"}
 
 // header reads what the request wants of the connection. It answers if it returns false.
 func (s *passage) header() bool {
@@ -312,6 +301,7 @@ func (s *passage) body() bool {
 		return true
 	}
 	if !rt.NeedsBody {
+		s.in.Follows = true
 		return true
 	}
 	rc := http.NewResponseController(s.w)

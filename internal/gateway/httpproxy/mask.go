@@ -28,9 +28,11 @@ func (t *transfer) mask(res *http.Response) error {
 	for _, name := range telling {
 		delete(res.Header, name)
 	}
-	res.Trailer = nil
+	defer func() { res.Trailer = nil }() // whatever came behind the body; net/http writes it once that was read
 	if t.r.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		res.Body.Close()
 		t.clock.Stop()
+		res.Body = http.NoBody // there is none; where HTTP/2 has one all the same, nobody sees it
 		res.ContentLength = -1
 		return nil
 	}
