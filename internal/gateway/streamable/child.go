@@ -444,6 +444,7 @@ func (c *child) read(out io.Reader) {
 }
 
 func (c *child) dispatch(f *mcp.Frame, text []byte) {
+	c.d.overhear(f)
 	if f.Response() {
 		c.mu.Lock()
 		call := c.calls[string(f.ID)]

@@ -31,6 +31,8 @@ type Door struct {
 	bridges   map[string]*session // by Who.Key
 	perCaller map[string]int      // sessions by Who.Key
 	children  map[childKey]*child
+	judges    []Gate    // that Serve was given
+	asked     time.Time // when Fetch last asked the servers, or it was last said that what it got is old
 	stopped   bool
 
 	stop   context.Context //nolint:containedctx // ends what spawn started
@@ -70,6 +72,7 @@ type Config struct {
 	HelloTime    time.Duration // for a server to introduce itself: 10s
 	WriteTime    time.Duration // for a client to take a piece of an answer: 60s
 	Beat         time.Duration // between signs of life on a silent stream: 15s
+	ToolsKept    time.Duration // after which servers are asked for their tools again before a call: 5m
 
 	Logger *slog.Logger
 	Now    func() time.Time
@@ -99,6 +102,7 @@ type Upstream struct {
 type Gate interface {
 	Admit(ctx context.Context, p *mcp.Peer, f *mcp.Frame) *mcp.Passage
 	Learn(f *mcp.Frame)
+	Stale() // the tools of a server may be others now
 }
 
 var (
@@ -198,6 +202,7 @@ func defaults(c *Config) {
 	long(&c.HelloTime, 10*time.Second)
 	long(&c.WriteTime, time.Minute)
 	long(&c.Beat, 15*time.Second)
+	long(&c.ToolsKept, 5*time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -261,6 +266,33 @@ func (d *Door) spawn(f func(stop context.Context)) {
 	defer d.gate.Unlock()
 	if !d.gone {
 		d.group.Go(func() { f(d.stop) })
+	}
+}
+
+const toolsChanged = "notifications/tools/list_changed"
+
+// overhear looks at what a server says before it goes on, or nowhere: after its tools have changed, no call is decided on what it
+// said of them before.
+func (d *Door) overhear(f *mcp.Frame) {
+	if f.Method == toolsChanged {
+		d.stale(0)
+	}
+}
+
+// stale says that the tools of servers may be others now, if what is known of them is older than that.
+func (d *Door) stale(older time.Duration) {
+	now := d.cfg.Now()
+	d.mu.Lock()
+	old := older == 0 || !d.asked.IsZero() && now.Sub(d.asked) > older
+	if old {
+		d.asked = now
+	}
+	judges := d.judges
+	d.mu.Unlock()
+	if old {
+		for _, g := range judges {
+			g.Stale()
+		}
 	}
 }
 

@@ -24,7 +24,12 @@ type endpoint struct {
 }
 
 // Serve returns the handler of the endpoint, which has every request judged by gate.
-func (d *Door) Serve(gate Gate) http.Handler { return &endpoint{d, gate} }
+func (d *Door) Serve(gate Gate) http.Handler {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.judges = append(d.judges, gate)
+	return &endpoint{d, gate}
+}
 
 // An asker is a client with a request.
 type asker struct {
@@ -407,6 +412,9 @@ func (e *endpoint) peer(a *asker) *mcp.Peer {
 
 // request has a request judged, and passes it on.
 func (e *endpoint) request(ctx context.Context, a *asker, f *mcp.Frame) {
+	if f.Method == "tools/call" {
+		e.stale(e.cfg.ToolsKept)
+	}
 	pa := e.gate.Admit(ctx, e.peer(a), f)
 	if pa.Answer != nil {
 		e.answer(a, pa.Answer)

@@ -135,6 +135,7 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	hear := c.scan.frame
 	c.scan.frame = func(f *mcp.Frame) error {
+		d.overhear(f)
 		switch {
 		case !f.Request():
 			return hear(f)

@@ -261,6 +261,10 @@ func (d *Door) Fetch(ctx context.Context, p *mcp.Peer, f *mcp.Frame) (*mcp.Frame
 			a.session, a.version = s, s.version
 		}
 	}
+	now := d.cfg.Now()
+	d.mu.Lock()
+	d.asked = now
+	d.mu.Unlock()
 	out := *f
 	if out.ID == nil {
 		out.ID = json.RawMessage(`"gw"`)
