@@ -250,7 +250,7 @@ func (cr *Credential) check(ps *Problems, at string, c *Common) {
 		{cr.Type == credExchange && c.Authorization.Type == authNone, ".type", "token_exchange exchanges the agent's token, and here no agent shows one (authorization: none)"},
 		{(cr.Cert == "") != (cr.Key == ""), "", "needs both cert and key"},
 		{slices.ContainsFunc(cr.Scopes, notScope), ".scopes", "must be words without blanks, quotes and backslashes"},
-		{slices.ContainsFunc(cr.Keep, func(h string) bool { return !keepable(h) }), ".keep", "can only keep Cookie, Forwarded, Via, X-Real-Ip and X-Forwarded-*: what an agent authenticates by is never passed on"},
+		{slices.ContainsFunc(cr.Keep, func(h string) bool { return !keepable(h) }), ".keep", "can only keep Cookie, Forwarded, Via, X-Real-Ip, X-Forwarded-* and X-Forwarded-NAME: what an agent authenticates by is never passed on"},
 	} {
 		if p.bad {
 			ps.Add(at+p.path, "%s", p.msg)

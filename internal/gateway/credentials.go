@@ -132,12 +132,14 @@ func (cs *Credentials) Apply(ctx context.Context, name string, w *Who, r *http.R
 	c := cs.byName[name]
 	if c == nil {
 		Strip(r.Header)
+		stripTrailers(r.Trailer, "Authorization")
 		if name == "" {
 			return nil
 		}
 		return authz.Errorf(authz.ErrInvalid, "there is no credential of the name %.64q", name)
 	}
 	Strip(r.Header, c.cfg.Keep...)
+	stripTrailers(r.Trailer, c.cfg.Header)
 	err := cs.apply(ctx, c, w, r)
 	cs.g.Metrics.credential(err)
 	if err != nil {

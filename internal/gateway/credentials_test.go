@@ -14,12 +14,14 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +94,7 @@ func TestStaticHeader(t *testing.T) {
 		{"", http.Header{"Content-Type": {"application/json"}, "X-Request-Id": {"r1"}}},
 		{"github", http.Header{"Authorization": {"Bearer ghp_0123"}, "Content-Type": {"application/json"}, "X-Request-Id": {"r1"}}},
 		{"raw", http.Header{"Authorization": {"token ghp_0123"}, "Content-Type": {"application/json"}, "X-Request-Id": {"r1"}}},
-		{"maps", http.Header{"X-Api-Key": {"k-1"}, "Cookie": {"session=agent"}, "X-Forwarded-For": {"203.0.113.9"}, "X-Forwarded-User": {"admin"}, "Content-Type": {"application/json"}, "X-Request-Id": {"r1"}}},
+		{"maps", http.Header{"X-Api-Key": {"k-1"}, "Cookie": {"session=agent"}, "X-Forwarded-For": {"203.0.113.9"}, "Content-Type": {"application/json"}, "X-Request-Id": {"r1"}}},
 	} {
 		got, err := shows(t, g, c.name, &gateway.Who{}, append([]string{"X-Api-Key", "agent", "X_Api_Key", "agent"}, agentShows...)...)
 		if err != nil {
@@ -340,6 +342,47 @@ func TestTokenExchange(t *testing.T) {
 		if h, err := shows(t, g, "mail", w); !errors.Is(err, authz.ErrForbidden) || h.Get("Authorization") != "" {
 			t.Errorf("%s: %v, %v", name, h, err)
 		}
+	}
+}
+
+// What proxies say of who came, and from where, reaches no server, however it is written; what is to be kept is kept, but for what
+// somebody authenticates by.
+func TestWhatProxiesSay(t *testing.T) {
+	g := open(t, document(withSecrets(t, map[string]string{"k": "key"}), "credentials:", "  none: {type: none}", "  keeps: {type: none, keep: ['X-Forwarded-*', X-Real-Ip, Via]}",
+		"  user: {type: none, keep: [x-forwarded-user]}", "  key: {type: header, header: Bank-Pass, value: secret:k}"), gateway.Options{})
+	everything := []string{
+		"Remote-User", "X-Remote-User", "REMOTE_USER", "X-SSL-Client-S-DN", "X-SSL-Client-Verify", "SSL-Client-Cert", "SSL_CLIENT_CERT", "X-ARR-ClientCert", "CF-Connecting-IP", "True-Client-Ip",
+		"X-Forwarded-Client-Cert", "X-Forwarded-User", "X-Forwarded-For", "X_Forwarded_For", "X-Auth-Request-Email", "X-Goog-Authenticated-User-Email", "Cf-Access-Jwt-Assertion", "X-Ms-Client-Principal-Name", "X-Remote-Extra-Scopes",
+		"X-Real-Ip", "Via", "Accept", "X-Request-Id",
+	}
+	for name, want := range map[string][]string{
+		"none":  {"Accept", "X-Request-Id"},
+		"":      {"Accept", "X-Request-Id"},
+		"keeps": {"Accept", "Via", "X-Forwarded-For", "X-Real-Ip", "X-Request-Id"},
+		"user":  {"Accept", "X-Forwarded-User", "X-Request-Id"},
+	} {
+		r := request("GET", resource)
+		for _, h := range everything {
+			r.Header[http.CanonicalHeaderKey(h)] = []string{"x"}
+		}
+		if err := g.Credentials.Apply(t.Context(), name, &gateway.Who{}, r); err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Sorted(maps.Keys(r.Header)); !slices.Equal(got, want) {
+			t.Errorf("%q passes %q, want %q", name, got, want)
+		}
+		r.Trailer = http.Header{"Api-Key": nil, "Client-Cert": nil, "True-Client-Ip": nil, "Remote_user": nil, "Private-Token": nil, "Authorization": nil, "Via": nil, "Checksum": nil}
+		if err := g.Credentials.Apply(t.Context(), name, &gateway.Who{}, r); err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Sorted(maps.Keys(r.Trailer)); !slices.Equal(got, []string{"Checksum"}) {
+			t.Errorf("%q passes the trailers %q", name, got)
+		}
+	}
+	r := request("GET", resource)
+	r.Trailer = http.Header{"Bank-Pass": nil, "Bank_pass": nil, "Checksum": nil}
+	if err := g.Credentials.Apply(t.Context(), "key", &gateway.Who{}, r); err != nil || r.Header.Get("Bank-Pass") != "key" || len(r.Trailer) != 1 {
+		t.Errorf("beside the credential's own header: %v, %v, the trailers %v", err, r.Header, r.Trailer)
 	}
 }
 

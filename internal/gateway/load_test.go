@@ -156,6 +156,8 @@ func TestBadDocuments(t *testing.T) {
 		{"exchange by an agent of others'", base + "authorization: {servers: [{issuer: https://x.example}]}\ncredentials: {a: {type: token_exchange, agent: k, resource: https://y.example, subject_issuers: [https://x.example]}}\n", "can only be the service"},
 		{"issuers of no exchange", base + "credentials: {a: {type: none, subject_issuers: [https://x.example]}}\n", "is only of token_exchange"},
 		{"keeps a token", base + "credentials: {a: {keep: [Authorization]}}\n", "can only keep"},
+		{"keeps a certificate", base + "credentials: {a: {keep: [x-forwarded-client-cert]}}\n", "can only keep"},
+		{"keeps who came", base + "credentials: {a: {keep: [Remote-User]}}\n", "can only keep"},
 		{"keeps everything", base + "credentials: {a: {keep: [\"*\"]}}\n", "can only keep"},
 		{"a header that steers", base + "credentials: {a: {type: header, header: Transfer-Encoding, value: secret:a}}\n", "must be the name of a header"},
 		{"a header that is none", base + "credentials: {a: {type: header, header: \"A\\r\\nB\", value: secret:a}}\n", "must be the name of a header"},
