@@ -74,7 +74,7 @@ func TestGatewayAuthorizesForeignClients(t *testing.T) {
 		`command: [npx, -y, "@modelcontextprotocol/server-filesystem", files]`, fmt.Sprintf("command: [%q]\n    env: {%s: files}", exe, exampleServerVar),
 		`command: [npx, -y, "@modelcontextprotocol/server-memory"]`, fmt.Sprintf("command: [%q]", exe),
 		"MEMORY_FILE_PATH: /tmp/mcp/memory.jsonl", exampleServerVar+": memory")
-	stop := startGateway(t, exe, "mcp", "--config", file("mcp.yaml"))
+	stop := startGateway(t, "serving MCP on", "mcp", "--config", file("mcp.yaml"))
 	defer stop()
 
 	cmd := exec.CommandContext(t.Context(), node, "authorized.mjs", "http://"+addr+"/mcp", s.URL, "assistant", file("assistant.key"), "memory__read_graph")
