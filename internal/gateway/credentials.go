@@ -19,7 +19,6 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/gateway/secret"
-	"github.com/safeconduct/safeconduct/internal/outbound"
 )
 
 // Credentials are what the gateway shows to the servers behind it, by name. An agent never gets one to see: they are put into
@@ -45,7 +44,7 @@ type credential struct {
 // retryRest is how old a token must be that was got because the one before was refused, to be replaced for the same reason.
 const retryRest = 30 * time.Second
 
-func newCredentials(g *Gateway, out *outbound.Client, roots *x509.CertPool) (*Credentials, error) {
+func newCredentials(g *Gateway, roots *x509.CertPool) (*Credentials, error) {
 	cs := &Credentials{g: g, byName: map[string]*credential{}}
 	cs.tokens.init(g.common.Limits.Tokens, g.now)
 	file, err := g.secrets()
@@ -53,7 +52,7 @@ func newCredentials(g *Gateway, out *outbound.Client, roots *x509.CertPool) (*Cr
 		return nil, fmt.Errorf("opening the secrets: %w", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.common.Credentials)) {
-		c, err := cs.prepare(name, g.common.Credentials[name], file, out, roots)
+		c, err := cs.prepare(name, g.common.Credentials[name], file, roots)
 		if err != nil {
 			return nil, fmt.Errorf("credentials.%s: %w", name, err)
 		}
@@ -62,7 +61,7 @@ func newCredentials(g *Gateway, out *outbound.Client, roots *x509.CertPool) (*Cr
 	return cs, nil
 }
 
-func (cs *Credentials) prepare(name string, cfg Credential, file *secret.File, out *outbound.Client, roots *x509.CertPool) (*credential, error) {
+func (cs *Credentials) prepare(name string, cfg Credential, file *secret.File, roots *x509.CertPool) (*credential, error) {
 	c := &credential{name: name, cfg: cfg, secrets: file}
 	var err error
 	if c.cert, err = cs.g.certificate(cfg.Cert, cfg.Key); err != nil {
@@ -90,13 +89,13 @@ func (cs *Credentials) prepare(name string, cfg Credential, file *secret.File, o
 		}
 		c.agent.Now = cs.g.opts.Now
 	case cfg.Type == credClient || cfg.Type == credExchange:
-		post := out
+		var shown []tls.Certificate
 		if c.cert != nil && cfg.Auth == byTLS {
-			post = outbound.New(outbound.Config{AllowPrivate: true, Timeout: cs.g.common.Limits.TokenTime, Now: cs.g.now,
-				TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{*c.cert}}})
+			shown = append(shown, *c.cert)
 		}
+		out := cs.g.outbound(roots, shown...)
 		make := func(resource, audience string) *grant {
-			return &grant{o: cs.g.client, cfg: cfg, post: post, resource: resource, audience: audience,
+			return &grant{o: cs.g.client, cfg: cfg, out: out, resource: resource, audience: audience,
 				secret: func() (string, error) { return cs.secret(c, cfg.Secret) }}
 		}
 		c.grant = make(cfg.Resource, cfg.Audience)

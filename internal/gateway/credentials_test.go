@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -506,6 +507,50 @@ func TestClientCertificate(t *testing.T) {
 	}
 	if c := g.Credentials.TLS("a"); c == nil || !bytes.Equal(c.Certificate[0], der) || g.Credentials.TLS("") != nil {
 		t.Errorf("TLS = %v", c)
+	}
+}
+
+// A token endpoint that does not answer holds up nobody but who waits for its tokens: neither keys nor another server's tokens.
+func TestSlowTokenEndpoint(t *testing.T) {
+	release := make(chan struct{})
+	asked := make(chan struct{}, 1000)
+	f := newForeign(t)
+	next := f.Server.Config.Handler
+	f.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			asked <- struct{}{}
+			<-release
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	text := []string{"limits: {token_time: 1m}", "authorization: {servers: [{issuer: \"" + f.URL + "\"}]}", "credentials:",
+		"  quick: {type: client_credentials, issuer: \"" + f.URL + "\", client_id: gw, auth: none, audience: a}",
+		"  slow: {type: token_exchange, token_url: \"" + f.URL + "/slow\", subject_issuers: [\"" + f.URL + "\"], client_id: gw, auth: none, audience: a}"}
+	g := open(t, document(text...), gateway.Options{})
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer close(release)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for i := range 200 {
+		waiting.Go(func() {
+			w := &gateway.Who{Key: "k", Token: fmt.Sprint(i), Issuer: f.URL}
+			if err := g.Credentials.Apply(ctx, "slow", w, request("GET", "https://x.example")); err == nil {
+				t.Error("a token that nobody gave was applied")
+			}
+		})
+	}
+	<-asked
+	<-asked
+	soon, done := context.WithTimeout(t.Context(), 5*time.Second)
+	defer done()
+	r := request("POST", resource, "Authorization", "Bearer "+f.sign("ed", f.claims(time.Now(), resource), nil)).WithContext(soon)
+	if _, err := g.Verifier.Verify(r); err != nil {
+		t.Errorf("verifying meanwhile: %v", err)
+	}
+	if err := g.Credentials.Apply(soon, "quick", nil, r); err != nil {
+		t.Errorf("another credential meanwhile: %v", err)
 	}
 }
 

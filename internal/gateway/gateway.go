@@ -127,18 +127,17 @@ func Open(ctx context.Context, c *Common, o Options) (*Gateway, error) {
 	}
 	g.Enforcer = &client.Enforcer{Guard: guard, Handlers: client.BuiltIn(o.Logger)}
 
-	out := outbound.New(outbound.Config{AllowPrivate: true, RootCAs: roots, Timeout: c.Limits.TokenTime, MaxDocuments: 1000, MaxRequests: 64, Now: o.Now})
-	if g.client, err = newOAuthClient(g, out, roots); err != nil {
+	if g.client, err = newOAuthClient(g); err != nil {
 		return nil, err
 	}
 	if g.Metrics, err = newMetrics(g); err != nil {
 		return nil, err
 	}
 	g.Reports = newReporter(g)
-	if g.Verifier, err = newVerifier(g, out); err != nil {
+	if g.Verifier, err = newVerifier(g, g.outbound(roots)); err != nil {
 		return nil, err
 	}
-	if g.Credentials, err = newCredentials(g, out, roots); err != nil {
+	if g.Credentials, err = newCredentials(g, roots); err != nil {
 		return nil, err
 	}
 	g.open.init(o.FailOpen)
@@ -146,6 +145,15 @@ func Open(ctx context.Context, c *Common, o Options) (*Gateway, error) {
 		g.Logger.WarnContext(ctx, "this route allows without a decision when none can be had", "route", route)
 	}
 	return g, nil
+}
+
+// outbound returns a client of authorization servers. Each of its users has one of its own: one server that is slow to answer takes
+// up the requests that one client makes at once.
+func (g *Gateway) outbound(roots *x509.CertPool, shown ...tls.Certificate) *outbound.Client {
+	return outbound.New(outbound.Config{
+		AllowPrivate: true, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: shown},
+		Timeout: g.common.Limits.TokenTime, MaxDocuments: 1000, MaxRequests: 64, Now: g.now,
+	})
 }
 
 // roots returns whom servers' certificates must come from; nil for those whom the system trusts.

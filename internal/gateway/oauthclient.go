@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -35,13 +34,11 @@ const assertionLife = time.Minute
 // An oauthClient is the gateway as a client of authorization servers.
 type oauthClient struct {
 	g      *Gateway
-	out    *outbound.Client
-	roots  *x509.CertPool
 	signer *token.Signer // nil if it has no key
 }
 
-func newOAuthClient(g *Gateway, out *outbound.Client, roots *x509.CertPool) (*oauthClient, error) {
-	o := &oauthClient{g: g, out: out, roots: roots}
+func newOAuthClient(g *Gateway) (*oauthClient, error) {
+	o := &oauthClient{g: g}
 	file := g.common.Path(g.common.Client.Key)
 	if file == "" {
 		return o, nil
@@ -59,7 +56,7 @@ func newOAuthClient(g *Gateway, out *outbound.Client, roots *x509.CertPool) (*oa
 type grant struct {
 	o        *oauthClient
 	cfg      Credential
-	post     *outbound.Client // with the client certificate, if there is one
+	out      *outbound.Client // with the client certificate, if it authenticates by one
 	secret   func() (string, error)
 	resource string
 	audience string
@@ -97,7 +94,7 @@ func (g *grant) ask(ctx context.Context, form url.Values) (*issued, error) {
 		return nil, err
 	}
 	now := g.o.g.now()
-	resp, err := g.post.Post(ctx, where, h, []byte(form.Encode()))
+	resp, err := g.out.Post(ctx, where, h, []byte(form.Encode()))
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrUnavailable, "asking for a token: %w", err)
 	}
@@ -112,7 +109,7 @@ func (g *grant) endpoint(ctx context.Context) (where, audience string, err error
 	if g.cfg.TokenURL != "" {
 		return g.cfg.TokenURL, g.cfg.TokenURL, nil
 	}
-	m, err := discover(ctx, g.o.out, g.cfg.Issuer)
+	m, err := discover(ctx, g.out, g.cfg.Issuer)
 	if err != nil {
 		return "", "", authz.Errorf(authz.ErrUnavailable, "%w", err)
 	}
