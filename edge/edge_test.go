@@ -492,6 +492,23 @@ func TestRemote(t *testing.T) {
 	}
 }
 
+// However a policy spells what it reads, it is read.
+func TestRemoteSpelt(t *testing.T) {
+	for text, want := range map[string]string{
+		`@id("asks") forbid (principal, action, resource) when { context.observed["\u{61}sks"].hour > 100 };`:              "asks",
+		"@id(\"asks\") forbid (principal, action, resource) when { context.observed. // of persons\n asks.hour > 100 };":    "asks",
+		`@id("abroad") forbid (principal, action, resource) when { context.observed.network has "\u{63}ountry" };`:          "country",
+		`@id("named") forbid (principal, action, resource) when { context.observed.pep == "asks" }; // .asks and .country`: "",
+	} {
+		p := newPlane(t)
+		p.with(func() { p.version.Policies = append(p.version.Policies, feed.File{Name: "more.cedar", Text: text}) })
+		r := run(t, p.config())
+		if got := r.Status().Remote; (got != "") != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("%s: Status.Remote = %q, want one of %q", text, got, want)
+		}
+	}
+}
+
 func TestNew(t *testing.T) {
 	for _, cfg := range []edge.Config{
 		{}, {URL: "http://x"}, {URL: "http://x", Token: "t"}, {URL: "ftp://x", Token: "t", Journal: "j"},

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -261,17 +260,6 @@ func (noStore) OpenIndicators(context.Context, time.Time, string, int) ([]risk.I
 }
 func (noStore) PutIndicator(context.Context, risk.Indicator) error { return nil }
 
-// How policies read attributes of these names, of whatever. One that reads another of the same name, or says so in a
-// comment, is taken for one that reads ours.
-var (
-	readsAsks    = reads("asks")
-	readsCountry = reads("country")
-)
-
-func reads(name string) *regexp.Regexp {
-	return regexp.MustCompile(`(\.|\[\s*"|\bhas\s+"?)\s*` + name + `\b`)
-}
-
 // compile compiles a version that was told.
 func compile(v *feed.Version, geoip *catalog.GeoIP) (*policies, error) {
 	src := source(v)
@@ -287,13 +275,11 @@ func compile(v *feed.Version, geoip *catalog.GeoIP) (*policies, error) {
 		return nil, err
 	}
 	ps := &policies{set: set.At(v.Version), digest: v.Digest}
-	for _, f := range src.Files {
-		switch {
-		case readsAsks.MatchString(f.Text):
-			ps.remote = "a policy reads how much an agent has asked persons (asks), which the control plane alone knows"
-		case geoip == nil && readsCountry.MatchString(f.Text):
-			ps.remote = "a policy reads the country of an address (country), and this decision point has no GeoIP file"
-		}
+	switch {
+	case set.Reads("observed", "asks"):
+		ps.remote = "a policy reads how much an agent has asked persons (asks), which the control plane alone knows"
+	case geoip == nil && (set.Reads("observed", "network", "country") || set.Requires(catalog.SignalCountry)):
+		ps.remote = "a policy or the catalog asks for the country of an address (country), and this decision point has no GeoIP file"
 	}
 	return ps, nil
 }
