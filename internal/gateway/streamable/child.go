@@ -39,7 +39,7 @@ type child struct {
 	next     int64
 	sessions map[*session]struct{} // that have used it
 	used     time.Time
-	over     bool
+	over     bool          // it has ended
 	gone     chan struct{} // closed when the process has ended
 }
 
@@ -212,16 +212,38 @@ func (c *child) run(stop context.Context, h hello) {
 		c.d.failed(stop, c.u, c.err)
 		close(c.ready)
 	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = c.cmd.Wait()
+		c.mu.Lock()
+		c.over = true
+		killGroup(c.cmd) // what it left behind
+		c.mu.Unlock()
+		// What left the group may hold the other end for ever: nobody waits for it.
+		_ = out.SetReadDeadline(time.Now().Add(restTime))
+	}()
 	c.read(out)
-	killGroup(c.cmd)
-	_ = c.cmd.Wait()
-	c.mu.Lock()
-	c.over = true
-	c.mu.Unlock()
+	c.kill()
+	<-ended
+	_ = out.Close()
 	c.remove() // before anybody is told: the next call must find room for another
 	close(c.gone)
 	<-c.ready
 	c.d.cfg.Logger.Info("a server's process has ended", "server", c.u.Name, "state", c.cmd.ProcessState.String())
+}
+
+// restTime is how long what a process has said is still read after it has ended.
+const restTime = 500 * time.Millisecond
+
+// kill ends the process by force, with its group.
+func (c *child) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		killGroup(c.cmd)
+		_ = c.cmd.Process.Kill() // it may have left its own group
+	}
 }
 
 // remove makes way for another process.
@@ -233,7 +255,7 @@ func (c *child) remove() {
 	}
 }
 
-func (c *child) start() (io.Reader, error) {
+func (c *child) start() (*os.File, error) {
 	cmd := exec.Command(c.u.Command[0], c.u.Command[1:]...) //nolint:gosec // the operator's command
 	cmd.Dir = c.u.Dir
 	for _, name := range []string{"PATH", "HOME", "LANG", "TMPDIR", "TZ"} {
@@ -258,19 +280,22 @@ func (c *child) start() (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
+	out, to, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, in.Close())
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	cmd.Stdout = to
+	err = cmd.Start()
+	_ = to.Close()
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
 	}
 	c.mu.Lock()
 	c.cmd, c.stdin = cmd, in
 	closing := c.closing
 	c.mu.Unlock()
 	if closing {
-		killGroup(cmd)
+		c.kill()
 	}
 	return out, nil
 }
@@ -406,11 +431,7 @@ func (c *child) close() {
 		case <-timer.C:
 		case <-stop.Done():
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.over {
-			killGroup(c.cmd)
-		}
+		c.kill()
 	})
 }
 

@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -190,5 +194,49 @@ func TestDown(t *testing.T) {
 		if c.OK != (c.Name == "good") {
 			t.Errorf("Health: %+v", c)
 		}
+	}
+}
+
+// A process that leaves another behind, which holds its output, ends all the same: whoever waits is told, and Close returns.
+func TestChildLeavesAnother(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("there is no setsid to leave a process behind with")
+	}
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	script := `setsid sh -c 'echo $$ > ` + pidFile + `; exec sleep 60' &
+while ! [ -s ` + pidFile + ` ]; do :; done
+while read -r line; do
+  id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+  case "$line" in
+  *'"server/discover"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}\n' "$id";;
+  *'"tools/list"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","tools":[{"name":"t","inputSchema":{"type":"object"}}]}}\n' "$id";;
+  *'"tools/call"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","content":[]}}\n' "$id"; exit 3;;
+  esac
+done`
+	r := raise(t, nil, streamable.Upstream{Name: "child", Command: []string{"sh", "-c", script}})
+	t.Cleanup(func() {
+		b, _ := os.ReadFile(pidFile)
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			if p, err := os.FindProcess(pid); err == nil {
+				_ = p.Kill()
+			}
+		}
+	})
+	if got := ask(t, r, "tools/call", "t", `"name":"t"`); !strings.Contains(got, `"content":[]`) {
+		t.Errorf("what it said last = %s, want the result", got)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for _, n := r.door.Counts(); n != 0; _, n = r.door.Counts() {
+		if time.Now().After(deadline) {
+			t.Fatal("the process is still counted 10 s after it has ended")
+		}
+		runtime.Gosched()
+	}
+	closed := make(chan struct{})
+	go func() { r.door.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("Close has not returned after 10 s")
 	}
 }
