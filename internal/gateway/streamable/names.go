@@ -211,13 +211,48 @@ func (d *Door) uriPrefix(u *upstream) string {
 	return u.Name + uriSep
 }
 
+// completed returns what a completion is about, and where its name stands: what ref.type says, by which it was decided
+// about. It says one of both alone.
+func completed(params json.RawMessage) (kind string, path []string, err error) {
+	var of string
+	var name, uri bool
+	each(params, func(member string, ref json.RawMessage) {
+		if member != "ref" {
+			return
+		}
+		each(ref, func(member string, v json.RawMessage) {
+			switch member {
+			case "type":
+				of = unquote(v)
+			case "name":
+				name = true
+			case "uri":
+				uri = true
+			}
+		})
+	})
+	switch {
+	case of == "ref/prompt" && name && !uri:
+		return "prompt", []string{"ref", "name"}, nil
+	case of == "ref/resource" && uri && !name:
+		return "resource", []string{"ref", "uri"}, nil
+	}
+	return "", nil, authz.Errorf(authz.ErrInvalid, "ref is a ref/prompt with a name, or a ref/resource with a uri, and not both")
+}
+
 // route returns which server a request goes to, and its params with the name that the server knows.
 func (d *Door) route(method string, params json.RawMessage) (*upstream, json.RawMessage, error) {
+	var kind string
+	var path []string
+	if method == "completion/complete" {
+		var err error
+		if kind, path, err = completed(params); err != nil {
+			return nil, nil, err
+		}
+	}
 	if len(d.ups) == 1 {
 		return d.ups[0], params, nil
 	}
-	var kind string
-	var path []string
 	switch method {
 	case "tools/call":
 		kind, path = "tool", []string{"name"}
@@ -226,16 +261,6 @@ func (d *Door) route(method string, params json.RawMessage) (*upstream, json.Raw
 	case "resources/read", "resources/subscribe", "resources/unsubscribe":
 		kind, path = "resource", []string{"uri"}
 	case "completion/complete":
-		kind, path = "prompt", []string{"ref", "name"}
-		each(params, func(name string, ref json.RawMessage) {
-			if name == "ref" {
-				each(ref, func(name string, _ json.RawMessage) {
-					if name == "uri" {
-						kind, path = "resource", []string{"ref", "uri"}
-					}
-				})
-			}
-		})
 	default:
 		return nil, nil, authz.Errorf(authz.ErrNotFound, "method %q cannot be told apart between servers", method)
 	}

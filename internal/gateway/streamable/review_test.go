@@ -125,3 +125,37 @@ done`
 		t.Errorf("the call after the notification = %s, want it refused", got)
 	}
 }
+
+// A completion goes to the server that it was decided about, and says one thing alone.
+func TestCompletionRef(t *testing.T) {
+	var reached atomic.Int64
+	up := func() string {
+		return upstream(t, func(w http.ResponseWriter, q *http.Request) {
+			reached.Add(1)
+			answerTo(w, q, `"completion":{"values":["x"]}`)
+		}).URL
+	}
+	r := raise(t, nil, streamable.Upstream{Name: "a", URL: up()}, streamable.Upstream{Name: "b", URL: up()})
+	single := raise(t, nil, streamable.Upstream{Name: "a", URL: up()})
+	for _, c := range []struct {
+		ref  string
+		good bool
+	}{
+		{`{"type":"ref/prompt","name":"a__public"}`, true},
+		{`{"type":"ref/resource","uri":"b+file:///x"}`, true},
+		{`{"type":"ref/prompt","name":"a__public","uri":"b+secret://x"}`, false},
+		{`{"type":"ref/resource","name":"a__public","uri":"b+secret://x"}`, false},
+		{`{"type":"ref/prompt","uri":"b+secret://x"}`, false},
+		{`{"type":"ref/other","name":"a__public"}`, false},
+		{`{"name":"a__public"}`, false},
+		{`"a__public"`, false},
+	} {
+		for _, gw := range []*rig{r, single} {
+			before := reached.Load()
+			got := ask(t, gw, "completion/complete", "", `"ref":`+c.ref+`,"argument":{"name":"n","value":"v"}`)
+			if good := reached.Load() == before+1; good != c.good {
+				t.Errorf("completion of %s reached a server: %v, want %v; the client gets %s", c.ref, good, c.good, got)
+			}
+		}
+	}
+}
