@@ -37,7 +37,7 @@ func TestDoorAgainstTheService(t *testing.T) {
 		action := map[string]string{"/accounts": "get_balance", "/mail": "search_emails"}[r.URL.Path]
 		typ := map[string]string{"/accounts": "Account", "/mail": "Mailbox"}[r.URL.Path]
 		return client.Question{Presented: p, Requests: []authz.Request{{Action: authz.Action{Name: action, Properties: authz.Claimed(`{"query":"rent"}`)}, Resource: authz.Entity{Ref: authz.Ref{Type: typ, ID: "own"}}}}}, err
-	}, client.HandlerOptions{Door: door}))
+	}, client.HandlerOptions{}))
 	defer bank.Close()
 
 	// The agent believes that it speaks to rs; what stands before the server leads it here.

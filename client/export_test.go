@@ -2,8 +2,10 @@ package client
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // Challenge is what a Transport reads of the challenges of a refusal.
@@ -25,4 +27,10 @@ func CheckSchema(schema, value string) error {
 // CopyPermit copies a Permit as reflection or unsafe code could, which the vet check on copies does not see.
 func CopyPermit(to, from *Permit) {
 	to.self, to.reporter, to.requests, to.answers, to.met, to.terms = from.self, from.reporter, from.requests, from.answers, from.met, from.terms
+}
+
+// TakeProof has a proof remembered of a key, as if it had been shown.
+func TakeProof(s *Proofs, key, id string, made, now time.Time) error {
+	_, err := s.take(&token.Proof{ID: id, Key: &token.Key{ID: key}, IssuedAt: made}, now, time.Minute)
+	return err
 }

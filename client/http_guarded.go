@@ -30,7 +30,7 @@ type Guarded struct {
 
 // RoundTrip sends a request that may be sent.
 func (g *Guarded) RoundTrip(req *http.Request) (*http.Response, error) {
-	p, err := g.Enforcer.permitRequest(req, g.Question, false, nil)
+	p, err := g.Enforcer.permitRequest(req, g.Question, false)
 	var ctx context.Context
 	var cancel context.CancelFunc
 	if err == nil {

@@ -19,8 +19,6 @@ import (
 type HandlerOptions struct {
 	// Realm is how the handler names itself in challenges.
 	Realm Realm
-	// Door is the one by which question reads passports, if it does: the proofs of those that do not count are forgotten.
-	Door *Door
 	// Try answers as the handler would, and has no effect. If it is nil requests cannot be tried, and the obligation
 	// dry-run refuses them.
 	Try http.Handler
@@ -42,10 +40,11 @@ const maxMasked = 1 << 20
 // status says.
 //
 // Errors of question are told by their kind: authz.ErrUnauthenticated is 401, authz.ErrInvalid 400, with their texts.
-// A panic in it is 500. The context of next ends when the approval does on which the permission stands.
+// A panic in it is 500. Proofs that a Door reads in it, with the request that it was given, are given back unless the passport
+// was found good (HoldProofs). The context of next ends when the approval does on which the permission stands.
 func (e *Enforcer) Handler(next http.Handler, question func(*http.Request) (Question, error), o HandlerOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := e.permitRequest(r, question, o.Try != nil, o.Door)
+		p, err := e.permitRequest(r, question, o.Try != nil)
 		var ctx context.Context
 		var cancel context.CancelFunc
 		if err == nil {
@@ -86,22 +85,15 @@ func (e *Enforcer) Handler(next http.Handler, question func(*http.Request) (Ques
 }
 
 // permitRequest asks about a request.
-func (e *Enforcer) permitRequest(r *http.Request, question func(*http.Request) (Question, error), canTry bool, door *Door) (*Permit, error) {
-	q, err := ask(r, question)
-	if err != nil {
-		return nil, err
+func (e *Enforcer) permitRequest(r *http.Request, question func(*http.Request) (Question, error), canTry bool) (*Permit, error) {
+	ctx, settle := HoldProofs(r.Context())
+	q, err := ask(r.WithContext(ctx), question)
+	var p *Permit
+	if err == nil {
+		p, err = e.Permit(r.Context(), q, canTry)
 	}
-	p, err := e.Permit(r.Context(), q, canTry)
-	if door != nil && NoPassport(err) {
-		door.Forget(q.Presented)
-	}
+	settle(err)
 	return p, err
-}
-
-// NoPassport reports whether an act was refused because the passport that was presented does not count.
-func NoPassport(err error) bool {
-	e, ok := errors.AsType[*RefusedError](err)
-	return ok && e.Answer != nil && e.Answer.Code == authz.CodePassportInvalid
 }
 
 // ask returns the question that a request is.

@@ -1,13 +1,13 @@
 package client
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -37,7 +37,9 @@ const maxHeader = 8 << 10 // bytes of a token, or of a proof
 
 // Presented returns the passport that a request presents in its Authorization header, with its proof (RFC 9449) or
 // the certificate of its connection (RFC 8705). The proof's signature, request, time and token are checked here, and
-// that it was not shown before; the passport itself is left to the Decider. ErrNoToken: none is presented.
+// that it was not shown before; the passport itself is left to the Decider. Until it has judged the passport anybody may
+// have made it up: Enforcer.Handler gives back the proofs of those that do not count, and who calls Presented elsewhere does
+// so by HoldProofs. ErrNoToken: none is presented.
 // authz.ErrUnauthenticated: it is presented wrongly. Without a URL of the Door it fails always.
 func (d *Door) Presented(r *http.Request) (*authz.Presented, error) {
 	base := strings.TrimRight(d.URL, "/")
@@ -52,15 +54,16 @@ func (d *Door) Presented(r *http.Request) (*authz.Presented, error) {
 		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
 		p.Certificate = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	if err := d.Complete(p, r.Header["Authorization"], r.Header["Dpop"]); err != nil {
+	if err := d.Complete(r.Context(), p, r.Header["Authorization"], r.Header["Dpop"]); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // Complete fills in the token and the proof of a passport that was presented by these values of the header fields
-// Authorization and DPoP, and checks them as Presented does. Method, URL, Audience and Certificate of p are set.
-func (d *Door) Complete(p *authz.Presented, authorization, proofs []string) error {
+// Authorization and DPoP, and checks them as Presented does. Method, URL, Audience and Certificate of p are set. Ctx is
+// the request's, or one of HoldProofs.
+func (d *Door) Complete(ctx context.Context, p *authz.Presented, authorization, proofs []string) error {
 	switch {
 	case len(authorization) == 0:
 		return ErrNoToken
@@ -105,71 +108,13 @@ func (d *Door) Complete(p *authz.Presented, authorization, proofs []string) erro
 	if d.Proofs == nil {
 		return nil
 	}
-	if err := d.Proofs.take(nameOf(proof), now, 2*skew); err != nil {
+	id, err := d.Proofs.take(proof, now, skew)
+	if err != nil {
 		return err
 	}
+	if c, ok := ctx.Value(heldKey{}).(*heldProofs); ok {
+		c.add(d.Proofs, id, proof.IssuedAt)
+	}
 	p.Shown = now // so that it can be asked with again, about the same act
-	return nil
-}
-
-// nameOf returns by what a proof is remembered.
-func nameOf(p *token.Proof) string { return p.Key.ID + "\x00" + p.ID }
-
-// Forget forgets the proof of a passport that turned out to be none: otherwise whoever makes up keys and tokens could
-// fill Proofs, and so keep others out. HandlerOptions.Door has it called.
-func (d *Door) Forget(p *authz.Presented) {
-	if d.Proofs == nil || p == nil || p.Proof == "" {
-		return
-	}
-	if proof, err := token.ParseProof(p.Proof); err == nil {
-		d.Proofs.forget(nameOf(proof))
-	}
-}
-
-// Proofs remembers proofs of possession as long as they could be shown again, in bounded memory: a proof counts
-// once (RFC 9449 section 11.1). The zero value is ready for use, and safe for concurrent use. What one process
-// has seen another does not know.
-type Proofs struct {
-	// Max is how many proofs are remembered at most, 200 000 by default (about 16 MB). While there are so many, others
-	// are refused: authz.ErrUnavailable.
-	Max int
-
-	mu         sync.Mutex
-	since      time.Time         // of the younger half
-	young, old map[[16]byte]bool // those of one window, and those of the one before
-}
-
-func (s *Proofs) forget(name string) {
-	sum := sha256.Sum256([]byte(name))
-	key := [16]byte(sum[:])
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.young, key)
-	delete(s.old, key)
-}
-
-// take notes that a proof was shown. authz.ErrUnauthenticated: it was before.
-func (s *Proofs) take(name string, now time.Time, window time.Duration) error {
-	sum := sha256.Sum256([]byte(name))
-	key := [16]byte(sum[:])
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch age := now.Sub(s.since); {
-	case s.young == nil || age >= 2*window:
-		s.young, s.old, s.since = map[[16]byte]bool{}, nil, now
-	case age >= window:
-		s.young, s.old, s.since = map[[16]byte]bool{}, s.young, now
-	}
-	most := s.Max
-	if most <= 0 {
-		most = 200_000
-	}
-	switch {
-	case s.young[key] || s.old[key]:
-		return authz.Errorf(authz.ErrUnauthenticated, "the proof was shown before: it counts once")
-	case len(s.young)+len(s.old) >= most:
-		return authz.Errorf(authz.ErrUnavailable, "too many proofs were shown of late")
-	}
-	s.young[key] = true
 	return nil
 }

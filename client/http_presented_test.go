@@ -147,9 +147,9 @@ func TestProofsAreBounded(t *testing.T) {
 			}
 			return p
 		}
-		door := &client.Door{URL: "https://a.example.com", Proofs: &client.Proofs{Max: 3}}
+		door := &client.Door{URL: "https://a.example.com", Proofs: &client.Proofs{Max: 6}}
 		show := func(proof string) error {
-			return door.Complete(&authz.Presented{Method: "GET", URL: "https://a.example.com/"}, []string{"DPoP " + tok.Value}, []string{proof})
+			return door.Complete(t.Context(), &authz.Presented{Method: "GET", URL: "https://a.example.com/"}, []string{"DPoP " + tok.Value}, []string{proof})
 		}
 		first := proof()
 		if err := errors.Join(show(first), show(proof()), show(proof())); err != nil {
@@ -173,7 +173,7 @@ func TestProofsAreBounded(t *testing.T) {
 
 // Who makes up keys and tokens fills nothing: what does not count is forgotten.
 func TestDoorForgets(t *testing.T) {
-	door := &client.Door{URL: "https://a.example.com", Proofs: &client.Proofs{Max: 2}}
+	door := &client.Door{URL: "https://a.example.com", Proofs: &client.Proofs{Max: 4}}
 	a := refuses("")
 	a.Code = authz.CodePassportInvalid
 	j := &judge{answer: func(q *client.Question) ([]*client.Answer, error) {
@@ -186,7 +186,7 @@ func TestDoorForgets(t *testing.T) {
 	h := before(j).Handler(jsonText(`{}`), func(r *http.Request) (client.Question, error) {
 		p, err := door.Presented(r)
 		return client.Question{Requests: one.Requests, Presented: p}, err
-	}, client.HandlerOptions{Door: door})
+	}, client.HandlerOptions{})
 	tok, err := newAuthServer(t).agent("EdDSA").Token(t.Context(), client.TokenRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func FuzzDoor(f *testing.F) {
 		if proof != "" {
 			proofs = []string{proof}
 		}
-		err := (&client.Door{URL: "https://a.example.com", Bearer: bearer}).Complete(p, []string{authorization}, proofs)
+		err := (&client.Door{URL: "https://a.example.com", Bearer: bearer}).Complete(t.Context(), p, []string{authorization}, proofs)
 		if err == nil && (p.Token == "" || !strings.HasSuffix(authorization, " "+p.Token) || p.Proof != proof) {
 			t.Errorf("Complete(%q, %q) = %+v", authorization, proof, p)
 		}

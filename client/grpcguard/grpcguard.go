@@ -49,10 +49,8 @@ type Guard struct {
 
 	// Question returns what is asked about a call. Its errors are told by their kind, with their text:
 	// authz.ErrUnauthenticated, authz.ErrInvalid, authz.ErrForbidden, authz.ErrUnavailable; of others nothing is told.
+	// Proofs that Presented reads with its ctx are given back unless the passport was found good (client.HoldProofs).
 	Question func(ctx context.Context, c *Call) (client.Question, error)
-
-	// Door is the one by which Question reads passports, if it does: the proofs of those that do not count are forgotten.
-	Door *client.Door
 
 	// Messages is whether every message that goes into a stream is asked about for itself, when the server receives it
 	// or before the client sends it, besides the stream as a whole, whose Call has no Message. A message that is refused
@@ -73,22 +71,21 @@ type Call struct {
 
 // permit asks about a call.
 func (g *Guard) permit(ctx context.Context, c *Call) (p *client.Permit, err error) {
+	held, settle := client.HoldProofs(ctx)
 	defer func() {
 		if v := recover(); v != nil {
 			p, err = nil, fmt.Errorf("asking panicked: %.200v", v)
 		}
+		settle(err)
 	}()
 	if g.Question == nil {
 		return nil, errors.New("nobody says what is to be asked")
 	}
-	q, err := g.Question(ctx, c)
+	q, err := g.Question(held, c)
 	if err != nil {
 		return nil, err
 	}
-	if p, err = g.Enforcer.Permit(ctx, q, false); g.Door != nil && client.NoPassport(err) {
-		g.Door.Forget(q.Presented)
-	}
-	return p, err
+	return g.Enforcer.Permit(ctx, q, false)
 }
 
 // begin asks about a call and returns the context in which it may happen, or a status.

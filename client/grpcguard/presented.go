@@ -36,7 +36,7 @@ func Presented(ctx context.Context, d *client.Door, method string) (*authz.Prese
 		}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	if err := d.Complete(p, md.Get("authorization"), md.Get("dpop")); err != nil {
+	if err := d.Complete(ctx, p, md.Get("authorization"), md.Get("dpop")); err != nil {
 		return nil, err
 	}
 	return p, nil

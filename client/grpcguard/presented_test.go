@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -138,4 +139,54 @@ func TestPresented(t *testing.T) {
 	if (&grpcguard.Passport{}).RequireTransportSecurity() != true {
 		t.Error("a passport goes over a plain connection")
 	}
+}
+
+// Proofs that come with passports that nobody has judged are given back, whatever else goes wrong.
+func TestStrangersFillNoProofs(t *testing.T) {
+	tok, err := tokens(t).Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := &client.Door{URL: "https://bank.example.com", Proofs: &client.Proofs{Max: 2}}
+	wrong := authz.Errorf(authz.ErrInvalid, "no amount")
+	g := &grpcguard.Guard{Enforcer: new(client.Enforcer), Question: func(ctx context.Context, c *grpcguard.Call) (client.Question, error) {
+		p, err := grpcguard.Presented(ctx, door, c.Method)
+		if err == nil {
+			err = wrong
+		}
+		return client.Question{Presented: p, Requests: []authz.Request{{Action: authz.Action{Name: "pay"}}}}, err
+	}}
+	call := func() codes.Code {
+		proof, err := tok.Proof("POST", "https://bank.example.com/a/b", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "DPoP "+tok.Value, "dpop", proof))
+		_, err = g.UnaryServer(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a/b"}, nil)
+		return status.Code(err)
+	}
+	for range 3 {
+		if got := call(); got != codes.InvalidArgument {
+			t.Errorf("a bad body: %v", got)
+		}
+	}
+	wrong = nil
+	for range 3 {
+		if got := call(); got != codes.Unavailable { // nobody decides
+			t.Errorf("an outage: %v", got)
+		}
+	}
+	if _, err := door.Presented(request(t, tok)); err != nil {
+		t.Errorf("after them: %v", err)
+	}
+}
+
+// request presents a passport over HTTP.
+func request(t *testing.T, tok *client.Token) *http.Request {
+	t.Helper()
+	proof, err := tok.Proof("GET", "https://bank.example.com/", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Request{Method: "GET", URL: &url.URL{Path: "/"}, Header: http.Header{"Authorization": {"DPoP " + tok.Value}, "Dpop": {proof}}}
 }
