@@ -113,7 +113,7 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, c *call, admitted 
 		}
 		return out.write(text)
 	}
-	err = s.Edge.Feed(ctx, feed.Start{Service: s.PublicURL, Name: c.who.Point()}, send)
+	err = s.Edge.Feed(ctx, feed.Start{Service: s.PublicURL, Name: c.who.Point(), Limits: feed.Limits{Object: s.limits.Object, Depth: s.limits.Depth}}, send)
 	if !told {
 		return err
 	}

@@ -41,7 +41,7 @@ func (e *teller) Feed(ctx context.Context, start feed.Start, send func(string, i
 }
 
 const (
-	feedStart = "retry: 1000\nid: 7\nevent: start\ndata: {\"service\":\"https://pdp.example.com\",\"name\":\"edge:gate\",\"seq\":7}\n\n"
+	feedStart = "retry: 1000\nid: 7\nevent: start\ndata: {\"service\":\"https://pdp.example.com\",\"name\":\"edge:gate\",\"seq\":7,\"limits\":{\"object\":65536,\"depth\":32}}\n\n"
 	feedHead  = "id: 7\nevent: head\ndata: {\"seq\":7,\"at\":\"0001-01-01T00:00:00Z\"}\n\n"
 )
 

@@ -99,6 +99,9 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte(recordsSeed))
 	f.Add([]byte(`{"journal":"J","first":1,"records":[{"decision":` + goodRecord + `},{"decision":{"request":{},"request":{}}}]}`))
 	f.Add([]byte(`{"journal":"J","first":2,"records":[]}`))
+	older := strings.Replace(goodRecord, `"revision":3`, `"revision":2`, 1)
+	f.Add([]byte(`{"journal":"J","first":1,"records":[{"decision":` + older + `}]}`))
+	f.Add([]byte(`{"journal":"J","first":1,"records":[{"decision":` + strings.Replace(goodRecord, `"action":{"name":"a"`, `"action":{"name":"a","properties":{"x":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`}`, 1) + `}]}`))
 	h := &heap{}
 	d := openDoor(f, func(c *api.Config) {
 		c.Edge, c.Log, c.Agents, c.Policies = h, heapLog{heap: h}, oneAgent{}, oneVersion{}

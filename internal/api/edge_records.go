@@ -241,9 +241,6 @@ func plainText(s string, n int) string {
 // understand reads a record.
 func (s *Server) understand(ctx context.Context, who *caller.Caller, in *upload, number, next int64, made map[int64][]byte) (d audit.Draft, err error) {
 	text := in.Records[number-in.First]
-	if err := checkText(text, s.limits.Depth+8); err != nil {
-		return d, err
-	}
 	var rec feed.Record
 	if err := json.Unmarshal(text, &rec, json.RejectUnknownMembers(true)); err != nil {
 		return d, invalid("it cannot be read: %.300s", err.Error())
@@ -256,42 +253,10 @@ func (s *Server) understand(ctx context.Context, who *caller.Caller, in *upload,
 	case rec.Decision != nil:
 		return s.decided(who, rec.Decision, pdp.Edge{Journal: in.Journal, Number: number})
 	}
-	return s.cameOf(ctx, who, in, &rec, number, next, made)
-}
-
-// decided returns the entry of a decision.
-func (s *Server) decided(who *caller.Caller, text []byte, e pdp.Edge) (d audit.Draft, err error) {
-	rec, err := pdp.ReadElsewhere(text)
-	if err != nil {
+	if err := checkText(text, maxAdminDepth); err != nil {
 		return d, err
 	}
-	// Monitors take the word of a record for who its agents are. So they must be ours, and no newer than we know them.
-	agents := make([]*authz.Agent, 0, 1+len(rec.Facts.Behalf))
-	if rec.Facts.Agent != nil {
-		agents = append(agents, rec.Facts.Agent)
-	}
-	for i := range rec.Facts.Behalf {
-		agents = append(agents, rec.Facts.Behalf[i].Agent)
-	}
-	for _, a := range agents {
-		have, err := s.Agents.Agent(a.ID)
-		if errors.Is(err, authz.ErrNotFound) {
-			return d, invalid("agent %.128q, about which it is, is not registered", a.ID)
-		} else if err != nil {
-			return d, err
-		}
-		if a.Revision > have.Revision || a.Revision == have.Revision && (a.Owner != have.Owner || a.Purpose != have.Purpose || a.Version != have.Version) {
-			return d, invalid("agent %.128q is not registered as it says: revision %d", a.ID, a.Revision)
-		}
-	}
-	if set := s.Policies.Active(); set == nil || rec.Decision.PolicySet > set.Version() {
-		return d, invalid("version %d of the policies is not published", rec.Decision.PolicySet)
-	}
-	if age := s.Now().Sub(rec.Decision.At); age > late || age < -late {
-		e.Late = true
-	}
-	rec.Request.Observed.PEP = who.Point()
-	return rec.Elsewhere(e), nil
+	return s.cameOf(ctx, who, in, &rec, number, next, made)
 }
 
 // cameOf returns the entry of an outcome.

@@ -11,9 +11,17 @@ import (
 
 // An Edge says of a decision that it was made by a decision point elsewhere, which wrote it into a journal of its own.
 type Edge struct {
-	Journal string `json:"journal"`
-	Number  int64  `json:"number"`         // in the journal, from 1
-	Late    bool   `json:"late,omitempty"` // the time at which it was made, as it says itself, is not near that of the entry
+	Journal  string   `json:"journal"`
+	Number   int64    `json:"number"`             // in the journal, from 1
+	Late     bool     `json:"late,omitempty"`     // the time at which it was made, as it says itself, is not near that of the entry
+	Restated []Stated `json:"restated,omitempty"` // agents that stand here as they were registered when it was recorded, not as it was made by
+	Cut      []string `json:"cut,omitempty"`      // members that are left out, since the log does not take them
+}
+
+// Stated says by which revision of an agent a decision was made, as the decision point says.
+type Stated struct {
+	Agent    authz.AgentID `json:"agent"`
+	Revision int64         `json:"revision"`
 }
 
 func (e *Edge) append(b []byte) []byte {
@@ -23,6 +31,18 @@ func (e *Edge) append(b []byte) []byte {
 	b = strconv.AppendInt(b, e.Number, 10)
 	if e.Late {
 		b = append(b, `,"late":true`...)
+	}
+	if len(e.Restated) > 0 {
+		b = append(b, `,"restated":[`...)
+		for i, s := range e.Restated {
+			b = append(comma(b, i), `{"agent":`...)
+			b = append(appendString(b, string(s.Agent)), `,"revision":`...)
+			b = append(strconv.AppendInt(b, s.Revision, 10), '}')
+		}
+		b = append(b, ']')
+	}
+	if len(e.Cut) > 0 {
+		b = appendStrings(append(b, `,"cut":`...), e.Cut)
 	}
 	return append(b, '}')
 }

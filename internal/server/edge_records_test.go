@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 )
@@ -117,7 +120,7 @@ func TestEdgeRecords(t *testing.T) {
 		t.Fatalf("acknowledged: %+v", ack)
 	}
 	actor, rec := j.stored(ack.Seqs[0])
-	if actor != "edge:gate" || rec.Request.Observed.PEP != "edge:gate" || rec.Request.Resource.ID != "l2" || rec.Edge == nil || *rec.Edge != (pdp.Edge{Journal: "J1", Number: 1}) {
+	if actor != "edge:gate" || rec.Request.Observed.PEP != "edge:gate" || rec.Request.Resource.ID != "l2" || rec.Edge == nil || !cmp.Equal(*rec.Edge, pdp.Edge{Journal: "J1", Number: 1}) {
 		t.Errorf("recorded: by %s, %+v, %+v", actor, rec.Request.Observed, rec.Edge)
 	}
 	if _, rec := j.stored(ack.Seqs[2]); rec.Edge == nil || !rec.Edge.Late || rec.Edge.Number != 3 {
@@ -207,8 +210,9 @@ func TestEdgeRecordsRefused(t *testing.T) {
 		{"approval", j.decision(now, "x", func(rec *pdp.Record) { rec.Decision.Lifted = true })},
 		{"no moment", j.decision(now, "x", func(rec *pdp.Record) { rec.Decision.At = now.Add(time.Second).UTC() })},
 		{"does not know", j.decision(now, "x", func(rec *pdp.Record) { rec.Facts.Agent = nil })},
-		{"nested", raw(`{"request":` + strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100) + `}`)},
-		{"NUL", raw(`{"a":"\u0000"}`)},
+		{"unknown", raw(`{"request":` + strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100) + `}`)},
+		{"NUL", j.decision(now, "x\x00")},
+		{"not registered as it says", j.decision(now, "x", func(rec *pdp.Record) { rec.Facts.Agent.Revision = 0 })},
 	}
 	var records []feed.Record
 	for _, b := range bads {
@@ -252,6 +256,81 @@ func TestEdgeRecordsRefused(t *testing.T) {
 	for who, token := range map[string]string{"pep": pepToken, "administrator": adminToken} {
 		if rep := r.do("POST", "/v1/edge/records", token, j.body(25, good)); rep.status != 403 {
 			t.Errorf("%s uploads: %d", who, rep.status)
+		}
+	}
+}
+
+// What an agent is the registry says, whatever a decision point says of it.
+func TestEdgeRecordsRestated(t *testing.T) {
+	r := start(t, trusting(t))
+	r.party("clerk", "EdDSA")
+	j := r.elsewhere(r.edge("gate"), "J1", "clerk")
+	var is struct{ Revision int64 }
+	r.into(r.do("GET", "/v1/agents/clerk", adminToken, ""), &is)
+	if rep := r.do("POST", "/v1/agents/clerk/state", adminToken, `{"state":"active","why":"a new revision"}`); rep.status != 200 {
+		t.Fatalf("a new revision: %d: %s", rep.status, rep.body)
+	}
+	forged := func(rec *pdp.Record) {
+		rec.Facts.Agent.Purpose, rec.Facts.Agent.Owner, rec.Facts.Agent.Version = "treasury", "ceo@example.com", "9"
+		rec.Facts.Agent.Capabilities = []string{"everything"}
+		rec.Facts.Behalf = []authz.Delegator{{Agent: &authz.Agent{ID: "clerk", Revision: 1, Purpose: "treasury"}}}
+	}
+	var now authz.Agent
+	r.into(r.do("GET", "/v1/agents/clerk", adminToken, ""), &now)
+	retired := func(rec *pdp.Record) {
+		a := now
+		a.State = authz.AgentRetired
+		rec.Facts.Agent = &a
+	}
+	ack := j.upload(1, j.decision(time.Now(), "l2", forged), j.decision(time.Now(), "l3", retired), j.decision(time.Now(), "l4", func(rec *pdp.Record) { rec.Facts.Agent = &now }))
+	if ack.Refused != nil {
+		t.Fatalf("refused: %+v", ack.Refused)
+	}
+	for i, want := range [][]pdp.Stated{{{Agent: "clerk", Revision: is.Revision}, {Agent: "clerk", Revision: 1}}, {{Agent: "clerk", Revision: now.Revision}}, nil} {
+		_, rec := j.stored(ack.Seqs[i])
+		if diff := cmp.Diff(now, *rec.Facts.Agent); diff != "" {
+			t.Errorf("record %d has another agent than is registered (-want +got):\n%s", i+1, diff)
+		}
+		if diff := cmp.Diff(want, rec.Edge.Restated); diff != "" {
+			t.Errorf("what record %d is marked with (-want +got):\n%s", i+1, diff)
+		}
+	}
+}
+
+// What is deeper or larger than the log takes is left out of a decision, which is recorded all the same.
+func TestEdgeRecordsCut(t *testing.T) {
+	cfg := trusting(t)
+	cfg.Limits.Depth, cfg.Limits.Object = 8, 2000
+	r := start(t, cfg)
+	r.party("clerk", "EdDSA")
+	j := r.elsewhere(r.edge("gate"), "J1", "clerk")
+	deep := authz.Claimed(`{"a":` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + `}`)
+	var names []string
+	for i := range 256 {
+		names = append(names, fmt.Sprint(i, strings.Repeat("\x01", 500)))
+	}
+	for i, tt := range []struct {
+		want   []string
+		change func(*pdp.Record)
+	}{
+		{[]string{"request.context"}, func(rec *pdp.Record) { rec.Request.Context = deep }},
+		{[]string{"request.context", "request.action.properties"}, func(rec *pdp.Record) {
+			rec.Request.Context, rec.Request.Action.Properties = authz.Claimed(`{"a":"\u0000"}`), authz.Claimed(`{"a":"`+strings.Repeat("x", 2000)+`"}`)
+		}},
+		{[]string{"request.observed.provenance"}, func(rec *pdp.Record) {
+			rec.Request.Context = nil
+			rec.Request.Observed.Provenance = &authz.Provenance{Untrusted: names, Prompt: names}
+		}},
+		{nil, func(*pdp.Record) {}},
+	} {
+		ack := j.upload(int64(i+1), j.decision(time.Now(), "l2", tt.change))
+		if ack.Refused != nil {
+			t.Errorf("what was allowed is not taken: %+v", ack.Refused)
+			continue
+		}
+		_, rec := j.stored(ack.Seqs[0])
+		if diff := cmp.Diff(tt.want, rec.Edge.Cut); diff != "" || rec.Request.Resource.ID != "l2" {
+			t.Errorf("what is left out of record %d (-want +got):\n%s", i+1, diff)
 		}
 	}
 }
