@@ -80,7 +80,7 @@ func runGatewayEnvoy(c *cobra.Command, file string, failOpen, asJSON bool) error
 	s := extauthz.New(extauthz.Config{
 		Gate: envoyGate{g.Verifier, g.Credentials, g}, Table: table, Logger: logger,
 		Enforcer: &client.Enforcer{Guard: g.Enforcer.Guard, Handlers: extauthz.Handlers(g.Enforcer.Handlers), Timeout: g.Enforcer.Timeout},
-		Realm:    client.Realm{Metadata: g.PublicURL() + "/.well-known/oauth-protected-resource"},
+		Realm:    g.Realm(""),
 	})
 	if asJSON {
 		if err := writeJSON(c.OutOrStdout(), map[string]string{"envoy": l.Addr().String(), "http": g.PublicURL()}); err != nil {

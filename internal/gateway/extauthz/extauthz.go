@@ -14,11 +14,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,18 +94,27 @@ func New(cfg Config) *Server {
 
 // A check is one request of Envoy's on its way.
 type check struct {
-	s     *Server
-	http  *authv3.AttributeContext_HttpRequest
-	r     *http.Request
-	path  string // as it was sent
-	query string
-	body  []byte
-	match *route.Match
-	who   *gateway.Who
+	s       *Server
+	http    *authv3.AttributeContext_HttpRequest
+	r       *http.Request
+	header  http.Header // of r, as it is decided about and passed on
+	host    string      // without port
+	path    string      // as it was sent
+	query   string
+	body    []byte
+	follows bool // a body follows that Envoy does not send, or may
+	match   *route.Match
+	who     *gateway.Who
 }
 
 // Check answers one request. It never fails: an error would leave it to Envoy's failure_mode_allow.
-func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv3.CheckResponse, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.ErrorContext(ctx, "panic, refused", "panic", fmt.Sprintf("%.200v", v), "stack", string(debug.Stack()))
+			out, err = deny(problem(http.StatusInternalServerError, client.CodeInternal, "It could not be judged.")), nil
+		}
+	}()
 	c := &check{s: s, http: in.GetAttributes().GetRequest().GetHttp()}
 	if c.http == nil {
 		return deny(problem(http.StatusBadRequest, authz.CodeInvalid, "This is no HTTP request.")), nil
@@ -127,14 +138,15 @@ func problem(code int, name, detail string) *client.HTTPRefusal {
 func (c *check) read(ctx context.Context, a *authv3.AttributeContext) *client.HTTPRefusal {
 	h := c.http
 	target, query, _ := strings.Cut(h.GetPath(), "?")
-	if err := route.CheckPath(target); err != nil || strings.Contains(h.GetPath(), "#") {
-		return problem(http.StatusBadRequest, authz.CodeInvalid, "The path can be read in more than one way.")
-	}
-	c.path, c.query = target, query
 	header, ok := headerOf(h)
 	if !ok {
 		return problem(http.StatusBadRequest, authz.CodeInvalid, "The header has a field that no header has.")
 	}
+	if err := route.Check(h.GetMethod(), h.GetHost(), target, query, header); err != nil {
+		c.s.log.InfoContext(ctx, "request refused", "why", err.Error())
+		return problem(http.StatusBadRequest, authz.CodeInvalid, err.Error())
+	}
+	c.path, c.query, c.header = target, query, route.Forwarded(header)
 	u := &url.URL{Scheme: h.GetScheme(), Host: h.GetHost(), RawQuery: query}
 	var err error
 	if u.Path, err = url.PathUnescape(target); err != nil {
@@ -145,13 +157,15 @@ func (c *check) read(ctx context.Context, a *authv3.AttributeContext) *client.HT
 	if cert := certificate(a.GetSource().GetCertificate()); cert != nil {
 		c.r.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: []*x509.Certificate{cert}}
 	}
-	host := h.GetHost()
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+	if c.host, err = route.HostName(h.GetHost()); err != nil {
+		return problem(http.StatusBadRequest, authz.CodeInvalid, err.Error())
 	}
-	if c.match, ok = c.s.cfg.Table.Match(h.GetMethod(), host, target); !ok {
-		c.s.log.WarnContext(ctx, "no route", "method", h.GetMethod(), "host", host, "path", target)
+	if c.match, ok = c.s.cfg.Table.Match(h.GetMethod(), c.host, target); !ok {
+		c.s.log.WarnContext(ctx, "no route", "method", h.GetMethod(), "host", c.host, "path", target)
 		return problem(http.StatusForbidden, "no_route", "Nothing is declared about requests like this one, so it is refused.")
+	}
+	if up := header["Upgrade"]; len(up) > 0 && (len(up) > 1 || !strings.EqualFold(up[0], "websocket") || !c.match.Route.WebSocket) {
+		return problem(http.StatusForbidden, "no_websocket", "The route opens no WebSocket, and nothing else that takes a connection over.")
 	}
 	c.body = h.GetRawBody()
 	if c.body == nil {
@@ -162,20 +176,33 @@ func (c *check) read(ctx context.Context, a *authv3.AttributeContext) *client.HT
 
 // whole refuses a body that has not come whole, if the route needs it.
 func (c *check) whole(ctx context.Context, header http.Header) *client.HTTPRefusal {
-	r := c.match.Route
+	h, r := c.http, c.match.Route
 	if r.MaxBody > 0 && int64(len(c.body)) > r.MaxBody {
 		return problem(http.StatusRequestEntityTooLarge, "body_too_large", "The body is larger than it may be.")
 	}
 	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && r.MaxBody > 0 && n > r.MaxBody {
 		return problem(http.StatusRequestEntityTooLarge, "body_too_large", "The body is larger than it may be.")
 	}
+	// Envoy says whether it sends all of a body. A second one of these is somebody else's word.
+	length, partial := header.Get("Content-Length"), strings.Join(header.Values("X-Envoy-Auth-Partial-Body"), ",")
 	if !r.NeedsBody {
+		switch c.follows = partial == "true" || len(c.body) > 0; {
+		case partial == "false" || length == "0":
+		case length != "" || header["Transfer-Encoding"] != nil:
+			c.follows = true
+		case !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodDelete}, h.GetMethod()):
+			c.follows = true // HTTP/2 does not say
+		}
 		return nil
 	}
-	switch header.Get("X-Envoy-Auth-Partial-Body") {
-	case "false":
-	case "true":
+	switch {
+	case partial == "false":
+	case partial == "" && length == "0" && len(c.body) == 0: // of which Envoy says nothing
+		return nil
+	case strings.Contains(partial, "true"):
 		return problem(http.StatusRequestEntityTooLarge, "body_too_large", "The body is larger than what can be looked at.")
+	case partial != "":
+		return problem(http.StatusBadRequest, authz.CodeInvalid, "The header X-Envoy-Auth-Partial-Body is Envoy's to write.")
 	default:
 		c.s.log.ErrorContext(ctx, "the route needs the body, and Envoy does not send it: set with_request_body", "route", r.Name)
 		return problem(http.StatusServiceUnavailable, authz.CodeUnavailable, "No decision could be had.")
@@ -193,7 +220,7 @@ func headerOf(h *authv3.AttributeContext_HttpRequest) (http.Header, bool) {
 		if strings.HasPrefix(name, ":") {
 			return true
 		}
-		if name == "" || strings.ContainsAny(name, " \t\r\n\x00:") || strings.ContainsAny(value, "\r\n\x00") {
+		if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == ':' || c == ',' }) || strings.ContainsAny(value, "\r\n\x00") {
 			return false
 		}
 		out[http.CanonicalHeaderKey(name)] = append(out[http.CanonicalHeaderKey(name)], value)
@@ -259,7 +286,7 @@ func (c *check) decide(ctx context.Context) *authv3.CheckResponse {
 		return deny(client.RefuseHTTP(err, c.s.cfg.Realm))
 	}
 	req, err := c.match.Request(&route.Input{
-		Method: c.http.GetMethod(), Host: c.r.Host, Path: c.path, RawQuery: c.query, Header: c.r.Header, Body: c.body, Claims: c.who.Claims,
+		Method: c.http.GetMethod(), Host: c.host, Path: c.path, RawQuery: c.query, Header: c.header, Body: c.body, Follows: c.follows, Claims: c.who.Claims,
 	})
 	if err != nil {
 		code := http.StatusBadRequest
@@ -306,29 +333,33 @@ func (c *check) decide(ctx context.Context) *authv3.CheckResponse {
 	return out
 }
 
+// envoys are headers of the connection, which Envoy itself writes for its own to the server.
+var envoys = []string{"Connection", "Content-Length", "Host", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
 // allow passes the request on. permit is nil if nothing was decided.
 func (c *check) allow(ctx context.Context, permit *client.Permit) *authv3.CheckResponse {
 	ok := &authv3.OkHttpResponse{}
 	// What the agent shows itself with is for us and not for who is behind us, and nobody writes our headers but we.
 	gone := map[string]bool{"authorization": true, "dpop": true, "proxy-authorization": true, TriedHeader: true, DecisionHeader: true, ApprovalHeader: true, "x-envoy-auth-partial-body": true}
-	if name := c.match.Route.Upstream; name != "" {
-		out := c.r.Clone(ctx)
-		if err := c.s.cfg.Gate.Apply(ctx, name, c.who, out); err != nil {
-			c.s.log.ErrorContext(ctx, "no credential", "credential", name, "route", c.match.Route.Name, "err", err)
-			return deny(problem(http.StatusServiceUnavailable, authz.CodeUnavailable, "The server behind cannot be reached with a credential."))
+	sent := c.r.Clone(ctx)
+	sent.Header = c.header.Clone()
+	if name := c.match.Route.Upstream; name == "" {
+		gateway.Strip(sent.Header)
+	} else if err := c.s.cfg.Gate.Apply(ctx, name, c.who, sent); err != nil {
+		c.s.log.ErrorContext(ctx, "no credential", "credential", name, "route", c.match.Route.Name, "err", err)
+		return deny(problem(http.StatusServiceUnavailable, authz.CodeUnavailable, "The server behind cannot be reached with a credential."))
+	}
+	for key := range c.r.Header {
+		if _, kept := sent.Header[key]; !kept && !slices.Contains(envoys, key) {
+			gone[strings.ToLower(key)] = true
 		}
-		for key := range c.r.Header {
-			if _, kept := out.Header[key]; !kept {
-				gone[strings.ToLower(key)] = true
-			}
+	}
+	for key, values := range sent.Header {
+		if slices.Equal(values, c.r.Header[key]) || len(values) == 0 {
+			continue
 		}
-		for key, values := range out.Header {
-			if slices.Equal(values, c.r.Header[key]) || len(values) == 0 {
-				continue
-			}
-			ok.Headers = append(ok.Headers, set(strings.ToLower(key), values[0]))
-			delete(gone, strings.ToLower(key))
-		}
+		ok.Headers = append(ok.Headers, set(strings.ToLower(key), values[0]))
+		delete(gone, strings.ToLower(key))
 	}
 	var ids []string
 	tried := false
@@ -406,8 +437,12 @@ func deny(h *client.HTTPRefusal) *authv3.CheckResponse {
 	}
 	d := &authv3.DeniedHttpResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(h.Status)}, Body: string(h.Body)}
 	for _, name := range slices.Sorted(maps.Keys(h.Header)) {
-		for _, v := range h.Header[name] {
-			d.Headers = append(d.Headers, set(strings.ToLower(name), v))
+		for i, v := range h.Header[name] {
+			one := set(strings.ToLower(name), v)
+			if i > 0 {
+				one.AppendAction = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+			}
+			d.Headers = append(d.Headers, one)
 		}
 	}
 	return &authv3.CheckResponse{Status: &status.Status{Code: int32(code)}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: d}}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,27 @@ type Document struct {
 	gateway.Common `yaml:",inline"`
 	route.Rules    `yaml:",inline"`
 	Envoy          Envoy `yaml:"envoy"`
+}
+
+// Check adds which credentials of the document's routes there are not, or cannot be used here: a proof of possession is
+// for the URL of the request as it is sent (RFC 9449 section 4.2), and that only Envoy knows.
+func (d *Document) Check(ps *gateway.Problems) {
+	one := func(path, name string) {
+		c, there := d.Credentials[name]
+		switch {
+		case name == "":
+		case !there:
+			ps.Add(path+".upstream", "is wrong: there is no credential %.64q", name)
+		case c.Agent != "":
+			ps.Add(path+".upstream", "is wrong: tokens of the credential %.64q (agent) are shown with proofs for the server's URL, which is not known behind Envoy; use the HTTP gateway for it", name)
+		}
+	}
+	for i := range d.Routes {
+		one("routes["+strconv.Itoa(i)+"]", d.Routes[i].Upstream)
+	}
+	for i := range d.OpenAPI {
+		one("openapi["+strconv.Itoa(i)+"]", d.OpenAPI[i].Upstream)
+	}
 }
 
 // Envoy is how Envoy reaches this service.
