@@ -152,7 +152,7 @@ type Limits struct {
 	Connections int           `yaml:"connections"` // open at once: 20000
 	TokenTime   time.Duration `yaml:"token_time"`  // how long asking for a credential may take: 10s
 	Tokens      int           `yaml:"tokens"`      // credentials kept: 10000
-	Proofs      int           `yaml:"proofs"`      // proofs remembered, of about a minute: 1048576
+	Proofs      int           `yaml:"proofs"`      // proofs remembered, of half a minute to a minute: 1048576, of one caller at most half of them
 }
 
 // A Credential is how the gateway shows itself to a server behind it.

@@ -3,6 +3,8 @@ package gateway
 import (
 	"net/http"
 	"time"
+
+	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // ParseAuthorization, and what else reads bytes of strangers, for fuzzing.
@@ -45,3 +47,14 @@ func (g *Gateway) Mounted(door http.Handler) http.Handler { return g.mount(door)
 
 // Look looks at the service once.
 func (g *Gateway) Look(r *http.Request) { g.health.look(r.Context(), g) }
+
+// ProofMemory remembers proofs as a Verifier does that may remember that many: it reports whether one is fine, was "seen", or
+// finds it "full".
+func ProofMemory(most int, skew time.Duration) func(caller, id string, issued, now time.Time) string {
+	p := new(proofs)
+	p.init(most)
+	key := &token.Key{ID: "a key"}
+	return func(caller, id string, issued, now time.Time) string {
+		return [...]string{proofFine: "fine", proofSeen: "seen", proofFull: "full"}[p.accept(&token.Proof{Key: key, ID: id, IssuedAt: issued}, caller, now, skew)]
+	}
+}

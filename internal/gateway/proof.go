@@ -15,26 +15,28 @@ import (
 
 // proofs remembers DPoP proofs that were shown, so that none counts twice (RFC 9449 section 11.1). A proof is as old as its
 // iat says, so it is forgotten once it would be too old anyway. If there is no room, proofs are refused: to forget one early
-// would let it count again. The room is shared out by keys, so that one agent's proofs fill a part of it.
+// would let it count again.
+//
+// All callers share the room. One may have as much of it as is left free, so that one alone has half of it, two a third each, and
+// whoever comes finds some: what is free is never less than what the greediest of them has.
 type proofs struct {
-	seed   maphash.Seed
-	shards [proofShards]proofShard
+	seed maphash.Seed
+	most int
+
+	mu    sync.Mutex
+	count int
+	of    map[uint64]int         // proofs of each caller
+	seen  map[int64]*proofSecond // by the second of iat
 }
 
-const proofShards = 64
-
-type proofShard struct {
-	mu    sync.Mutex
-	most  int
-	count int
-	seen  map[int64]map[[16]byte]struct{} // by the second of iat
+// A proofSecond is what is known of the proofs that were made in one second.
+type proofSecond struct {
+	ids map[[16]byte]struct{}
+	of  map[uint64]int // proofs of each caller
 }
 
 func (p *proofs) init(most int) {
-	p.seed = maphash.MakeSeed()
-	for i := range p.shards {
-		p.shards[i].most, p.shards[i].seen = max(most/proofShards, 1), map[int64]map[[16]byte]struct{}{}
-	}
+	p.seed, p.most, p.of, p.seen = maphash.MakeSeed(), most, map[uint64]int{}, map[int64]*proofSecond{}
 }
 
 // Verdicts over proofs.
@@ -46,41 +48,54 @@ const (
 	proofFull              // it cannot be remembered now
 )
 
-// accept uses up a proof that was checked. Proofs that are older than skew are not accepted elsewhere.
-func (p *proofs) accept(pr *token.Proof, now time.Time, skew time.Duration) proofVerdict {
+// accept uses up a proof that was checked, which a caller with that key shows. Proofs that are older than skew are not accepted
+// elsewhere. Two callers whose keys have one hash share a share.
+func (p *proofs) accept(pr *token.Proof, caller string, now time.Time, skew time.Duration) proofVerdict {
 	var room [512]byte
 	sum := sha256.Sum256(append(append(append(room[:0], pr.Key.ID...), 0), pr.ID...))
-	id, at := [16]byte(sum[:16]), pr.IssuedAt.Unix()
-	sh := &p.shards[maphash.String(p.seed, pr.Key.ID)%proofShards]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	bucket := sh.seen[at]
-	if _, again := bucket[id]; again {
-		return proofSeen
+	id, at, who := [16]byte(sum[:16]), pr.IssuedAt.Unix(), maphash.String(p.seed, caller)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	second := p.seen[at]
+	if second != nil {
+		if _, again := second.ids[id]; again {
+			return proofSeen
+		}
 	}
-	if bucket == nil || sh.count >= sh.most {
-		sh.prune(now.Add(-skew).Unix() - 1)
-		bucket = sh.seen[at]
+	if second == nil || p.full(who) {
+		p.prune(now.Add(-skew).Unix() - 1)
+		second = p.seen[at]
 	}
-	if sh.count >= sh.most {
+	if p.full(who) {
 		return proofFull
 	}
-	if bucket == nil {
-		bucket = map[[16]byte]struct{}{}
-		sh.seen[at] = bucket
+	if second == nil {
+		second = &proofSecond{map[[16]byte]struct{}{}, map[uint64]int{}}
+		p.seen[at] = second
 	}
-	bucket[id] = struct{}{}
-	sh.count++
+	second.ids[id] = struct{}{}
+	second.of[who]++
+	p.of[who]++
+	p.count++
 	return proofFine
 }
 
+// full reports whether a caller may have no more.
+func (p *proofs) full(who uint64) bool { return p.of[who] >= p.most-p.count }
+
 // prune forgets the proofs that were made before.
-func (sh *proofShard) prune(before int64) {
-	for at, bucket := range sh.seen {
-		if at < before {
-			sh.count -= len(bucket)
-			delete(sh.seen, at)
+func (p *proofs) prune(before int64) {
+	for at, second := range p.seen {
+		if at >= before {
+			continue
 		}
+		p.count -= len(second.ids)
+		for who, n := range second.of {
+			if p.of[who] -= n; p.of[who] <= 0 {
+				delete(p.of, who)
+			}
+		}
+		delete(p.seen, at)
 	}
 }
 

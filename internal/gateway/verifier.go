@@ -445,7 +445,7 @@ func (v *Verifier) bound(r *http.Request, path string, k *knownToken, s *shown, 
 	if err := proof.Check(r.Method, v.target(r), s.token, now, v.cfg.Skew); err != nil {
 		return bad(codeProof, "the DPoP proof is not for this request, or not of this time", err)
 	}
-	switch v.proofs.accept(proof, now, v.cfg.Skew) {
+	switch v.proofs.accept(proof, k.key, now, v.cfg.Skew) {
 	case proofSeen:
 		return bad(codeProof, "the DPoP proof was used before", nil)
 	case proofFull:

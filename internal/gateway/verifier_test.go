@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -652,43 +653,73 @@ func TestProofs(t *testing.T) {
 	}
 }
 
-// Proofs that cannot be remembered are refused, and only those of the agent that filled its part.
+// Proofs that cannot be remembered are refused, and only those of the caller that has its share.
 func TestProofsAreBounded(t *testing.T) {
 	f := newForeign(t)
 	now := newClock()
 	g := open(t, document("limits: {proofs: 1000}", "authorization: {servers: [{issuer: \""+f.URL+"\"}]}"), gateway.Options{Now: now.Now})
-	show := func(h *holder, tok string) error {
+	show := func(h *holder, client string) error {
+		tok := f.sign("ed", f.claims(now.Now(), resource, "client_id", client, "cnf", h.cnf()), nil)
 		p := h.proof(tok, token.Proof{Method: "POST", URL: resource, IssuedAt: now.Now()})
 		_, err := g.Verifier.Verify(request("POST", resource, "Authorization", "DPoP "+tok, "DPoP", p))
 		return err
 	}
-	h := newHolder(t, edKey(t))
-	tok := f.sign("ed", f.claims(now.Now(), resource, "cnf", h.cnf()), nil)
-	n := 0
-	for ; n < 1000; n++ {
-		if err := show(h, tok); err != nil {
-			if c := challenge(t, err); c.Status != 503 || !errors.Is(c, authz.ErrUnavailable) {
-				t.Fatalf("proof %d: %+v", n, c)
+	flood := func(h *holder, client string) (n int) {
+		for ; n < 1000; n++ {
+			if err := show(h, client); err != nil {
+				if c := challenge(t, err); c.Status != 503 || !errors.Is(c, authz.ErrUnavailable) {
+					t.Fatalf("proof %d: %+v", n, c)
+				}
+				return n
 			}
-			break
 		}
+		return n
 	}
-	if n != 1000/64 {
-		t.Errorf("%d proofs of one agent were accepted, want its part of 1000: %d", n, 1000/64)
+	h := newHolder(t, edKey(t))
+	if n := flood(h, "greedy"); n != 500 {
+		t.Errorf("%d proofs of one agent were accepted, want half of 1000", n)
 	}
-	fine := 0
-	for range 8 { // some share the part that is full
-		o := newHolder(t, edKey(t))
-		if show(o, f.sign("ed", f.claims(now.Now(), resource, "cnf", o.cnf()), nil)) == nil {
-			fine++
+	if err := show(newHolder(t, edKey(t)), "greedy"); err == nil {
+		t.Error("by another key the same agent has another share")
+	}
+	if n := flood(newHolder(t, edKey(t)), "greedy too"); n != 250 {
+		t.Errorf("%d proofs of a second one were accepted, want half of what was left", n)
+	}
+	for i := range 20 {
+		if err := show(newHolder(t, edKey(t)), fmt.Sprintf("modest-%d", i)); err != nil {
+			t.Errorf("another agent: %v", err)
 		}
-	}
-	if fine < 5 {
-		t.Errorf("of 8 other agents %d were heard", fine)
 	}
 	now.add(time.Minute + 2*time.Second)
-	if err := show(h, f.sign("ed", f.claims(now.Now(), resource, "cnf", h.cnf()), nil)); err != nil {
+	if err := show(h, "greedy"); err != nil {
 		t.Errorf("a minute later: %v", err)
+	}
+}
+
+// By default one agent may call 5,000 times a second for ever, also if its clock is as fast as it may be, and others beside it.
+func TestProofsOfABusyAgent(t *testing.T) {
+	const most, skew = 1 << 20, 30 * time.Second // the defaults
+	for _, fast := range []time.Duration{0, skew} {
+		accept, now, id := gateway.ProofMemory(most, skew), time.Unix(1_800_000_000, 0), 0
+		show := func(caller string) {
+			t.Helper()
+			id++
+			if v := accept(caller, strconv.Itoa(id), now.Add(fast), now); v != "fine" {
+				t.Fatalf("proof %d, of %s, whose clock is fast by %v: %s", id, caller, fast, v)
+			}
+		}
+		for second := range 90 {
+			for range 5000 {
+				show("busy")
+			}
+			for caller := range 100 {
+				show(fmt.Sprintf("modest-%d", caller))
+			}
+			if v := accept("busy", strconv.Itoa(id-101), now.Add(fast), now); v != "seen" {
+				t.Fatalf("after %d s a proof that was used before is %s", second, v)
+			}
+			now = now.Add(time.Second)
+		}
 	}
 }
 
