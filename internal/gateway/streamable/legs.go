@@ -142,11 +142,10 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 		case l.modern(): // 2026-07-28, Streamable HTTP, receiving messages: none are sent
 			return errMessage
 		case c.asked == nil:
-			d.answerLater(ctx, l, c.who, errorFrame(f.ID, codeMethod, "nobody is here to be asked"))
-		default:
-			if answer := c.asked(l, f); answer != nil {
-				d.answerLater(ctx, l, c.who, answer)
-			}
+			return d.answerLater(ctx, u, l, c.who, errorFrame(f.ID, codeMethod, "nobody is here to be asked"))
+		}
+		if answer := c.asked(l, f); answer != nil {
+			return d.answerLater(ctx, u, l, c.who, answer)
 		}
 		return nil
 	}
@@ -204,7 +203,7 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 }
 
 func (d *Door) badMessage(ctx context.Context, u *upstream, err error) error {
-	for _, e := range []error{errGrammar, errMessage, errID, errLarge, errEvent} {
+	for _, e := range []error{errGrammar, errMessage, errID, errLarge, errEvent, errFlood} {
 		if errors.Is(err, e) {
 			d.cfg.Logger.WarnContext(ctx, "a server's message was refused", "server", u.Name, "error", err)
 			return &fault{fmt.Sprintf("the answer of server %q was refused: %v", u.Name, err), err}
@@ -220,6 +219,7 @@ type legacyLeg struct {
 	id      string // of the session, as the server gave it; may be ""
 	version string
 	calls   atomic.Int64
+	answers atomic.Int64 // to the server's own requests, under way
 }
 
 func (l *legacyLeg) modern() bool { return false }
@@ -386,8 +386,9 @@ func (l *legacyLeg) bye(ctx context.Context, who *gateway.Who) {
 	}
 }
 
-// listen reads what the server sends outside of any request, until ctx ends or the server does not offer it.
-func (l *legacyLeg) listen(ctx context.Context, who *gateway.Who, hear func(leg, *mcp.Frame) error) {
+// listen reads what the server sends outside of any request, until ctx ends or the server does not offer it. What hear returns is
+// sent to the server.
+func (l *legacyLeg) listen(ctx context.Context, who *gateway.Who, hear func(leg, *mcp.Frame) *mcp.Frame) {
 	last, retry := "", time.Second
 	for ctx.Err() == nil {
 		h := l.header(nil)
@@ -402,8 +403,8 @@ func (l *legacyLeg) listen(ctx context.Context, who *gateway.Who, hear func(leg,
 				return
 			}
 			c := &call{who: who, scan: &scanner{max: l.d.cfg.MaxMessage}}
-			c.scan.frame = func(f *mcp.Frame) error { return hear(l, f) }
-			c.asked = func(l leg, f *mcp.Frame) *mcp.Frame { _ = hear(l, f); return nil }
+			c.scan.frame = func(f *mcp.Frame) error { hear(l, f); return nil }
+			c.asked = hear
 			id, again, err := l.d.read(ctx, l.u, l, c, resp)
 			if err != nil {
 				return
@@ -424,13 +425,32 @@ func (l *legacyLeg) listen(ctx context.Context, who *gateway.Who, hear func(leg,
 	}
 }
 
+// How many answers to a server's own requests are under way at once: of one session with it, and of all.
+const (
+	maxAnswers    = 8
+	maxAllAnswers = 256
+)
+
+var errFlood = errors.New("the server sends requests faster than it takes answers")
+
 // answerLater sends the answer to a server's own request beside what is being read: the server may wait for it before it
-// sends more.
-func (d *Door) answerLater(ctx context.Context, l leg, who *gateway.Who, f *mcp.Frame) {
+// sends more. errFlood: too many are under way.
+func (d *Door) answerLater(ctx context.Context, u *upstream, l leg, who *gateway.Who, f *mcp.Frame) error {
+	old, ok := l.(*legacyLeg)
+	if !ok {
+		return errMessage
+	}
+	done := func() { old.answers.Add(-1); u.answers.Add(-1) }
+	if n, all := old.answers.Add(1), u.answers.Add(1); n > maxAnswers || all > maxAllAnswers {
+		done()
+		return errFlood
+	}
 	d.spawn(func(stop context.Context) {
+		defer done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		defer context.AfterFunc(stop, cancel)()
 		_ = l.tell(ctx, who, f)
 	})
+	return nil
 }

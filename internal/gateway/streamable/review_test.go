@@ -159,3 +159,44 @@ func TestCompletionRef(t *testing.T) {
 		}
 	}
 }
+
+// A server that sends requests and takes no answers has its answer broken off; a few are answered.
+func TestServerAsksTooMuch(t *testing.T) {
+	release := make(chan struct{})
+	var posts, sent atomic.Int64
+	up := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		b, _ := io.ReadAll(q.Body)
+		s := string(b)
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.Contains(s, `"initialize"`):
+			fmt.Fprint(w, `{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}}`)
+		case strings.Contains(s, `"tools/list"`):
+			fmt.Fprint(w, `{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"t","inputSchema":{"type":"object"}}]}}`)
+		case strings.Contains(s, `"tools/call"`):
+			w.Header().Set("Content-Type", "text/event-stream")
+			for i := range sent.Load() {
+				fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"ping\"}\n\n", i)
+			}
+			fmt.Fprint(w, "data: {\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"content\":[]}}\n\n")
+		case strings.Contains(s, `"result"`):
+			posts.Add(1)
+			<-release
+		default:
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	r := raise(t, nil, streamable.Upstream{Name: "old", URL: up.URL, Revision: v2025})
+	t.Cleanup(func() { close(release) })
+	sent.Store(3)
+	if got := ask(t, r, "tools/call", "t", `"name":"t"`); !strings.Contains(got, `"content":[]`) {
+		t.Errorf("a server that asks three times: %s, want its answer", got)
+	}
+	sent.Store(20000)
+	if got := ask(t, r, "tools/call", "t", `"name":"t"`); !strings.Contains(got, "faster than it takes answers") {
+		t.Errorf("a server that asks 20000 times: %s, want an error", got)
+	}
+	if n := posts.Load(); n > 8 {
+		t.Errorf("%d answers are under way at once, want at most 8", n)
+	}
+}

@@ -363,33 +363,31 @@ func (d *Door) hear(s *session, st *stream, u *upstream, l *legacyLeg, who *gate
 		ctx, cancel := context.WithCancel(st.ctx)
 		defer cancel()
 		defer context.AfterFunc(stop, cancel)()
-		l.listen(ctx, who, func(l leg, f *mcp.Frame) error {
-			d.outside(ctx, s, u, l, who, f)
-			return nil
-		})
+		l.listen(ctx, who, func(l leg, f *mcp.Frame) *mcp.Frame { return d.outside(s, u, l, f) })
 	})
 }
 
-// outside passes on what a server sent outside of requests.
-func (d *Door) outside(ctx context.Context, s *session, u *upstream, l leg, who *gateway.Who, f *mcp.Frame) {
+// outside passes on what a server sent outside of requests, and returns what it is answered at once.
+func (d *Door) outside(s *session, u *upstream, l leg, f *mcp.Frame) *mcp.Frame {
 	if f.Notification() {
 		s.emit(d.outward(u, f))
-		return
+		return nil
 	}
 	if !f.Request() {
-		return
+		return nil
 	}
 	if f.Method == "ping" {
-		d.answerLater(ctx, l, who, &mcp.Frame{ID: f.ID, Result: json.RawMessage("{}")})
-		return
+		return &mcp.Frame{ID: f.ID, Result: json.RawMessage("{}")}
 	}
 	out := s.ask(l, f)
-	if out == nil || !s.emit(out) {
-		if out != nil {
-			s.unask(out.Key())
-		}
-		d.answerLater(ctx, l, who, errorFrame(f.ID, codeMethod, "nobody is here to be asked"))
+	if out == nil {
+		return errorFrame(f.ID, codeMethod, "nobody is here to be asked")
 	}
+	if !s.emit(out) {
+		s.unask(out.Key())
+		return errorFrame(f.ID, codeMethod, "nobody is here to be asked")
+	}
+	return nil
 }
 
 // outward returns a notification of a server as clients see it.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -21,6 +22,8 @@ type upstream struct {
 	Upstream
 	url  *url.URL // nil of a child
 	http http.RoundTripper
+
+	answers atomic.Int64 // to requests of the server's own, under way
 
 	mu     sync.Mutex
 	facts  [2]*facts // by the client's era: legacy, modern
