@@ -309,11 +309,7 @@ func (g *stdioGateway) link(command []string) (mcp.Link, error) {
 	}
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = g.cmd.ErrOrStderr()
-	for _, v := range os.Environ() { // what the gateway shows to the service is not the server's
-		if !strings.HasPrefix(v, "SAFECONDUCT_") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
+	cmd.Env = serverEnvironment()
 	for _, line := range g.env {
 		variable, name, ok := strings.Cut(line, "=")
 		if !ok || variable == "" || name == "" {

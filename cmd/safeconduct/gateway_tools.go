@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,7 +140,7 @@ func (t *toolsCommand) transport(ctx context.Context, command []string) (mcp.Tra
 	if t.url == "" {
 		c := exec.CommandContext(ctx, command[0], command[1:]...)
 		c.Stderr = t.cmd.ErrOrStderr()
-		c.Env = os.Environ()
+		c.Env = serverEnvironment()
 		return &mcp.CommandTransport{Command: c}, nil
 	}
 	header := http.Header{}
@@ -167,6 +168,12 @@ func (t *toolsCommand) transport(ctx context.Context, command []string) (mcp.Tra
 		Transport:     withHeader{header, http.DefaultTransport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, DisableStandaloneSSE: true}, nil
+}
+
+// serverEnvironment returns what a server that is started sees of the environment: not what is ours, by which one calls the service
+// or opens secrets.
+func serverEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(strings.ToUpper(v), "SAFECONDUCT_") })
 }
 
 // withHeader adds a header to every request.
