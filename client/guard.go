@@ -121,8 +121,8 @@ func (e *RefusedError) Unwrap() []error {
 // Do lets act happen if req may, and returns what act returns, or a *RefusedError. The context of act ends when
 // the approval does on which the permission stands, if it stands on one.
 func (g *Guard) Do(ctx context.Context, req authz.Request, act func(context.Context) error) error {
-	p, err := g.seek(ctx, Question{Requests: []authz.Request{req}}, func(ctx context.Context, p *Permit) error {
-		return g.meet(ctx, p.answers[0].Obligations)
+	p, err := g.seek(ctx, Question{Requests: []authz.Request{req}}, fresh, func(ctx context.Context, p *Permit) error {
+		return g.meet(ctx, &p.terms, p.answers[0].Obligations)
 	})
 	if err != nil {
 		return err
@@ -136,11 +136,14 @@ func (g *Guard) Do(ctx context.Context, req authz.Request, act func(context.Cont
 }
 
 // seek asks q, again with what persons approved, and returns a Permit once all is allowed and met, or a
-// *RefusedError. Meet meets the obligations of p.answers, whether these allow or not.
-func (g *Guard) seek(ctx context.Context, q Question, meet func(context.Context, *Permit) error) (*Permit, error) {
+// *RefusedError. Meet meets the obligations of p.answers, whether these allow or not. If that has taken so long that the
+// answer is no longer fresh it is asked once more, and what was met then is not met again, if only the time is another.
+func (g *Guard) seek(ctx context.Context, q Question, fresh time.Duration, meet func(context.Context, *Permit) error) (*Permit, error) {
 	s := stand{g: g, q: &q}
+	var prior []metDuty
+	renewed := false
 	for {
-		p := &Permit{requests: q.Requests, task: s.task}
+		p := &Permit{requests: q.Requests, task: s.task, fresh: fresh}
 		var err error
 		if p.answers, err = g.answer(ctx, &q); err != nil {
 			refusal := &RefusedError{Answer: &Answer{Decision: refused(err)}, Task: s.task, Cause: err, Answers: p.answers, Requests: q.Requests}
@@ -149,6 +152,7 @@ func (g *Guard) seek(ctx context.Context, q Question, meet func(context.Context,
 			}
 			return nil, refusal
 		}
+		p.answered = time.Now()
 		first := p.answers[0]
 		allowed := true
 		for _, a := range p.answers {
@@ -157,9 +161,23 @@ func (g *Guard) seek(ctx context.Context, q Question, meet func(context.Context,
 				break
 			}
 		}
+		if allowed { // a refusal is another matter
+			p.terms.prior = prior
+		}
 		unmet := meet(ctx, p)
 		refusal := &RefusedError{Answer: first, Task: s.task, Cause: unmet, Answers: p.answers, Requests: q.Requests, judged: true}
 		switch {
+		case allowed && unmet == nil && age(p.answered, time.Now()) >= fresh:
+			if refusal.Cause = errStale; renewed {
+				return nil, refusal
+			}
+			if s.once() {
+				if _, err := s.prove(ctx); err != nil {
+					refusal.Cause = err
+					return nil, refusal
+				}
+			}
+			renewed, prior = true, p.terms.lasting
 		case allowed && unmet == nil:
 			for _, a := range p.answers {
 				if !a.Until.IsZero() && (p.until.IsZero() || a.Until.Before(p.until)) {
@@ -170,13 +188,24 @@ func (g *Guard) seek(ctx context.Context, q Question, meet func(context.Context,
 			return p, nil
 		case allowed:
 			return nil, refusal
-		}
-		again, err := s.next(ctx, p.answers, unmet == nil)
-		if refusal.Task = s.task; err != nil || !again {
-			refusal.Cause = errors.Join(err, unmet)
-			return nil, refusal
+		default:
+			again, err := s.next(ctx, p.answers, unmet == nil)
+			if refusal.Task = s.task; err != nil || !again {
+				refusal.Cause = errors.Join(err, unmet)
+				return nil, refusal
+			}
 		}
 	}
+}
+
+// fresh is how long a decision counts before its act begins, unless an Enforcer says otherwise.
+const fresh = time.Minute
+
+var errStale = errors.New("the act was permitted too long ago: ask again")
+
+// age returns how much time has passed: by the wall clock if a machine that slept has stopped the other one.
+func age(since, now time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }
 
 // answer asks the Decider, and believes it only if it answers as it should.
@@ -251,8 +280,7 @@ func (s *stand) next(ctx context.Context, all []*Answer, met bool) (again bool, 
 			}
 		}
 	}
-	p := s.q.Presented
-	once := p != nil && p.Proof != "" && p.Shown.IsZero() // its proof is good for one question
+	once := s.once()
 	switch {
 	case hopeless:
 		return false, nil
@@ -273,6 +301,12 @@ func (s *stand) next(ctx context.Context, all []*Answer, met bool) (again bool, 
 	return s.prove(ctx)
 }
 
+// once reports whether the question's proof is good for one question.
+func (s *stand) once() bool {
+	p := s.q.Presented
+	return p != nil && p.Proof != "" && p.Shown.IsZero()
+}
+
 var errProofUsed = authz.Errorf(authz.ErrUnauthenticated, "the proof that came with the passport counts once, and there is no other to ask again with")
 
 // prove has the passport be presented once more.
@@ -282,6 +316,9 @@ func (s *stand) prove(ctx context.Context) (again bool, err error) {
 			again, err = false, fmt.Errorf("getting another proof panicked: %.200v", v)
 		}
 	}()
+	if s.g.Prove == nil {
+		return false, errProofUsed
+	}
 	p, err := s.g.Prove(ctx, s.q.Presented)
 	switch {
 	case err != nil:
@@ -390,12 +427,17 @@ func (s *stand) retry(ctx context.Context, wait time.Duration) (bool, error) {
 
 // meet meets all obligations that it can, and returns why it could not meet some: all of them are tried, also
 // if one cannot be met, and also of a refusal.
-func (g *Guard) meet(ctx context.Context, all []authz.Obligation) error {
+func (g *Guard) meet(ctx context.Context, t *terms, all []authz.Obligation) error {
 	var errs []error
-	for _, o := range all {
-		if err := g.meetOne(ctx, o); err != nil {
-			errs = append(errs, fmt.Errorf("obligation %.64q of type %.64q is not met: %w", o.ID, o.Type, err))
+	for i := range all {
+		o := &all[i]
+		if !t.metBefore(0, o) {
+			if err := g.meetOne(ctx, *o); err != nil {
+				errs = append(errs, unmet(o.ID, o.Type, err))
+				continue
+			}
 		}
+		t.lasting = append(t.lasting, metDuty{0, o})
 	}
 	return errors.Join(errs...)
 }
@@ -450,7 +492,7 @@ type Meeter interface {
 }
 
 func (g *Guard) meetShown(ctx context.Context, all []authz.Obligation, _ any) error {
-	return g.meet(ctx, all)
+	return g.meet(ctx, new(terms), all)
 }
 
 // Show returns of what a search found the results that may be shown: those without obligations, and those

@@ -114,6 +114,21 @@ type terms struct {
 	canTry, try bool
 	shapes      []shape
 	waits       []wait
+
+	prior, lasting []metDuty // for an answer that is stale by now; for this one
+}
+
+// A metDuty is an obligation of answer number at that was met, and says nothing of how the act happens.
+type metDuty struct {
+	at int
+	o  *authz.Obligation
+}
+
+// metBefore reports whether the same was met for an answer that is stale by now: then it is not met again.
+func (t *terms) metBefore(at int, o *authz.Obligation) bool {
+	return slices.ContainsFunc(t.prior, func(m metDuty) bool {
+		return m.at == at && m.o.ID == o.ID && m.o.Type == o.Type && bytes.Equal(m.o.Properties, o.Properties)
+	})
 }
 
 type shape struct {
@@ -131,6 +146,7 @@ type round struct {
 	e     *Enforcer
 	req   *authz.Request
 	ans   *Answer
+	at    int    // number of the answer
 	terms *terms // nil of a search
 	shown any    // by a search
 	met   []string
@@ -154,7 +170,7 @@ func (e *Enforcer) meet(ctx context.Context, p *Permit) error {
 		if len(a.Obligations) == 0 {
 			continue
 		}
-		r := round{e: e, req: &p.requests[i], ans: a, terms: &p.terms, once: once}
+		r := round{e: e, req: &p.requests[i], ans: a, at: i, terms: &p.terms, once: once}
 		if err := r.meet(ctx, a.Obligations); err != nil {
 			errs = append(errs, err)
 		}
@@ -190,13 +206,31 @@ func (r *round) meet(ctx context.Context, all []authz.Obligation) error {
 			errs = append(errs, unmet(o.ID, o.Type, errors.New("it is malformed: its id is that of another")))
 			continue
 		}
-		if err := r.onceOf(ctx, o); err != nil {
+		if err := r.lastingly(ctx, o); err != nil {
 			errs = append(errs, unmet(o.ID, o.Type, err))
 			continue
 		}
 		r.met = append(r.met, o.ID)
 	}
 	return errors.Join(errs...)
+}
+
+// lastingly meets one obligation, but not one that was met before and lasts: all but those that say how the act happens.
+func (r *round) lastingly(ctx context.Context, o *authz.Obligation) error {
+	t := r.terms
+	if t == nil {
+		return r.onceOf(ctx, o)
+	}
+	shapes := len(t.shapes)
+	if !t.metBefore(r.at, o) {
+		if err := r.onceOf(ctx, o); err != nil {
+			return err
+		}
+	}
+	if len(t.shapes) == shapes && !t.try {
+		t.lasting = append(t.lasting, metDuty{r.at, o})
+	}
+	return nil
 }
 
 // onceOf meets one obligation, but one that several answers have alike, and that says all of what is to be done, once: a

@@ -29,8 +29,10 @@ type Enforcer struct {
 	// authenticate anew. One is met after the other.
 	Timeout time.Duration
 
-	// Fresh is how long a Permit waits for its act to begin: 1 minute by default. After that it permits nothing, since
-	// the decision may be another one by then.
+	// Fresh is how long a decision counts before its act begins, from the answer on: 1 minute by default. After that a Permit
+	// permits nothing, since the decision may be another one by then. If meeting the obligations takes longer, a delay or a
+	// person who authenticates anew, it is asked once more, and what is obliged to again with the same words is not met again, but for
+	// what says how the act happens. A question with an approval draws another use of it then.
 	Fresh time.Duration
 
 	// Outcome is told what came of every act that happened, with the ids of the obligations that were met: it is
@@ -84,7 +86,7 @@ func (e *Enforcer) Permit(ctx context.Context, q Question, canTry bool) (*Permit
 	for i := range q.Requests {
 		q.Requests[i] = e.with(q.Requests[i], types)
 	}
-	p, err := e.Guard.seek(ctx, q, func(ctx context.Context, p *Permit) error {
+	p, err := e.Guard.seek(ctx, q, e.fresh(), func(ctx context.Context, p *Permit) error {
 		p.terms.canTry = canTry
 		if err := e.meet(ctx, p); err != nil {
 			return err
@@ -94,7 +96,7 @@ func (e *Enforcer) Permit(ctx context.Context, q Question, canTry bool) (*Permit
 	if err != nil {
 		return nil, err
 	}
-	p.reporter, p.deadline = e, time.Now().Add(e.fresh())
+	p.reporter = e
 	return p, nil
 }
 
@@ -142,7 +144,7 @@ func (e *Enforcer) fresh() time.Duration {
 	if e.Fresh > 0 {
 		return e.Fresh
 	}
-	return time.Minute
+	return fresh
 }
 
 // obligers returns those of the Guard, which only searches can do without.

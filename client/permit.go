@@ -28,8 +28,9 @@ type Permit struct {
 	met      [][]string // ids of the obligations of each answer that were met; nil if there are none
 	terms    terms
 	task     *Task
-	until    time.Time // end of the approval
-	deadline time.Time // until when the act must have begun
+	until    time.Time     // end of the approval
+	answered time.Time     // when
+	fresh    time.Duration // how long after that the act must have begun
 	begun    atomic.Bool
 	began    time.Time
 
@@ -129,8 +130,8 @@ func (p *Permit) Begin(ctx context.Context) (context.Context, context.CancelFunc
 	if !p.until.IsZero() && !now.Before(p.until) {
 		return nil, nil, p.refuse(errors.New("the approval ended before the act could begin"))
 	}
-	if !p.deadline.IsZero() && !now.Before(p.deadline) {
-		return nil, nil, p.refuse(errors.New("the act was permitted too long ago: ask again"))
+	if age(p.answered, now) >= p.fresh {
+		return nil, nil, p.refuse(errStale)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, p.refuse(err)
