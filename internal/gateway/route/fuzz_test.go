@@ -62,6 +62,8 @@ routes:
 	f.Add("q=1", "application/json", `{"amount": 1, "AMOUNT": 2}`)
 	f.Add("q=1&Q=2", "application/json", `{"amount": 1, "amount": 2}`)
 	f.Add("q=a%20b", "application/json", `[1, {"amount": 2}]`)
+	f.Add("amount=1000", "application/json", `{"amount": 1}`)
+	f.Add("to[name]=x&%61mount=2", "application/json", `{"q": 1}`)
 	f.Fuzz(func(t *testing.T, query, contentType, body string) {
 		m, ok := table.Match("POST", "h", "/7")
 		if !ok {
@@ -86,8 +88,15 @@ routes:
 				t.Fatalf("q is %q in the question, and %q to net/url", *asked.Q, values["q"])
 			}
 		}
+		if values, err := url.ParseQuery(query); err == nil && (values.Has("amount") || values.Has("to")) {
+			t.Fatalf("the query %q has what is decided about in the body", query)
+		}
 		if body == "" {
 			return
+		}
+		var members map[string]json.RawMessage
+		if json.Unmarshal([]byte(body), &members) == nil && members["q"] != nil {
+			t.Fatalf("the body %s has what is decided about in the query", body)
 		}
 		var upstream struct {
 			Amount any
