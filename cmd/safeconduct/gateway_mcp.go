@@ -125,8 +125,9 @@ func (g *stdioGateway) run(ctx context.Context, command []string) error {
 	if err != nil {
 		return err
 	}
-	pinFile := doc.Path(doc.PinFile)
+	pinFile, pinFlags := doc.Path(doc.PinFile), ""
 	if pinFile == "" {
+		pinFlags = "--name " + mcp.Quote(doc.Name)
 		if pinFile, err = defaultPins(doc.Name); err != nil {
 			return err
 		}
@@ -143,7 +144,7 @@ func (g *stdioGateway) run(ctx context.Context, command []string) error {
 		return err
 	}
 	door, err := mcp.NewStdio(mcp.StdioConfig{
-		Config: mcp.Config{Gateway: gw, Options: doc.Options, Pins: pins, Resource: doc.Name, Logger: log, Self: gw.Reports == nil},
+		Config: mcp.Config{Gateway: gw, Options: doc.Options, Pins: pins, PinsFlags: pinFlags, Resource: doc.Name, Logger: log, Self: gw.Reports == nil},
 		Name:   doc.Name, Who: who, In: g.cmd.InOrStdin(), Out: g.cmd.OutOrStdout(), Link: link,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ notice the approval within a second.
 The pins are in the gateway's --pins FILE; without the flag, in the file of the server that --name names.`,
 		Example: `  $ safeconduct gateway pins list --name files
   $ safeconduct gateway pins diff --name files
-  $ safeconduct gateway pins approve --name files write_file`,
+  $ safeconduct gateway pins approve --name files write_file@sha256:1d6f...`,
 	}
 	var file, name string
 	open := func() (*mcp.Pins, error) {
@@ -60,7 +61,12 @@ The pins are in the gateway's --pins FILE; without the flag, in the file of the 
 		c.AddCommand(sub)
 	}
 	add(pinsList(open))
-	add(pinsDiff(open))
+	add(pinsDiff(open, func() string {
+		if file != "" {
+			return "--pins " + mcp.Quote(file)
+		}
+		return "--name " + mcp.Quote(name)
+	}))
 	add(pinsApprove(open))
 	return c
 }
@@ -101,9 +107,10 @@ at first sight, or because somebody approved it.`,
 	return c
 }
 
-func pinsDiff(open func() (*mcp.Pins, error)) *cobra.Command {
+func pinsDiff(open func() (*mcp.Pins, error), flags func() string) *cobra.Command {
 	c := &cobra.Command{Use: "diff [TOOL...]", Short: "Show what servers say otherwise than before",
-		Long: `Show what servers say of their tools otherwise than what is pinned, as a diff of the descriptors.
+		Long: `Show what servers say of their tools otherwise than what is pinned, as a diff of the descriptors, and
+the command that approves exactly that.
 
 Characters that nobody would see, or that a terminal could take for orders, are written as \u{...}: a
 description that hides something from you is meant for the model.`,
@@ -139,7 +146,13 @@ description that hides something from you is meant for the model.`,
 		}
 		if len(waiting) == 0 {
 			fmt.Fprintln(cmd.ErrOrStderr(), "Nothing waits for approval.")
+			return nil
 		}
+		fmt.Fprintf(cmd.OutOrStdout(), "\nTo approve what is shown here, and nothing else:\n  safeconduct gateway pins approve %s", flags())
+		for _, pin := range waiting {
+			fmt.Fprintf(cmd.OutOrStdout(), " %s", mcp.Quote(mcp.Look{Tool: pin.Tool, Digest: pin.Other.Digest}.String()))
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
 		return nil
 	}
 	return c
@@ -157,8 +170,8 @@ func readable(d json.RawMessage) []byte {
 	b.WriteByte('\n')
 	var out bytes.Buffer
 	for _, r := range b.String() {
-		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r >= 0xe0000 && r <= 0xe0fff || r == 0xfeff {
-			fmt.Fprintf(&out, "\\u{%x}", r) // also what nobody would see
+		if r != '\n' && (r < ' ' || unseen(r)) {
+			fmt.Fprintf(&out, "\\u{%x}", r)
 			continue
 		}
 		out.WriteRune(r)
@@ -166,23 +179,45 @@ func readable(d json.RawMessage) []byte {
 	return out.Bytes()
 }
 
-func pinsApprove(open func() (*mcp.Pins, error)) *cobra.Command {
-	c := &cobra.Command{Use: "approve [TOOL...]", Short: "Approve what servers say now",
-		Long: `Approve what servers say of their tools now: of those that are named or, with --all, of all that wait.
+// unseen reports whether nobody would see r, or a terminal would take it for an order: what is no letter, mark, number, sign or
+// plain space, what Unicode has readers ignore (DerivedCoreProperties.txt, Default_Ignorable_Code_Point), and the blank of Braille.
+func unseen(r rune) bool {
+	switch {
+	case r == ' ':
+		return false
+	case !unicode.IsPrint(r), unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point), r == 0x2800:
+		return true
+	}
+	return false
+}
 
-Look at the diff first. A gateway that runs takes the approval up within a second.`,
-		Example: "  $ safeconduct gateway pins approve --name files write_file"}
-	all := c.Flags().Bool("all", false, "approve all that wait")
+func pinsApprove(open func() (*mcp.Pins, error)) *cobra.Command {
+	c := &cobra.Command{Use: "approve TOOL@DIGEST...", Short: "Approve what servers say now",
+		Long: `Approve what servers say of their tools now, if it is what you have looked at: the diff prints the command.
+If a server has said something else since, nothing is approved.
+
+A gateway that runs takes the approval up within a second.`,
+		Example: `  $ safeconduct gateway pins diff --name files
+  ...
+  $ safeconduct gateway pins approve --name files write_file@sha256:1d6f...`}
 	asJSON := jsonFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if *all == (len(args) > 0) {
-			return usageError{errors.New("name the tools, or say --all")}
+		if len(args) == 0 {
+			return usageError{hinted(errors.New("nothing is named that you have looked at"), "safeconduct gateway pins diff shows what waits, and the command that approves it")}
+		}
+		var looks []mcp.Look
+		for _, a := range args {
+			l, err := mcp.ParseLook(a)
+			if err != nil {
+				return usageError{hinted(err, "safeconduct gateway pins diff shows what waits, and the command that approves it")}
+			}
+			looks = append(looks, l)
 		}
 		p, err := open()
 		if err != nil {
 			return err
 		}
-		changed, err := p.Approve(time.Now(), args...)
+		changed, err := p.Approve(time.Now(), looks...)
 		if err != nil {
 			return err
 		}

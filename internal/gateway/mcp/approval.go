@@ -246,6 +246,12 @@ func (g *Gate) await(ctx context.Context, pa *Passage, c *call, key askKey, refu
 
 // permitApproved asks once more, by what persons have approved.
 func (g *Gate) permitApproved(ctx context.Context, pa *Passage, c *call, key askKey, task *client.Task) (*client.Permit, *refusal) {
+	if refused := g.still(ctx, pa.p, c); refused != nil {
+		if !refused.down {
+			g.asks.drop(key)
+		}
+		return nil, refused
+	}
 	who := pa.p.Who
 	if pa.p.Again != nil {
 		var err error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
@@ -54,7 +55,7 @@ func (g *Gate) call(ctx context.Context, pa *Passage, f *Frame, params object) *
 	switch {
 	case pa.Answer != nil: // a task
 		return pa
-	case refused != nil && refused.down && g.cfg.Gateway.Unavailable(route(c.name), authz.ErrUnavailable):
+	case refused != nil && refused.down && refused.cause != nil && g.cfg.Gateway.Unavailable(route(c.name), refused.cause):
 		pa.Forward = f
 		return pa
 	case refused != nil:
@@ -128,15 +129,57 @@ func (g *Gate) readCall(params object) (*call, *refusal) {
 func (g *Gate) pinned(s standing, d *descriptor) *refusal {
 	switch {
 	case s.isNew:
-		return &refusal{code: codeDenied, reason: "tool_new",
-			message: "Access denied: the tool " + d.name + " is new on its server, and nobody has approved it yet",
-			help:    "An operator can look at it and approve it: safeconduct gateway pins diff, then safeconduct gateway pins approve " + d.name + ". Calling it again before that is of no use.",
-			retry:   retryNever}
+		return &refusal{code: codeDenied, reason: "tool_new", retry: retryNever, help: g.approving(d.name),
+			message: "Access denied: the tool " + d.name + " is new on its server, and nobody has approved it yet"}
 	case s.changed && g.cfg.Options.OnChange != "policy":
-		return &refusal{code: codeDenied, reason: "tool_changed",
-			message: "Access denied: what the server says of the tool " + d.name + " is not what was approved",
-			help:    "An operator can look at the difference and approve it: safeconduct gateway pins diff " + d.name + ", then safeconduct gateway pins approve " + d.name + ". Calling it again before that is of no use.",
-			retry:   retryNever}
+		return &refusal{code: codeDenied, reason: "tool_changed", retry: retryNever, help: g.approving(d.name),
+			message: "Access denied: what the server says of the tool " + d.name + " is not what was approved"}
+	}
+	return nil
+}
+
+// approving says how an operator approves a tool.
+func (g *Gate) approving(tool string) string {
+	const again = " Calling it again before that is of no use."
+	flags := g.cfg.PinsFlags
+	if path := g.cfg.Pins.Path(); flags == "" && path != "" {
+		flags = "--pins " + Quote(path)
+	}
+	if flags == "" {
+		return "An operator has to look at it: this gateway remembers what servers said of their tools only until it ends." + again
+	}
+	return "An operator can look at it and approve it: safeconduct gateway pins diff " + flags + " " + Quote(tool) + " shows it, and the command that approves it." + again
+}
+
+// Quote returns s as one word of a shell.
+func Quote(s string) string {
+	plain := s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@+=,") == ""
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// still looks again at a tool before a call that persons were waited for: what they allowed is a call of what it was then.
+func (g *Gate) still(ctx context.Context, p *Peer, c *call) *refusal {
+	d, s, err := g.tool(ctx, p, c.name)
+	switch {
+	case err != nil:
+		g.log.ErrorContext(ctx, "a tool's descriptor is not known", "tool", c.name, "error", err)
+		r := unavailable()
+		r.message = "What the server says of its tools cannot be had or compared: the call is refused"
+		return r
+	case d == nil:
+		return &refusal{code: codeDenied, reason: "tool_gone", retry: retryNever,
+			message: "Access denied: the tool " + c.name + " has gone since a person was asked"}
+	}
+	if r := g.pinned(s, d); r != nil {
+		return r
+	}
+	if d.digest != c.tool.digest {
+		return &refusal{code: codeDenied, reason: "tool_changed", retry: retryApproved,
+			message: "Access denied: what the server says of the tool " + c.name + " has changed since a person was asked",
+			help:    "Repeat the call if you still want it: a person is asked anew."}
 	}
 	return nil
 }
@@ -153,6 +196,11 @@ func (g *Gate) questions(ctx context.Context, p *Peer, c *call) ([]authz.Request
 			return refused
 		}
 		for i := range reqs {
+			if by == byServer { // tool in the context is ours to say
+				if err := withoutTool(&reqs[i]); err != nil {
+					return &refusal{code: codeParams, message: "COAZ mapping error: " + err.Error()}
+				}
+			}
 			if err := c.complete(&reqs[i], properties); err != nil {
 				return &refusal{code: codeParams, message: "COAZ mapping error: " + err.Error()}
 			}
@@ -169,13 +217,27 @@ func (g *Gate) questions(ctx context.Context, p *Peer, c *call) ([]authz.Request
 		return nil, &refusal{code: codeParams, message: c.tool.badMapping.Error()}
 	}
 	if c.tool.declared != nil && declared != "ignore" {
-		if refused := add(c.tool.declared, "its declared mapping"); refused != nil || declared == "honour" {
+		if refused := add(c.tool.declared, byServer); refused != nil || declared == "honour" {
 			return all, refused
 		}
 	}
 	m, _ := coaz.Default("tools/call")
 	refused := add(m, "the default mapping")
 	return all, refused
+}
+
+// byServer is by whom a mapping is that a server declares.
+const byServer = "its declared mapping"
+
+func withoutTool(r *authz.Request) error {
+	context, err := readObject(r.Context)
+	if err != nil {
+		return err
+	}
+	if context.drop(func(name string) bool { return name == "tool" }) {
+		r.Context = authz.Claimed(context.json())
+	}
+	return nil
 }
 
 // complete adds to a question what policies see of every call: the arguments as the action's properties, and of the
@@ -236,7 +298,9 @@ func (g *Gate) classify(ctx context.Context, err error) *refusal {
 			return &refusal{code: codeParams, message: "The decision point does not understand the question: " + printable(err.Error(), 300)}
 		}
 		g.log.ErrorContext(ctx, "no decision could be had", "error", err)
-		return unavailable()
+		r := unavailable()
+		r.cause = undecided(re)
+		return r
 	}
 	ans := re.Answer
 	for _, a := range re.Answers {
@@ -254,7 +318,17 @@ func (g *Gate) classify(ctx context.Context, err error) *refusal {
 		return &refusal{code: codeParams, message: "The decision point does not understand the question: " + reasonOf(ans, re.Cause)}
 	case ans.Code == authz.CodeUnavailable, re.Cause != nil && !ans.Allowed() && errors.Is(re.Cause, authz.ErrUnavailable):
 		g.log.ErrorContext(ctx, "no decision could be had", "error", err)
-		return unavailable()
+		r := unavailable()
+		r.cause = undecided(re)
+		return r
 	}
 	return denied(re, ans)
+}
+
+// undecided returns why nobody has decided; nil if somebody has, or refuses to.
+func undecided(re *client.RefusedError) error {
+	if re == nil || !re.Undecided() {
+		return nil
+	}
+	return re.Cause
 }

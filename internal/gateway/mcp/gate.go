@@ -37,6 +37,8 @@ type Config struct {
 	Options Options
 	// Pins remember descriptors of tools; nil: nothing is remembered beyond this Gate.
 	Pins *Pins
+	// PinsFlags are those by which an operator names the Pins to the command that approves: --pins and the file by default.
+	PinsFlags string
 	// Resource is this server's own resource identifier (RFC 8707), as tokens name it. "" has the token's aud say.
 	Resource string
 
@@ -135,6 +137,10 @@ type Passage struct {
 // Admit judges a request of a client. The Passage is never nil; one of Answer and Forward is set.
 func (g *Gate) Admit(ctx context.Context, p *Peer, f *Frame) *Passage {
 	pa := &Passage{g: g, p: p, id: f.ID, version: p.Version, began: g.now()}
+	if !f.Request() { // what has no id is never judged, and must not be done
+		pa.id = json.RawMessage("null")
+		return pa.refuse(&refusal{code: codeRequest, message: "Invalid request: it has no id"})
+	}
 	params, err := readObject(f.Params)
 	if err != nil {
 		return pa.refuse(&refusal{code: codeParams, message: "Invalid params: " + err.Error()})
@@ -187,20 +193,47 @@ func (g *Gate) method(ctx context.Context, pa *Passage, method string, params ob
 	switch method {
 	case "tools/list", "prompts/list", "resources/list":
 		pa.Whole = true
-		pa.shape = func(ctx context.Context, result object) (json.RawMessage, *Error) {
+		pa.shape = pa.hidden(func(ctx context.Context, result object) (json.RawMessage, *Error) {
 			return g.list(ctx, pa, method, result)
-		}
+		})
 	case "initialize", "server/discover":
 		if g.mode("") == modeTask {
 			pa.Whole = true
-			pa.shape = func(_ context.Context, result object) (json.RawMessage, *Error) {
+			pa.shape = pa.hidden(func(_ context.Context, result object) (json.RawMessage, *Error) {
 				return withTasks(method, result), nil
-			}
+			})
 		}
 	case "tasks/get", "tasks/result", "tasks/cancel", "tasks/list":
 		return g.ownTask(ctx, pa, method, params)
 	}
 	return pa
+}
+
+// hidden has what obligations hide hidden in what shape makes of a result.
+func (pa *Passage) hidden(shape func(context.Context, object) (json.RawMessage, *Error)) func(context.Context, object) (json.RawMessage, *Error) {
+	if pa.permit == nil || !pa.permit.Whole() {
+		return shape
+	}
+	return func(ctx context.Context, result object) (json.RawMessage, *Error) {
+		raw, failed := shape(ctx, result)
+		if failed != nil {
+			return nil, failed
+		}
+		o, err := readObject(raw)
+		if err != nil {
+			return nil, withheld()
+		}
+		return pa.seen(o)
+	}
+}
+
+// Limit returns a context that ends when what the Passage stands on does: an approval may end while the act is under way. The act
+// is to be broken off then.
+func (pa *Passage) Limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if pa.permit == nil || pa.permit.Until().IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, pa.permit.Until())
 }
 
 // begin uses the permit up. If that cannot be, the Passage is an answer.
@@ -233,6 +266,10 @@ func (pa *Passage) Result(ctx context.Context, f *Frame) *Frame {
 	out := &Frame{ID: pa.id, Result: f.Result, Error: f.Error}
 	size := int64(len(f.Result))
 	if f.Error != nil {
+		if data, ours := withoutRefusal(f.Error.Data); ours {
+			pa.g.log.WarnContext(ctx, "what only the gateway says was taken out of a server's error")
+			out.Error = &Error{Code: f.Error.Code, Message: f.Error.Message, Data: data}
+		}
 		if pa.permit != nil && pa.permit.Whole() {
 			out.Error = withheld()
 		}

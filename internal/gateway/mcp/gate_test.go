@@ -300,9 +300,9 @@ func TestObligations(t *testing.T) {
 		for _, tt := range []struct{ name, result, want string }{
 			{"structured, and the same as text", `{"content":[{"type":"text","text":"{\"iban\":\"DE1\",\"a\":1}"}],"structuredContent":{"iban":"DE1","a":1}}`,
 				`{"content":[{"type":"text","text":"{\"iban\":\"***\",\"a\":1}"}],"structuredContent":{"iban":"***","a":1}}`},
-			{"what else there is", `{"content":[],"_meta":{"iban":"DE1"},"extra":[{"iban":"DE1"}]}`, `{"content":[],"_meta":{"iban":"***"},"extra":[{"iban":"***"}]}`},
+			{"what else there is", `{"content":[],"_meta":{"iban":"DE1"},"extra":[{"iban":"DE1"}]}`, `{"content":[],"_meta":{"iban":"***"}}`},
 			{"a resource", `{"content":[{"type":"resource","resource":{"uri":"a:b","text":"[{\"iban\":1}]","blob":"SUJBTg=="}}]}`,
-				`{"content":[{"type":"resource","resource":{"uri":"a:b","text":"[{\"iban\":\"***\"}]"}}]}`},
+				`{"content":[{"type":"resource","resource":{"uri":"safeconduct:withheld","text":"[{\"iban\":\"***\"}]"}}]}`},
 		} {
 			pa := obliged(t, mcp.Options{}, mask).call(t, "read_file", `{}`)
 			if !pa.Whole {

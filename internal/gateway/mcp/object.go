@@ -151,6 +151,22 @@ func withoutOurs(o *object) bool {
 	return true
 }
 
+// withoutRefusal is withoutOurs of an error's data.
+func withoutRefusal(data json.RawMessage) (json.RawMessage, bool) {
+	o, err := readObject(data)
+	if err != nil || len(o) == 0 {
+		return data, false
+	}
+	ours := o.drop(func(name string) bool { return strings.HasPrefix(strings.ToLower(name), MetaPrefix) })
+	if withoutOurs(&o) {
+		ours = true
+	}
+	if !ours {
+		return data, false
+	}
+	return o.json(), true
+}
+
 // encode writes what always can be written.
 func encode(v any) json.RawMessage {
 	var b bytes.Buffer

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,32 +84,42 @@ func (p *Pins) All() ([]Pin, error) {
 	return out, nil
 }
 
-// Approve pins what was seen last of the tools of those names, of all that wait if there are none, and returns the pins that
-// have changed. authz.ErrNotFound: there is no such tool; then nothing was approved.
-func (p *Pins) Approve(now time.Time, names ...string) ([]Pin, error) {
+// A Look is a descriptor that somebody has looked at.
+type Look struct{ Tool, Digest string }
+
+// ParseLook reads TOOL@sha256:DIGEST. authz.ErrInvalid: it is something else.
+func ParseLook(s string) (Look, error) {
+	i := strings.LastIndex(s, "@sha256:")
+	if i < 1 || checkName(s[:i]) != nil || len(s)-i != len("@sha256:")+64 {
+		return Look{}, authz.Errorf(authz.ErrInvalid, "%.64q does not say what was looked at: TOOL@sha256:DIGEST", s)
+	}
+	return Look{Tool: s[:i], Digest: s[i+1:]}, nil
+}
+
+func (l Look) String() string { return l.Tool + "@" + l.Digest }
+
+// Approve pins descriptors that somebody has looked at, and returns the pins that have changed. What is pinned already stays.
+// authz.ErrNotFound: there is no such tool. authz.ErrConflict: it is described otherwise by now. Then nothing was approved.
+func (p *Pins) Approve(now time.Time, looks ...Look) ([]Pin, error) {
 	var out []Pin
 	err := p.change(func() (bool, error) {
-		if len(names) == 0 {
-			for _, name := range slices.Sorted(maps.Keys(p.pins)) {
-				if p.pins[name].Other != nil {
-					names = append(names, name)
-				}
+		for _, l := range looks {
+			switch pin := p.pins[l.Tool]; {
+			case pin == nil:
+				return false, authz.Errorf(authz.ErrNotFound, "no tool %.64q was ever seen", l.Tool)
+			case pin.Digest != l.Digest && (pin.Other == nil || pin.Other.Digest != l.Digest):
+				return false, authz.Errorf(authz.ErrConflict, "the tool %.64q is described otherwise by now than what was looked at", l.Tool)
 			}
 		}
-		for _, name := range names {
-			if p.pins[name] == nil {
-				return false, authz.Errorf(authz.ErrNotFound, "no tool %.64q was ever seen", name)
-			}
-		}
-		for _, name := range names {
-			pin := p.pins[name]
-			if pin.Other == nil {
+		for _, l := range looks {
+			pin := p.pins[l.Tool]
+			if pin.Digest == l.Digest {
 				continue
 			}
 			next := &Pin{Server: pin.Server, Digest: pin.Other.Digest, At: now.UTC(), By: "approved", Descriptor: pin.Other.Descriptor}
-			p.pins[name] = next
+			p.pins[l.Tool] = next
 			shown := *next
-			shown.Tool = name
+			shown.Tool = l.Tool
 			out = append(out, shown)
 		}
 		return len(out) > 0, nil

@@ -34,7 +34,8 @@ type refusal struct {
 	reason  string // a stable code; "" if the request was not judged
 	help    string // what to do
 	retry   string
-	down    bool // nobody could decide
+	down    bool  // nobody could decide
+	cause   error // why
 
 	re   *client.RefusedError
 	ans  *client.Answer

@@ -13,8 +13,11 @@ const maxBlocks = 10_000
 // withheldText stands for what cannot be shown.
 const withheldText = "[withheld: an obligation hides parts of the result, and this part is nothing in which they could be found]"
 
-// seen returns a result as obligations let it be seen. They change JSON: structuredContent, and texts that are
-// JSON. Everything else in which something could stand is withheld.
+// withheldURI stands for a URI that cannot be shown.
+const withheldURI = "safeconduct:withheld"
+
+// seen returns a result as obligations let it be seen. They change objects and arrays: structuredContent, texts that are JSON, and
+// what else MCP has. Everything else in which something could stand is withheld.
 func (pa *Passage) seen(result object) (json.RawMessage, *Error) {
 	if t, ok := text(result.get("resultType")); ok && t != "complete" { // a task, or a question to the client: the result would come another way
 		return nil, withheld()
@@ -33,12 +36,22 @@ func (pa *Passage) seen(result object) (json.RawMessage, *Error) {
 			v, err = pa.blocks(m.value, pa.resource)
 		case "messages":
 			v, err = pa.blocks(m.value, pa.message)
-		case "structuredContent":
+		case "structuredContent", "_meta", "tools", "prompts", "resources", "resourceTemplates", "tasks", "capabilities", "serverInfo", "supportedVersions":
+			if m.value[0] != '{' && m.value[0] != '[' {
+				continue
+			}
 			v, err = pa.permit.Shape(m.value)
-		case "isError", "resultType", "ttlMs", "cacheScope":
+		case "isError", "resultType", "ttlMs", "cacheScope", "protocolVersion", "nextCursor":
+			if !plainMember(m) {
+				continue
+			}
 			v = m.value
-		default: // _meta, description and whatever else
-			v, err = pa.permit.Shape(m.value)
+		case "completion": // values are texts
+			v = json.RawMessage(`{"values":[]}`)
+		case "description", "instructions":
+			v = encode(withheldText)
+		default:
+			continue
 		}
 		if err != nil {
 			return nil, withheld()
@@ -46,6 +59,24 @@ func (pa *Passage) seen(result object) (json.RawMessage, *Error) {
 		out.set(m.name, v)
 	}
 	return out.json(), nil
+}
+
+// plainMember reports whether a member is what MCP has it be, in which nothing can stand. A cursor goes back to the server as it came.
+func plainMember(m member) bool {
+	s, isText := text(m.value)
+	switch m.name {
+	case "isError":
+		return string(m.value) == "true" || string(m.value) == "false"
+	case "resultType":
+		return s == "complete"
+	case "cacheScope":
+		return s == "private" || s == "public"
+	case "ttlMs":
+		return len(m.value) <= 16 && (m.value[0] >= '0' && m.value[0] <= '9')
+	case "protocolVersion":
+		return isText && len(s) == len("2026-07-28")
+	}
+	return isText
 }
 
 func (pa *Passage) blocks(raw json.RawMessage, one func(object) (object, error)) (json.RawMessage, error) {
@@ -94,8 +125,8 @@ func (pa *Passage) message(o object) (object, error) {
 		return nil, err
 	}
 	out := object{}
-	if role := o.get("role"); role != nil {
-		out.set("role", role)
+	if role, _ := text(o.get("role")); role == "user" || role == "assistant" {
+		out.set("role", encode(role))
 	}
 	out.set("content", inner.json())
 	return out, nil
@@ -104,13 +135,21 @@ func (pa *Passage) message(o object) (object, error) {
 // resource is what a resource holds.
 func (pa *Passage) resource(o object) (object, error) {
 	out := object{}
-	for _, name := range []string{"uri", "mimeType"} {
-		if v := o.get(name); v != nil {
-			out.set(name, v)
-		}
+	uri, mime := o.get("uri"), o.get("mimeType")
+	if asked, err := readObject(pa.Forward.Params); err != nil || uri == nil || asked.get("uri") == nil || textOf(asked.get("uri")) != textOf(uri) {
+		uri = encode(withheldURI) // it is not the one that the client has named
+	}
+	out.set("uri", uri)
+	if s := textOf(mime); s == "application/json" || s == "text/plain" {
+		out.set("mimeType", mime)
 	}
 	out.set("text", pa.text(o.get("text")))
 	return out, nil
+}
+
+func textOf(raw json.RawMessage) string {
+	s, _ := text(raw)
+	return s
 }
 
 // text is a text as it may be seen: JSON is changed, anything else is withheld. JSON within JSON, as text, is not looked into: it is

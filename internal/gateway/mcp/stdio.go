@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -88,6 +87,7 @@ type flight struct {
 	cancel context.CancelFunc
 	pa     *Passage    // nil while it is judged
 	own    chan *Frame // the answer to a request of ours
+	order  sync.Mutex  // held while the request is sent: nothing about it is sent before
 	over   chan struct{}
 }
 
@@ -270,6 +270,7 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 	if here && pa.Answer == nil {
 		fl.pa = pa
 		s.send(fl)
+		fl.order.Lock()
 	} else if here {
 		delete(s.flights, f.Key())
 	}
@@ -284,13 +285,39 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 	default:
 		forward := *pa.Forward
 		forward.ID = fl.as
-		if err := s.cfg.Link.Send(forward.Append(nil)); err != nil {
+		limited, stop := pa.Limit(ctx)
+		context.AfterFunc(limited, func() {
+			stop()
+			if errors.Is(limited.Err(), context.DeadlineExceeded) {
+				s.expired(ctx, fl)
+			}
+		})
+		err := s.cfg.Link.Send(forward.Append(nil))
+		fl.order.Unlock()
+		if err != nil {
 			s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
 			s.back(ctx, &Frame{ID: fl.as, Error: &Error{Code: codeClosed, Message: "The server cannot be reached"}})
 		}
 		return
 	}
 	s.end(fl)
+}
+
+// expired breaks a request off that stands on nothing any more: the server is told, and the client.
+func (s *Stdio) expired(ctx context.Context, fl *flight) {
+	s.mu.Lock()
+	here := s.sent[(&Frame{ID: fl.as}).Key()] == fl
+	s.mu.Unlock()
+	if !here {
+		return
+	}
+	fl.order.Lock()
+	params := object{{"requestId", fl.as}, {"reason", encode("the approval has ended")}}
+	if err := s.cfg.Link.Send((&Frame{Method: "notifications/cancelled", Params: params.json()}).Append(nil)); err != nil {
+		s.log.ErrorContext(ctx, "the server cannot be reached", "error", err)
+	}
+	fl.order.Unlock()
+	s.back(ctx, &Frame{ID: fl.as, Error: &Error{Code: codeDenied, Message: "Access denied: the approval ended while the call was under way. What came of it is not known"}})
 }
 
 // send gives a flight the id by which the server knows it. s.mu is held.
@@ -317,15 +344,21 @@ func (s *Stdio) peer(who *gateway.Who) *Peer {
 		Notify: func(f *Frame) error { return s.toClient(f) }}
 }
 
+// clientSays are the notifications that MCP has clients send.
+var clientSays = map[string]bool{
+	"notifications/cancelled": true, "notifications/initialized": true, "notifications/progress": true,
+	"notifications/roots/list_changed": true, "notifications/tasks/status": true,
+}
+
 // notified passes a notification of the client on.
 func (s *Stdio) notified(ctx context.Context, f *Frame) {
 	params, err := readObject(f.Params)
 	if err != nil {
 		return
 	}
-	if !strings.HasPrefix(f.Method, "notifications/") {
+	if !clientSays[f.Method] {
 		// A server may do what a request without an id says, and nobody would have been asked.
-		s.log.WarnContext(ctx, "a notification of the client was dropped: its method is none of a notification", "method", f.Method)
+		s.log.WarnContext(ctx, "a notification of the client was dropped: MCP has none of that method", "method", f.Method)
 		return
 	}
 	if f.Method == "notifications/cancelled" {
@@ -346,6 +379,8 @@ func (s *Stdio) notified(ctx context.Context, f *Frame) {
 		fl.pa.Streamed(0, context.Canceled)
 		s.end(fl)
 		params.set("requestId", fl.as)
+		fl.order.Lock()
+		defer fl.order.Unlock()
 	}
 	withoutOurs(&params)
 	f = &Frame{Method: f.Method, Params: params.json()}
