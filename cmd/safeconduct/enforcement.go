@@ -49,11 +49,17 @@ are not the ones that were pinned.`,
 		if err != nil {
 			return err
 		}
-		var page list[client.EnforcementPoint]
-		if err := api.call(c.Context(), "GET", "/v1/enforcement/points", nil, &page); err != nil {
-			return err
+		points := []client.EnforcementPoint{}
+		for after := ""; ; {
+			var page list[client.EnforcementPoint]
+			if err := api.call(c.Context(), "GET", query("/v1/enforcement/points", "after", after), nil, &page); err != nil {
+				return err
+			}
+			points = append(points, page.Items...)
+			if after = page.Next; after == "" {
+				break
+			}
 		}
-		points := page.Items
 		if *asJSON {
 			return writeJSON(c.OutOrStdout(), points)
 		}

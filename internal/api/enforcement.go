@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
@@ -42,9 +43,35 @@ func (s *Server) reportEnforcement(r *http.Request, who *caller.Caller, in enfor
 	return receipt, err
 }
 
-func (s *Server) listEnforcementPoints(*http.Request, *caller.Caller, none) (List[enforcement.Point], error) {
+type listEnforcementPoints struct {
+	After string `query:"after" doc:"begin after this point: next of the page before"`
+	Limit int    `query:"limit" doc:"at most so many, 100 by default and 1000 at most"`
+}
+
+// maxListed is after how many routes and tools a page ends.
+const maxListed = 4096
+
+func (s *Server) listEnforcementPoints(_ *http.Request, _ *caller.Caller, in listEnforcementPoints) (page List[enforcement.Point], err error) {
 	if s.Enforcement == nil {
-		return List[enforcement.Point]{}, errNoEnforcement
+		return page, errNoEnforcement
 	}
-	return List[enforcement.Point]{Items: s.Enforcement.Points()}, nil
+	n, err := pageSize(in.Limit)
+	if err != nil {
+		return page, err
+	}
+	of, gateway, _ := strings.Cut(in.After, " ") // no caller's name has a space
+	page.Items = []enforcement.Point{}
+	listed := 0
+	for _, p := range s.Enforcement.Points() {
+		if c := strings.Compare(p.Caller, of); in.After != "" && (c < 0 || c == 0 && p.Gateway <= gateway) {
+			continue
+		}
+		if listed += len(p.FailOpen) + len(p.Tools); len(page.Items) > 0 && (len(page.Items) == n || listed > maxListed) {
+			last := &page.Items[len(page.Items)-1]
+			page.Next = last.Caller + " " + last.Gateway
+			break
+		}
+		page.Items = append(page.Items, p)
+	}
+	return page, nil
 }

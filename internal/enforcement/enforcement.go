@@ -64,9 +64,11 @@ type Store interface {
 	DropEnforcementPoint(ctx context.Context, caller, gateway string, asOf int64) error
 }
 
-// Bounds of what is remembered. Of more, what was heard of least lately goes.
+// Bounds of what is remembered. Of more points one goes of the caller who has the most, so that none makes those of others
+// forgotten: of those that fail closed, if there are any, the one that was heard of least lately.
 const (
 	maxPoints = 4096
+	maxOf     = 64  // of a caller
 	maxList   = 256 // routes or tools of a point
 )
 
@@ -120,12 +122,13 @@ func (ps *Points) Apply(ctx context.Context, e audit.Entry) error {
 	}
 	p.take(r, e.At)
 	p.AsOf = e.Seq
-	if have == nil && len(ps.all) >= maxPoints {
-		old := ps.quietest()
-		if err := ps.store.DropEnforcementPoint(ctx, old.Caller, old.Gateway, old.AsOf); err != nil {
-			return fmt.Errorf("forgetting an enforcement point: %w", err)
+	if have == nil {
+		if old := ps.surplus(k.caller); old != nil {
+			if err := ps.store.DropEnforcementPoint(ctx, old.Caller, old.Gateway, old.AsOf); err != nil {
+				return fmt.Errorf("forgetting an enforcement point: %w", err)
+			}
+			delete(ps.all, pointKey{old.Caller, old.Gateway})
 		}
-		delete(ps.all, pointKey{old.Caller, old.Gateway})
 	}
 	if err := ps.store.PutEnforcementPoint(ctx, *p); err != nil {
 		return fmt.Errorf("storing an enforcement point: %w", err)
@@ -134,15 +137,42 @@ func (ps *Points) Apply(ctx context.Context, e audit.Entry) error {
 	return nil
 }
 
-// quietest returns the point that was heard of least lately. The caller holds ps.mu.
-func (ps *Points) quietest() (old *Point) {
-	for _, p := range ps.all {
-		if old == nil || p.AsOf < old.AsOf {
+// surplus returns the point that must go if there is to be another one of a caller, nil if none must. The caller holds ps.mu.
+func (ps *Points) surplus(caller string) (old *Point) {
+	of := map[string]int{}
+	for k := range ps.all {
+		of[k.caller]++
+	}
+	if of[caller] < maxOf {
+		if len(ps.all) < maxPoints {
+			return nil
+		}
+		most := caller
+		for c, n := range of {
+			if n > of[most] || n == of[most] && c < most {
+				most = c
+			}
+		}
+		caller = most
+	}
+	for k, p := range ps.all {
+		if k.caller == caller && (old == nil || p.goesBefore(old)) {
 			old = p
 		}
 	}
 	return old
 }
+
+// goesBefore reports whether p is forgotten before q.
+func (p *Point) goesBefore(q *Point) bool {
+	if a, b := p.open(), q.open(); a != b {
+		return b
+	}
+	return p.AsOf < q.AsOf
+}
+
+// open reports whether p lets through what cannot be decided, or did.
+func (p *Point) open() bool { return len(p.FailOpen) > 0 || p.Allowed > 0 }
 
 // take brings p up to date. It changes no list in place.
 func (p *Point) take(r *Report, at time.Time) {
@@ -157,10 +187,10 @@ func (p *Point) take(r *Report, at time.Time) {
 		before := p.FailOpen
 		p.FailOpen = nil
 		for _, name := range d.FailOpen {
-			p.open(before, name, at)
+			p.opens(before, name, at)
 		}
 	case FailOpen:
-		p.open(p.FailOpen, d.Route, at)
+		p.opens(p.FailOpen, d.Route, at)
 	case AllowedUnavailable:
 		p.Allowed, p.AllowedAt = p.Allowed+max(1, d.Count), at
 	case ToolChanged, ToolApproved:
@@ -177,8 +207,8 @@ func (p *Point) take(r *Report, at time.Time) {
 	}
 }
 
-// open adds a route that fails open, since when an earlier list says it did.
-func (p *Point) open(before []Route, name string, at time.Time) {
+// opens adds a route that fails open, since when an earlier list says it did.
+func (p *Point) opens(before []Route, name string, at time.Time) {
 	if name == "" || len(p.FailOpen) >= maxList {
 		return
 	}

@@ -258,24 +258,6 @@ func (s shelf) DropEnforcementPoint(_ context.Context, caller, gateway string, _
 	return nil
 }
 
-func TestPointsAreBounded(t *testing.T) {
-	db := shelf{}
-	ps := enforcement.NewPoints(db)
-	for i := range int64(4100) {
-		body := fmt.Sprintf(`{"kind":"hello","gateway":"g%d"}`, i)
-		if err := ps.Apply(t.Context(), audit.Entry{Seq: i + 1, Kind: audit.EnforcementTold, Actor: "pep:a", Body: json.RawMessage(body)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	all, err := db.EnforcementPoints(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, _, _ := ps.Count(); n != 4096 || len(all) != 4096 {
-		t.Errorf("%d points are remembered, %d kept; want 4096", n, len(all))
-	}
-}
-
 func TestReportRefuses(t *testing.T) {
 	for _, body := range []string{
 		``, `{}`, `[]`, `{"kind":"hello"}`, `{"kind":"","gateway":"g"}`, `{"kind":"Hello","gateway":"g"}`, `{"kind":"hello","gateway":""}`, `{"kind":"hello","gateway":"a\nb"}`,

@@ -2,6 +2,7 @@ package monitor_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -14,6 +15,32 @@ import (
 	"github.com/safeconduct/safeconduct/internal/monitor"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 )
+
+// However much one caller reports, what others do is not forgotten, and of what it reports itself not what fails open.
+func TestEnforcingOfOne(t *testing.T) {
+	w := newWorld(t)
+	tell := func(actor, kind string, detail map[string]any) int64 {
+		return w.must(audit.EnforcementTold, actor, map[string]any{"kind": kind, "gateway": "mcp-1", "detail": detail})
+	}
+	tool := func(name string) map[string]any { return map[string]any{"server": "files", "tool": name} }
+	kept := map[string]int64{
+		"a route of another":      tell("pep:gate", "fail_open", map[string]any{"route": "health"}),
+		"a tool of another":       tell("pep:gate", "tool_changed", tool("read")),
+		"a route of the reporter": tell("pep:stolen", "fail_open", map[string]any{"route": "all"}),
+	}
+	first := tell("pep:stolen", "tool_changed", tool("0"))
+	for i := range 4200 {
+		tell("pep:stolen", "tool_changed", tool(fmt.Sprint("t", i)))
+	}
+	if _, err := w.m.Judge(t.Context(), "admin:eve", "agreed", conduct.ID(first, 0), conduct.Acknowledged); !errors.Is(err, authz.ErrConflict) {
+		t.Errorf("the oldest of 4200 tools is remembered: %v", err)
+	}
+	for what, seq := range kept {
+		if _, err := w.m.Judge(t.Context(), "admin:eve", "agreed", conduct.ID(seq, 0), conduct.Acknowledged); err != nil {
+			t.Errorf("%s is forgotten: %v", what, err)
+		}
+	}
+}
 
 // What enforcement points say of themselves becomes findings about them: kept, judged, concluded again from the log.
 func TestEnforcing(t *testing.T) {

@@ -9,10 +9,12 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/monitor/asking"
+	"github.com/safeconduct/safeconduct/internal/monitor/enforcing"
 )
 
 const (
 	maxPeople = 4096 // of whom findings are remembered, and as many things of enforcement points
+	maxThings = 256  // of the enforcement points of one caller
 	maxBlames = 8    // findings of a person that are remembered
 )
 
@@ -34,8 +36,10 @@ func (c *core) expose(point, about string, d conduct.Draft) {
 func (c *core) blame(all map[string]*person, name string, d *conduct.Draft, about func(*conduct.Finding)) {
 	p := all[name]
 	if p == nil {
-		if len(all) >= maxPeople {
-			c.forgetSomebody(all)
+		if of := reporter(name); of != "" {
+			c.makeRoom(all, of)
+		} else if len(all) >= maxPeople {
+			c.forgetSomebody(all, func(string) bool { return true })
 		}
 		p = new(person)
 		all[name] = p
@@ -58,14 +62,55 @@ func (c *core) blame(all map[string]*person, name string, d *conduct.Draft, abou
 	c.tell(f, true)
 }
 
-// forgetSomebody forgets the findings of the person whose newest is the oldest.
-func (c *core) forgetSomebody(all map[string]*person) {
+// reporter returns the caller who said what a thing of an enforcement point is, "" of a person.
+func reporter(name string) string {
+	point, _, thing := strings.Cut(name, "\x00")
+	if !thing {
+		return ""
+	}
+	of, _, _ := strings.Cut(point, "/")
+	return of
+}
+
+// makeRoom makes room for one more thing of a caller's enforcement points, at the cost of whoever has the most: that one reports
+// much must not hide what others do.
+func (c *core) makeRoom(all map[string]*person, of string) {
+	things := map[string]int{}
+	for name := range all {
+		things[reporter(name)]++
+	}
+	if things[of] < maxThings {
+		if len(all) < maxPeople {
+			return
+		}
+		for caller, n := range things {
+			if n > things[of] || n == things[of] && caller < of {
+				of = caller
+			}
+		}
+	}
+	c.forgetSomebody(all, func(name string) bool { return reporter(name) == of })
+}
+
+// forgetSomebody forgets the findings of the person, among those, whose newest is the oldest; of things, first those that do not
+// fail open.
+func (c *core) forgetSomebody(all map[string]*person, among func(name string) bool) {
+	open := func(name string) bool { return all[name].findings[0].Kind == enforcing.FailOpen }
 	newest := func(name string) int64 {
 		fs := all[name].findings
 		return fs[len(fs)-1].AsOf
 	}
 	first := ""
 	for name := range all {
+		if !among(name) {
+			continue
+		}
+		if first != "" && open(name) != open(first) {
+			if open(first) {
+				first = name
+			}
+			continue
+		}
 		if first == "" || newest(name) < newest(first) || newest(name) == newest(first) && strings.Compare(name, first) < 0 {
 			first = name
 		}

@@ -149,12 +149,21 @@ func (s *Server) status(ctx context.Context) (api.Status, error) {
 		st.Policies = set.Version()
 	}
 	st.EnforcementPoints, st.Embedded, _ = s.points.Count()
+	more := 0
 	for _, p := range s.points.All() {
-		if !p.Stopped {
-			for _, r := range p.FailOpen {
-				st.FailOpen = append(st.FailOpen, p.Name()+" "+r.Name)
-			}
+		if p.Stopped {
+			continue
 		}
+		for _, r := range p.FailOpen {
+			if len(st.FailOpen) == maxOpenRoutes {
+				more++
+				continue
+			}
+			st.FailOpen = append(st.FailOpen, p.Name()+" "+r.Name)
+		}
+	}
+	if more > 0 {
+		st.FailOpen = append(st.FailOpen, fmt.Sprintf("and %d more", more))
 	}
 	if cp := s.newestCheckpoint(ctx); cp != nil {
 		st.Checkpoint = cp.Size

@@ -59,6 +59,8 @@ func (c countedTally) Apply(ctx context.Context, e audit.Entry) error {
 	return c.Tally.Apply(ctx, e)
 }
 
+const maxOpenRoutes = 256 // that fail open, in a status
+
 // An enforcementDoor takes in what enforcement points say of themselves.
 type enforcementDoor struct{ s *Server }
 

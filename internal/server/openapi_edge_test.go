@@ -2,8 +2,11 @@ package server_test
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // callEdge calls what decision points elsewhere and enforcement points call. Decision is the answer to a question.
@@ -41,6 +44,11 @@ func (d *apiDoc) callEdge(t *testing.T, s *running, decision map[string]any, cal
 	points := call("GET", "/v1/enforcement/points", adminToken, "", 200)["items"].([]any)
 	if len(points) != 2 || points[0].(map[string]any)["embedded"] != true {
 		t.Errorf("points: %v", points)
+	}
+	first := call("GET", "/v1/enforcement/points?limit=1", adminToken, "", 200)
+	rest := call("GET", "/v1/enforcement/points?after="+url.QueryEscape(first["next"].(string)), adminToken, "", 200)
+	if diff := cmp.Diff(points, append(first["items"].([]any), rest["items"].([]any)...)); diff != "" || rest["next"] != nil {
+		t.Errorf("points by pages, next %v (-want +got):\n%s", rest["next"], diff)
 	}
 	st := call("GET", "/v1/status", adminToken, "", 200)
 	if open, _ := st["fail_open"].([]any); len(open) != 1 || open[0] != "edge:documented/mcp-1 health" || st["enforcement_points"] != 2.0 || st["enforcement_points_embedded"] != 1.0 {
