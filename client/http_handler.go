@@ -196,6 +196,7 @@ func (w *watchedWriter) code() int { return w.status }
 // A heldWriter holds a response.
 type heldWriter struct {
 	header http.Header
+	sent   http.Header // as it was when the response began; what was set later would be trailers
 	status int
 	body   bytes.Buffer
 	most   int64
@@ -206,16 +207,14 @@ func (w *heldWriter) Header() http.Header { return w.header }
 
 func (w *heldWriter) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
-		w.status = status
+		w.status, w.sent = status, w.header.Clone()
 	}
 }
 
 var errTooLong = errors.New("the result is too long to be changed")
 
 func (w *heldWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.WriteHeader(http.StatusOK)
 	w.size += int64(len(b))
 	if w.size > w.most {
 		return 0, errTooLong
@@ -230,22 +229,35 @@ func (w *heldWriter) release(to http.ResponseWriter, p *Permit) error {
 	if w.size > w.most {
 		return p.withholdAll(errTooLong)
 	}
-	body, err := shapeBody(p, w.status, w.header, w.body.Bytes())
+	w.WriteHeader(http.StatusOK)
+	dropTrailers(w.sent)
+	body, err := shapeBody(p, w.status, w.sent, w.body.Bytes())
 	if err != nil {
 		return err
 	}
-	for name, values := range w.header {
+	for name, values := range w.sent {
 		to.Header()[name] = values
 	}
 	if len(body) > 0 {
 		to.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
 	to.WriteHeader(w.status)
 	_, _ = to.Write(body) // whoever asked may have gone
 	return nil
+}
+
+// dropTrailers takes trailers out of a header: they tell of the body as it was, and nothing changes them.
+func dropTrailers(h http.Header) {
+	for _, declared := range h["Trailer"] {
+		for name := range strings.SplitSeq(declared, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			delete(h, name)
+		}
+	}
 }
 
 // shapeBody returns the body of a response as it may be seen, and takes out of its header what tells of the body as it was.
