@@ -401,6 +401,11 @@ func TestOutcomes(t *testing.T) {
 		if err := <-done; err != nil || len(j.told) != 4 {
 			t.Errorf("at the end: %v, told %q", err, j.told)
 		}
+		if err := run(); !errors.Is(err, authz.ErrUnavailable) {
+			t.Errorf("after the end: %v, want that nobody reports it", err)
+		}
+		s = &client.Outcomes{Decider: j}
+		e.Outcome = s.Outcome
 		if err := run(); err != nil {
 			t.Error(err)
 		}

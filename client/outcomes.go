@@ -29,6 +29,9 @@ type Outcomes struct {
 
 	once  sync.Once
 	queue chan outcomeOf
+
+	mu    sync.RWMutex
+	ended bool // nobody reports any more
 }
 
 type outcomeOf struct {
@@ -47,8 +50,14 @@ func (s *Outcomes) start() chan outcomeOf {
 	return s.queue
 }
 
-// Outcome has an outcome reported, and does not wait.
+// Outcome has an outcome reported, and does not wait. authz.ErrUnavailable: it is not reported, because too many wait, or
+// because the context of Run has ended. Before Run it waits for Run.
 func (s *Outcomes) Outcome(_ context.Context, decisionID string, o Outcome) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.ended {
+		return authz.Errorf(authz.ErrUnavailable, "outcomes are not reported any more")
+	}
 	select {
 	case s.start() <- outcomeOf{decisionID, o}:
 		return nil
@@ -68,6 +77,7 @@ func (s *Outcomes) Run(ctx context.Context) error {
 		drain = 5 * time.Second
 	}
 	queue := s.start()
+	s.end(false)
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(drain, cancel) })
@@ -82,6 +92,7 @@ func (s *Outcomes) Run(ctx context.Context) error {
 				case o := <-queue:
 					s.report(last, o)
 				case <-ctx.Done():
+					s.end(true) // after which nothing is added
 					for {
 						select {
 						case o := <-queue:
@@ -100,6 +111,12 @@ func (s *Outcomes) Run(ctx context.Context) error {
 	}
 	all.Wait()
 	return errors.Join(late...)
+}
+
+func (s *Outcomes) end(ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = ended
 }
 
 func (s *Outcomes) report(ctx context.Context, o outcomeOf) error {
