@@ -79,9 +79,11 @@ func (c *Common) fill() {
 	l.Header = cmp.Or(l.Header, 64<<10)
 	l.HeaderTime = cmp.Or(l.HeaderTime, 10*time.Second)
 	l.BodyTime = cmp.Or(l.BodyTime, 2*time.Minute)
+	l.WriteTime = cmp.Or(l.WriteTime, time.Minute)
 	l.IdleTime = cmp.Or(l.IdleTime, 2*time.Minute)
 	l.Stop = cmp.Or(l.Stop, 10*time.Second)
 	l.Connections = cmp.Or(l.Connections, 20_000)
+	l.PerAddress = cmp.Or(l.PerAddress, min(max(l.Connections/4, 64), l.Connections))
 	l.TokenTime = cmp.Or(l.TokenTime, 10*time.Second)
 	l.Tokens = cmp.Or(l.Tokens, 10_000)
 	l.Proofs = cmp.Or(l.Proofs, 1<<20)
@@ -169,9 +171,11 @@ func (c *Common) check(ps *Problems) {
 		{c.Limits.Header < 1<<10 || c.Limits.Header > 1<<20, "limits.header", "must be from 1024 to 1048576"},
 		{c.Limits.HeaderTime < time.Second || c.Limits.HeaderTime > time.Minute, "limits.header_time", "must be from 1s to 1m"},
 		{c.Limits.BodyTime < time.Second || c.Limits.BodyTime > 24*time.Hour, "limits.body_time", "must be from 1s to 24h"},
+		{c.Limits.WriteTime < time.Second || c.Limits.WriteTime > time.Hour, "limits.write_time", "must be from 1s to 1h"},
 		{c.Limits.IdleTime < time.Second || c.Limits.IdleTime > time.Hour, "limits.idle_time", "must be from 1s to 1h"},
 		{c.Limits.Stop < 0 || c.Limits.Stop > time.Hour, "limits.stop", "must be at most 1h"},
 		{c.Limits.Connections < 1 || c.Limits.Connections > 1<<20, "limits.connections", "must be from 1 to 1048576"},
+		{c.Limits.PerAddress < 1 || c.Limits.PerAddress > c.Limits.Connections, "limits.per_address", "must be from 1 to limits.connections"},
 		{c.Limits.TokenTime < time.Second || c.Limits.TokenTime > time.Minute, "limits.token_time", "must be from 1s to 1m"},
 		{c.Limits.Tokens < 1 || c.Limits.Tokens > 1<<20, "limits.tokens", "must be from 1 to 1048576"},
 		{c.Limits.Proofs < 1000 || c.Limits.Proofs > 1<<24, "limits.proofs", "must be from 1000 to 16777216"},

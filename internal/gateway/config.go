@@ -147,9 +147,11 @@ type Limits struct {
 	Header      int           `yaml:"header"`      // bytes of a request's header: 64 KiB by default
 	HeaderTime  time.Duration `yaml:"header_time"` // 10s
 	BodyTime    time.Duration `yaml:"body_time"`   // how long a request's body may take to arrive: 2m
+	WriteTime   time.Duration `yaml:"write_time"`  // how long a client may take for 64 KiB of an answer: 1m
 	IdleTime    time.Duration `yaml:"idle_time"`   // 2m
 	Stop        time.Duration `yaml:"stop"`        // how long requests may take to end at the end: 10s
 	Connections int           `yaml:"connections"` // open at once: 20000
+	PerAddress  int           `yaml:"per_address"` // of them, of one address (IPv6: a /64): a quarter, but at least 64, by default
 	TokenTime   time.Duration `yaml:"token_time"`  // how long asking for a credential may take: 10s
 	Tokens      int           `yaml:"tokens"`      // credentials kept: 10000
 	Proofs      int           `yaml:"proofs"`      // proofs remembered, of half a minute to a minute: 1048576, of one caller at most half of them

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -57,4 +59,9 @@ func ProofMemory(most int, skew time.Duration) func(caller, id string, issued, n
 	return func(caller, id string, issued, now time.Time) string {
 		return [...]string{proofFine: "fine", proofSeen: "seen", proofFull: "full"}[p.accept(&token.Proof{Key: key, ID: id, IssuedAt: issued}, caller, now, skew)]
 	}
+}
+
+// Listen bounds the connections of l as Serve does.
+func Listen(l net.Listener, most, perAddress int, patience time.Duration, log *slog.Logger) net.Listener {
+	return &listener{Listener: l, most: most, perAddress: perAddress, patience: patience, log: log}
 }

@@ -156,6 +156,8 @@ func TestBadDocuments(t *testing.T) {
 		{"exchange by an agent of others'", base + "authorization: {servers: [{issuer: https://x.example}]}\ncredentials: {a: {type: token_exchange, agent: k, resource: https://y.example, subject_issuers: [https://x.example]}}\n", "can only be the service"},
 		{"issuers of no exchange", base + "credentials: {a: {type: none, subject_issuers: [https://x.example]}}\n", "is only of token_exchange"},
 		{"keeps a token", base + "credentials: {a: {keep: [Authorization]}}\n", "can only keep"},
+		{"more of one address than of all", base + "limits: {connections: 100, per_address: 101}\n", "limits.per_address must be"},
+		{"no time to write", base + "limits: {write_time: 1ms}\n", "limits.write_time must be"},
 		{"keeps a certificate", base + "credentials: {a: {keep: [x-forwarded-client-cert]}}\n", "can only keep"},
 		{"keeps who came", base + "credentials: {a: {keep: [Remote-User]}}\n", "can only keep"},
 		{"keeps everything", base + "credentials: {a: {keep: [\"*\"]}}\n", "can only keep"},

@@ -57,10 +57,10 @@ func (g *Gateway) Serve(ctx context.Context, door http.Handler) error {
 		g.healthRoutes(mux)
 		hs := g.server(mux)
 		servers = append(servers, hs)
-		go func() { done <- hs.Serve(&limited{Listener: hl, most: 64}) }()
+		go func() { done <- hs.Serve(g.listener(hl, healthConnections, healthConnections/2)) }()
 	}
 	go func() {
-		l := &limited{Listener: ln, most: int64(c.Limits.Connections)}
+		l := g.listener(ln, c.Limits.Connections, c.Limits.PerAddress)
 		if s.TLSConfig != nil {
 			done <- s.ServeTLS(l, "", "")
 			return
@@ -95,7 +95,14 @@ func (g *Gateway) Serve(ctx context.Context, door http.Handler) error {
 	return nil
 }
 
-// server returns an HTTP server with bounds. Answers have no deadline: they may be streams.
+// healthConnections are those of health.listen.
+const healthConnections = 64
+
+func (g *Gateway) listener(l net.Listener, most, perAddress int) *listener {
+	return &listener{Listener: l, most: most, perAddress: perAddress, patience: g.common.Limits.WriteTime, log: g.Logger}
+}
+
+// server returns an HTTP server with bounds. Answers have no deadline as a whole, since they may be streams; each piece of one has.
 func (g *Gateway) server(h http.Handler) *http.Server {
 	l := &g.common.Limits
 	return &http.Server{
@@ -109,10 +116,17 @@ func (g *Gateway) server(h http.Handler) *http.Server {
 	}
 }
 
-// mount puts what Handler has before the door, and bounds the time that a body may take.
+// mount puts what Handler has before the door, and bounds the time that a body may take, and a client to take a piece of an answer.
 func (g *Gateway) mount(door http.Handler) http.Handler {
 	own := g.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor >= 2 {
+			p := newPaced(w, g.common.Limits.WriteTime)
+			defer p.end()
+			w = p
+		} else { // what the request before it on the connection has left
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		}
 		if g.Owns(r.URL.Path) {
 			own.ServeHTTP(w, r)
 			return
@@ -156,39 +170,6 @@ func (b *timedBody) finish() {
 	if !b.done.Swap(true) {
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
-}
-
-// limited closes connections that are too many.
-type limited struct {
-	net.Listener
-	most int64
-	open atomic.Int64
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.open.Add(1) > l.most {
-			l.open.Add(-1)
-			c.Close()
-			continue
-		}
-		return &counted{Conn: c, open: &l.open}, nil
-	}
-}
-
-type counted struct {
-	net.Conn
-	open *atomic.Int64
-	once sync.Once
-}
-
-func (c *counted) Close() error {
-	c.once.Do(func() { c.open.Add(-1) })
-	return c.Conn.Close()
 }
 
 // A certificateFile is a certificate that is read again when its file was changed.
