@@ -18,6 +18,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/internal/gateway"
 	"github.com/safeconduct/safeconduct/internal/gateway/route"
 )
 
@@ -151,9 +152,21 @@ func (t *transfer) requestBody(out *http.Request) {
 		if b.left == 0 {
 			b.left = -1
 		}
-		out.Trailer = route.Trailers(t.r.Trailer)
+		out.Trailer = t.trailers()
 		out.Body = b
 	}
+}
+
+// trailers returns those of the request that may be passed on, without values, which follow the body.
+func (t *transfer) trailers() http.Header {
+	h := route.Trailers(t.r.Trailer)
+	gateway.Strip(h)
+	for name := range h {
+		if t.match.Route.Mapped(name) {
+			delete(h, name)
+		}
+	}
+	return h
 }
 
 // A body is that of the agent's request, as it is passed on: it must not pause too long, nor be too large.
@@ -206,6 +219,11 @@ func (t *transfer) RoundTrip(out *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("applying the credential: %w", err)
 		}
 		t.tell(out.Header)
+		for name := range out.Trailer { // what a header says, the credential for one, is not said again
+			if out.Header[name] != nil {
+				delete(out.Trailer, name)
+			}
+		}
 		resp, err := t.up.transport.RoundTrip(out)
 		t.up.seen(err)
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || again || !replay || !t.p.cfg.Gate.Refused(t.up.Credential, t.who, resp) {

@@ -97,6 +97,27 @@ func TestTrailersOfResponses(t *testing.T) {
 	}
 }
 
+// TestTrailersOfRequests wants that nothing is said behind a body that could count as a header: what is mapped, the
+// credential, who asks.
+func TestTrailersOfRequests(t *testing.T) {
+	var header, trailer http.Header
+	b := open(t, `routes: [{match: POST /x, action: x, resource: {type: X, id: {value: x}}, arguments: {tenant: {from: "header:Tenant", optional: true}}, upstream: api}]`,
+		upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			header, trailer = r.Header, r.Trailer
+		}))
+	b.gate.apply = func(r *http.Request) error {
+		r.Header.Set("Api-Key", "the-gateways")
+		return nil
+	}
+	statuses := raw(t, strings.TrimPrefix(b.URL, "http://"), "POST /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nTransfer-Encoding: chunked\r\n"+
+		"Trailer: Checksum, Api-Key, Client-Cert, True-Client-Ip, Tenant, Cookie\r\n\r\n3\r\nabc\r\n0\r\n"+
+		"Checksum: 7\r\nApi-Key: agents\r\nClient-Cert: c\r\nTrue-Client-Ip: 1.1.1.1\r\nTenant: other\r\nCookie: a=b\r\n\r\n")
+	if fmt.Sprint(statuses) != "[200]" || fmt.Sprint(trailer) != "map[Checksum:[7]]" || header.Get("Api-Key") != "the-gateways" {
+		t.Errorf("= %v; passed on %v, want the checksum alone; headers %v", statuses, trailer, header)
+	}
+}
+
 // TestMethodsThatShowWhatWasSent has an agent ask for the request as the server got it, with the gateway's credential.
 func TestMethodsThatShowWhatWasSent(t *testing.T) {
 	reached := false
