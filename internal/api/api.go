@@ -140,7 +140,6 @@ func New(c Config) (*Server, error) {
 		return nil, authz.Errorf(authz.ErrInvalid, "what signs binding tokens, and the address of the keys that verify them, go together")
 	}
 	s := &Server{Config: c, limits: c.Limits.withDefaults(), base: strings.TrimRight(u.Path, "/")}
-	s.uploads.init()
 	if s.metadata, err = makeMetadata(strings.TrimRight(c.PublicURL, "/"), c.Requests); err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	jsonv1 "encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
 	"reflect"
 	"time"
@@ -29,28 +28,6 @@ const (
 	chunkBytes   = 1 << 20 // and at most as many bytes, unless one record has more
 )
 
-// uploads lets one upload of a journal in at a time, in this process. Which one of two replicas' counts, the log says.
-type uploads [64]chan struct{}
-
-var uploadSeed = maphash.MakeSeed()
-
-func (u *uploads) init() {
-	for i := range u {
-		u[i] = make(chan struct{}, 1)
-	}
-}
-
-// enter waits for the turn of a journal, and returns what ends it.
-func (u *uploads) enter(ctx context.Context, actor, journal string) (leave func(), err error) {
-	turn := u[maphash.String(uploadSeed, actor+"\x00"+journal)%uint64(len(u))]
-	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
-	case <-ctx.Done():
-		return nil, authz.Errorf(authz.ErrUnavailable, "another upload of the journal is under way")
-	}
-}
-
 // A gap is an error that says that records are missing.
 type gap struct{ first, next int64 }
 
@@ -61,10 +38,10 @@ func (g *gap) Error() string {
 func (g *gap) Unwrap() error { return authz.ErrConflict }
 
 // recordsRoute is the route by which decisions come that were made elsewhere. Its body is read in two steps: whatever is wrong
-// with one record must not stand in the way of the others.
+// with one record must not stand in the way of the others. It is read when it is the caller's turn.
 func (s *Server) recordsRoute() route {
 	return route{
-		method: "POST", path: "/v1/edge/records", roles: edges, summary: "Upload decisions that were made elsewhere, and what came of them", limit: feed.MaxUpload,
+		method: "POST", path: "/v1/edge/records", roles: edges, summary: "Upload decisions that were made elsewhere, and what came of them",
 		doc: operationDoc{in: reflect.TypeFor[feed.Records](), out: reflect.TypeFor[feed.Acknowledged](), hasBody: true},
 		serve: func(w http.ResponseWriter, r *http.Request, c *call) error {
 			if err := decode(r, &call{}, nil, &none{}); err != nil {
@@ -73,7 +50,20 @@ func (s *Server) recordsRoute() route {
 			if s.Edge == nil {
 				return errNoEdge
 			}
-			in, err := readUpload(c.body)
+			size := r.ContentLength
+			if size < 0 || size > feed.MaxUpload {
+				size = feed.MaxUpload
+			}
+			leave, err := s.uploads.enter(r.Context(), c.who.ID, size)
+			if err != nil {
+				return err
+			}
+			defer leave()
+			body, err := readBody(r, feed.MaxUpload)
+			if err != nil {
+				return err
+			}
+			in, err := readUpload(body)
 			if err != nil {
 				return err
 			}
@@ -81,11 +71,11 @@ func (s *Server) recordsRoute() route {
 			if err != nil {
 				return err
 			}
-			body, err := json.Marshal(ack)
+			answer, err := json.Marshal(ack)
 			if err != nil {
 				return err
 			}
-			writeBody(w, http.StatusOK, body)
+			writeBody(w, http.StatusOK, answer)
 			return nil
 		},
 	}
@@ -141,11 +131,6 @@ func (s *Server) upload(ctx context.Context, who *caller.Caller, in *upload) (ac
 	// It goes on when the caller is gone: else nobody would know how it ended, and the next would begin too early.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), uploadIn)
 	defer cancel()
-	leave, err := s.uploads.enter(ctx, who.Actor(), in.Journal)
-	if err != nil {
-		return ack, err
-	}
-	defer leave()
 	if err := s.Edge.CatchUp(ctx); err != nil {
 		return ack, err
 	}
