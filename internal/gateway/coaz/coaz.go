@@ -11,7 +11,9 @@
 //
 // Where the draft leaves a choice: expressions are looked for at every leaf, in lists too; the default mapping of
 // completion/complete, which as printed is not CEL (a $ stands inside the expression), is read as it is meant;
-// server/discover, which MCP has had since 2026-07-28 in place of initialize, has a mapping of the same shape.
+// server/discover and subscriptions/listen, which MCP has had since 2026-07-28, after the draft, have mappings of the shape of
+// initialize, and tasks/update, of the extension for tasks, that of tasks/get. What a client subscribes to is further decided about
+// as resources/subscribe, by the doors.
 package coaz
 
 import (

@@ -186,7 +186,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("Default(%q) = %v, %v, want a pass-through", method, m, known)
 		}
 	}
-	for _, method := range []string{"", "tools/run", "Tools/call", "sampling/createMessage", "elicitation/create", "roots/list", "subscriptions/listen", "notifications"} {
+	for _, method := range []string{"", "tools/run", "Tools/call", "sampling/createMessage", "elicitation/create", "roots/list", "subscriptions/other", "notifications"} {
 		if m, known := coaz.Default(method); m != nil || known {
 			t.Errorf("Default(%q) = %v, %v, want unknown", method, m, known)
 		}

@@ -40,7 +40,7 @@ var defaults = sync.OnceValue(func() map[string]*Mapping {
 	}
 	version := map[string]any{"protocol_version": "$params.protocolVersion"}
 	add("initialize", serverType, "", version)
-	for _, method := range []string{"server/discover", "tools/list", "resources/list", "resources/templates/list", "prompts/list", "tasks/list"} {
+	for _, method := range []string{"server/discover", "subscriptions/listen", "tools/list", "resources/list", "resources/templates/list", "prompts/list", "tasks/list"} {
 		add(method, serverType, "", nil)
 	}
 	add("tools/call", "tool", "$params.name", nil)
@@ -51,7 +51,7 @@ var defaults = sync.OnceValue(func() map[string]*Mapping {
 	add("completion/complete", "$params.ref.type == 'ref/prompt' ? 'prompt' : 'resource'",
 		"$params.ref.type == 'ref/prompt' ? params.ref.name : params.ref.uri", nil)
 	add("logging/setLevel", serverType, "", map[string]any{"level": "$params.level"})
-	for _, method := range []string{"tasks/get", "tasks/result", "tasks/cancel"} {
+	for _, method := range []string{"tasks/get", "tasks/result", "tasks/cancel", "tasks/update"} {
 		add(method, "task", "$params.taskId", nil)
 	}
 	return out

@@ -31,6 +31,10 @@ type call struct {
 
 // call judges a tools/call.
 func (g *Gate) call(ctx context.Context, pa *Passage, f *Frame, params object) *Passage {
+	if string(params.get("arguments")) == "null" { // as some write that there are none
+		params.drop(func(name string) bool { return name == "arguments" })
+		f = &Frame{ID: f.ID, Method: f.Method, Params: params.json()}
+	}
 	c, refused := g.readCall(params)
 	if refused != nil {
 		return pa.refuse(refused)

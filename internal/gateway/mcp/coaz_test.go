@@ -233,7 +233,7 @@ func TestCOAZ(t *testing.T) {
 	})
 	t.Run("Unknown Methods are denied, and nobody is asked", func(t *testing.T) {
 		r := coazRig(t)
-		for _, method := range []string{"tools/execute", "subscriptions/listen", "tasks/update", "sampling/createMessage", "elicitation/create", "roots/list", "Tools/call", "notifications", "x"} {
+		for _, method := range []string{"tools/execute", "subscriptions/other", "tasks/change", "sampling/createMessage", "elicitation/create", "roots/list", "Tools/call", "notifications", "x"} {
 			code(t, r.admit(t, `{"jsonrpc":"2.0","id":1,"method":"`+method+`"}`), -32001, "not known")
 		}
 		unasked(t, r)

@@ -177,6 +177,11 @@ func (g *Gate) Admit(ctx context.Context, p *Peer, f *Frame) *Passage {
 		return pa.refuse(refused)
 	}
 	g.located(reqs)
+	if shows(f.Method) {
+		for i := range reqs {
+			reqs[i].Observed.Listing = true
+		}
+	}
 	permit, refused := g.permit(ctx, p, reqs, false)
 	if refused != nil {
 		return pa.refuse(refused)
@@ -186,6 +191,11 @@ func (g *Gate) Admit(ctx context.Context, p *Peer, f *Frame) *Passage {
 	}
 	pa.Forward = forward
 	return g.method(ctx, pa, f.Method, params)
+}
+
+// shows reports whether a method does nothing but show what there is: what is asked about it is asked for no act.
+func shows(method string) bool {
+	return method == "initialize" || method == "server/discover" || strings.HasSuffix(method, "/list")
 }
 
 // method says what becomes of the response to a method that was allowed.
@@ -203,7 +213,7 @@ func (g *Gate) method(ctx context.Context, pa *Passage, method string, params ob
 				return withTasks(method, result), nil
 			})
 		}
-	case "tasks/get", "tasks/result", "tasks/cancel", "tasks/list":
+	case "tasks/get", "tasks/result", "tasks/cancel", "tasks/update", "tasks/list":
 		return g.ownTask(ctx, pa, method, params)
 	}
 	return pa

@@ -123,6 +123,26 @@ func TestForgedRefusalInError(t *testing.T) {
 	r.Wait()
 }
 
+// What only shows is asked for no act.
+func TestShowingIsListing(t *testing.T) {
+	for method, want := range map[string]bool{"initialize": true, "server/discover": true, "tools/list": true, "resources/templates/list": true,
+		"resources/read": false, "subscriptions/listen": false, "logging/setLevel": false} {
+		r := newRig(t, mcp.Options{})
+		r.admit(t, `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"uri":"a:b","level":"info","protocolVersion":"2025-11-25"}}`)
+		if got := r.judge.questions(); len(got) != 1 || got[0].Requests[0].Observed.Listing != want {
+			t.Errorf("%s: asked %+v, want listing to be %t", method, got, want)
+		}
+	}
+}
+
+// Some clients write null where there are no arguments.
+func TestNullArguments(t *testing.T) {
+	r := newRig(t, mcp.Options{}, plainTool)
+	if pa := r.call(t, "read_file", `null`); pa.Forward == nil || string(pa.Forward.Params) != `{"name":"read_file"}` {
+		t.Errorf("null arguments: %+v", pa)
+	}
+}
+
 // What has no id is no request, and is not passed on.
 func TestAdmitNeedsRequest(t *testing.T) {
 	r := newRig(t, mcp.Options{}, plainTool)

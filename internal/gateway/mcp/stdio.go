@@ -263,7 +263,10 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 		s.log.ErrorContext(ctx, "who asks cannot be shown", "error", err)
 		pa = &Passage{Answer: unavailable().frame(f.ID)}
 	} else {
-		pa = s.gate.Admit(ctx, s.peer(who), f)
+		peer := s.peer(who)
+		if pa = s.gate.Admit(ctx, peer, f); pa.Forward != nil && f.Method == "subscriptions/listen" {
+			s.subscribe(ctx, peer, pa)
+		}
 	}
 	s.mu.Lock()
 	here := s.flights[f.Key()] == fl
@@ -302,6 +305,54 @@ func (s *Stdio) handle(ctx context.Context, f *Frame, fl *flight) {
 	}
 	s.end(fl)
 }
+
+// maxSubscribed is how many resources one request can subscribe to.
+const maxSubscribed = 100
+
+// subscribe takes out of a request for a subscription the resources to which the client may not subscribe: each is decided about
+// as resources/subscribe.
+func (s *Stdio) subscribe(ctx context.Context, p *Peer, pa *Passage) {
+	bad := func() {
+		pa.Streamed(0, errUnsent)
+		pa.refuse(&refusal{code: codeParams, message: fmt.Sprintf("Invalid params: resourceSubscriptions is a list of at most %d URIs", maxSubscribed)})
+	}
+	params, err := readObject(pa.Forward.Params)
+	if err != nil {
+		bad()
+		return
+	}
+	wanted, err := readObject(params.get("notifications"))
+	if err != nil {
+		bad()
+		return
+	}
+	list := wanted.get("resourceSubscriptions")
+	if list == nil {
+		return
+	}
+	uris, err := readArray(list, maxSubscribed)
+	if err != nil {
+		bad()
+		return
+	}
+	var allowed []json.RawMessage
+	for _, uri := range uris {
+		one := object{{"uri", uri}}
+		if meta := params.get("_meta"); meta != nil {
+			one.set("_meta", meta)
+		}
+		of := s.gate.Admit(ctx, p, &Frame{ID: pa.id, Method: "resources/subscribe", Params: one.json()})
+		if of.Forward != nil {
+			of.Streamed(0, nil)
+			allowed = append(allowed, uri)
+		}
+	}
+	wanted.set("resourceSubscriptions", arrayJSON(allowed))
+	params.set("notifications", wanted.json())
+	pa.Forward = &Frame{ID: pa.Forward.ID, Method: pa.Forward.Method, Params: params.json()}
+}
+
+var errUnsent = errors.New("the request was not sent")
 
 // expired breaks a request off that stands on nothing any more: the server is told, and the client.
 func (s *Stdio) expired(ctx context.Context, fl *flight) {

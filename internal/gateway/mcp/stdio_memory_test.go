@@ -135,3 +135,24 @@ func TestStdioIDsAreOurs(t *testing.T) {
 		t.Errorf("the client got %s", got)
 	}
 }
+
+// Each resource to which a client subscribes is decided about, and the client hears of its subscription by its own id.
+func TestStdioSubscriptions(t *testing.T) {
+	j := &judge{decide: only("subscriptions/listen", "resources/subscribe resource:file:///a")}
+	d := openMemory(t, j, mcp.Options{})
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	d.say(`{"jsonrpc":"2.0","id":"one","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["file:///a","file:///b"]},` + meta + `}}`)
+	got, id := d.got(t)
+	if !strings.Contains(got, `"resourceSubscriptions":["file:///a"]`) || strings.Contains(got, "file:///b") {
+		t.Errorf("the server got %s", got)
+	}
+	const sub = `"_meta":{"io.modelcontextprotocol/subscriptionId":%s}`
+	d.back <- fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{`+sub+`}}`, id)
+	if got, want := d.hear(t), fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{`+sub+`}}`, `"one"`); got != want {
+		t.Errorf("the client got %s, want %s", got, want)
+	}
+	d.back <- fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{`+sub+`}}`, id, id)
+	if got, want := d.hear(t), fmt.Sprintf(`{"jsonrpc":"2.0","id":"one","result":{`+sub+`}}`, `"one"`); got != want {
+		t.Errorf("the client got %s, want %s", got, want)
+	}
+}

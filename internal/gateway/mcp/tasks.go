@@ -178,6 +178,8 @@ func (g *Gate) ownTask(ctx context.Context, pa *Passage, method string, params o
 	switch method {
 	case "tasks/cancel":
 		return g.cancelTask(ctx, pa, h)
+	case "tasks/update": // it has asked the client nothing
+		return pa.refuse(&refusal{code: codeParams, message: "Cannot update task: it waits for no input of the client"})
 	case "tasks/get":
 		return g.getTask(ctx, pa, h, false)
 	}
