@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -20,8 +21,8 @@ const (
 )
 
 // MeetMask hides fields of the result: "fields" are names, each of which means every member of that name, or
-// JSON pointers (RFC 6901), each of which means one place; what stands there becomes the text "with", or
-// ***. What is not there needs no hiding. A result that is no JSON in UTF-8, has a name twice in one object, or is nested
+// JSON pointers (RFC 6901), each of which means one place; names are the same in upper and in lower case. What stands there becomes
+// the text "with", or ***. What is not there needs no hiding. A result that is no JSON in UTF-8, has a name twice in one object, or is nested
 // deeper than 128 cannot be masked and is withheld. The members keep their order.
 func MeetMask(_ context.Context, d *Duty) error {
 	var p struct {
@@ -46,7 +47,7 @@ func MeetMask(_ context.Context, d *Duty) error {
 	return d.Result(m.apply)
 }
 
-// A mask is what is hidden: by name, and by place.
+// A mask is what is hidden: by name, and by place. Both are folded.
 type mask struct {
 	names map[string]bool
 	root  *place
@@ -77,11 +78,12 @@ func newMask(fields []string, with string) (*mask, error) {
 			return nil, err
 		}
 		if tokens == nil {
-			m.names[f] = true
+			m.names[fold(f)] = true
 			continue
 		}
 		p := m.root
 		for _, token := range tokens {
+			token = fold(token)
 			if p.below == nil {
 				p.below = map[string]*place{}
 			}
@@ -93,6 +95,33 @@ func newMask(fields []string, with string) (*mask, error) {
 		p.hidden = true
 	}
 	return m, nil
+}
+
+// fold returns a name so that those are the same that differ by upper and lower case only (simple folding of Unicode), as
+// encoding/json of Go reads them.
+func fold(name string) string { return string(appendFold(nil, []byte(name))) }
+
+func appendFold(b, name []byte) []byte {
+	for i := 0; i < len(name); {
+		c := name[i]
+		if c < utf8.RuneSelf {
+			if 'a' <= c && c <= 'z' {
+				c -= 'a' - 'A'
+			}
+			b, i = append(b, c), i+1
+			continue
+		}
+		r, n := utf8.DecodeRune(name[i:])
+		for next := unicode.SimpleFold(r); ; next = unicode.SimpleFold(r) { // to the least of its kind
+			if next <= r {
+				r = next
+				break
+			}
+			r = next
+		}
+		b, i = utf8.AppendRune(b, r), i+n
+	}
+	return b
 }
 
 // tokens returns the reference tokens of a JSON pointer, nil if the field is a name.
@@ -230,9 +259,11 @@ func (s *masking) object(p *place, depth int) error {
 		s.out = append(append(s.out, quoted...), ':')
 		s.next()
 		s.at++ // the colon
-		if s.names[string(name)] {
+		var room [64]byte
+		folded := appendFold(room[:0], name)
+		if s.names[string(folded)] {
 			s.hide()
-		} else if err := s.value(p.next(name), depth+1); err != nil {
+		} else if err := s.value(p.next(folded), depth+1); err != nil {
 			return err
 		}
 	}

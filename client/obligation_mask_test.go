@@ -15,7 +15,10 @@ import (
 func TestMask(t *testing.T) {
 	for _, tt := range []struct{ name, properties, result, want string }{
 		{"a name, however deep", `{"fields":["iban"]}`, `{"iban":"DE1","to":{"iban":7,"x":[{"iban":{"a":1}},2]}}`, `{"iban":"***","to":{"iban":"***","x":[{"iban":"***"},2]}}`},
-		{"only that name", `{"fields":["iban"]}`, `{"IBAN":1,"ibans":2,"an iban":"iban"}`, `{"IBAN":1,"ibans":2,"an iban":"iban"}`},
+		{"only that name", `{"fields":["iban"]}`, `{"ibans":2,"an iban":"iban"}`, `{"ibans":2,"an iban":"iban"}`},
+		{"in any case", `{"fields":["iBan","straße"]}`, `{"IBAN":1,"Iban":2,"STRAẞE":3,"strasse":4}`, `{"IBAN":"***","Iban":"***","STRAẞE":"***","strasse":4}`},
+		{"letters of other scripts in any case", `{"fields":["kοδος"]}`, `{"\u212aΟΔΟΣ":1,"kοδοσ":2}`, `{"KΟΔΟΣ":"***","kοδοσ":"***"}`},
+		{"a pointer in any case", `{"fields":["/to/iban"]}`, `{"To":{"IBAN":1,"x":2},"to":{"iban":3}}`, `{"To":{"IBAN":"***","x":2},"to":{"iban":"***"}}`},
 		{"a name that is written otherwise", `{"fields":["iban"]}`, `{"\u0069ban":1}`, `{"iban":"***"}`},
 		{"a pointer", `{"fields":["/to/iban"]}`, `{"iban":1,"to":{"iban":2}}`, `{"iban":1,"to":{"iban":"***"}}`},
 		{"a pointer through a list", `{"fields":["/items/1/iban"]}`, `{"items":[{"iban":1},{"iban":2}]}`, `{"items":[{"iban":1},{"iban":"***"}]}`},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/big"
 	"slices"
 	"strconv"
@@ -26,7 +27,8 @@ const (
 
 // MeetCap lets the act happen only if "argument", a name or JSON pointer of the action's properties, is at most
 // "most". All members of that name count. One that is not there, is no decimal number as text or number, or
-// is negative, cannot be bounded: the act is refused.
+// is negative, cannot be bounded: the act is refused. Names are the same in upper and in lower case, as many tools have it; where
+// two differ by that only, or a name stands twice in one object, readers differ in which of the two counts: the act is refused.
 func MeetCap(_ context.Context, d *Duty) error {
 	var p struct {
 		Obligation string `json:"obligation"`
@@ -49,9 +51,12 @@ func MeetCap(_ context.Context, d *Duty) error {
 	if !d.Act() {
 		return nil
 	}
-	found, err := lookup(d.Request.Action.Properties, p.Argument)
+	found, twice, err := lookup(d.Request.Action.Properties, p.Argument)
 	if err != nil {
 		return err
+	}
+	if _, err := new(mask).apply(bytes.TrimSpace(d.Request.Action.Properties)); twice || err != nil {
+		return fmt.Errorf("the argument %.64q could be read in two ways, or a name stands twice among the arguments", p.Argument)
 	}
 	if len(found) == 0 {
 		return fmt.Errorf("the act has no argument %.64q", p.Argument)
@@ -197,7 +202,7 @@ func logged(d *Duty, fields []string) ([]slog.Attr, error) {
 	}
 	var arguments []any // at most maxFields
 	for _, f := range fields {
-		found, err := lookup(q.Action.Properties, f)
+		found, _, err := lookup(q.Action.Properties, f)
 		if err != nil {
 			return nil, err
 		}
@@ -238,62 +243,70 @@ func loggable(s string) string {
 	}, s)
 }
 
-// lookup returns the values that a field, a name or a JSON pointer, means in a JSON object.
-func lookup(properties []byte, field string) ([]any, error) {
+// lookup returns the values that a field, a name or a JSON pointer, means in a JSON object, and whether two names in one
+// object, which differ by upper and lower case only, are meant.
+func lookup(properties []byte, field string) (found []any, twice bool, err error) {
 	at, err := tokens(field)
 	if err != nil || len(bytes.TrimSpace(properties)) == 0 {
-		return nil, err
+		return nil, false, err
 	}
 	dec := json.NewDecoder(bytes.NewReader(properties))
 	dec.UseNumber()
 	var root any
 	if err := dec.Decode(&root); err != nil {
-		return nil, errors.New("the act's arguments are no JSON")
+		return nil, false, errors.New("the act's arguments are no JSON")
 	}
 	if at == nil {
-		return members(nil, root, field), nil
+		found, twice = members(nil, root, fold(field))
+		return found, twice, nil
 	}
+	found = []any{root}
 	for _, token := range at {
-		switch v := root.(type) {
-		case map[string]any:
-			below, ok := v[token]
-			if !ok {
-				return nil, nil
+		var below []any
+		for _, v := range found {
+			switch v := v.(type) {
+			case map[string]any:
+				n := len(below)
+				for _, name := range slices.Sorted(maps.Keys(v)) {
+					if fold(name) == fold(token) {
+						below = append(below, v[name])
+					}
+				}
+				twice = twice || len(below) > n+1
+			case []any:
+				if i, err := strconv.Atoi(token); err == nil && i >= 0 && i < len(v) && strconv.Itoa(i) == token {
+					below = append(below, v[i])
+				}
 			}
-			root = below
-		case []any:
-			i, err := strconv.Atoi(token)
-			if err != nil || i < 0 || i >= len(v) || strconv.Itoa(i) != token {
-				return nil, nil
-			}
-			root = v[i]
-		default:
-			return nil, nil
 		}
+		found = below
 	}
-	return []any{root}, nil
+	return found, twice, nil
 }
 
-// members appends the values of all members of a name, however deep, in the order of their names.
-func members(found []any, v any, name string) []any {
+// members appends the values of all members of a name, folded, however deep, in the order of their names.
+func members(found []any, v any, name string) (_ []any, twice bool) {
+	deeper := func(v any) {
+		var again bool
+		found, again = members(found, v, name)
+		twice = twice || again
+	}
 	switch v := v.(type) {
 	case map[string]any:
-		names := make([]string, 0, len(v))
-		for n := range v {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		for _, n := range names {
-			if n == name {
+		here := 0
+		for _, n := range slices.Sorted(maps.Keys(v)) {
+			if fold(n) == name {
 				found = append(found, v[n])
+				here++
 			} else {
-				found = members(found, v[n], name)
+				deeper(v[n])
 			}
 		}
+		twice = twice || here > 1
 	case []any:
 		for _, below := range v {
-			found = members(found, below, name)
+			deeper(below)
 		}
 	}
-	return found
+	return found, twice
 }
