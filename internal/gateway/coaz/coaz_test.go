@@ -3,6 +3,7 @@ package coaz_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -428,6 +429,29 @@ func BenchmarkDefaultCall(b *testing.B) {
 	for b.Loop() {
 		if _, err := m.Resolve(coaz.Input{Params: p, Token: claims}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What a mapping costs is bounded however many expressions it has.
+func TestParseManyExpressions(t *testing.T) {
+	mapping := func(n int) []byte {
+		var context []string
+		for i := range n {
+			context = append(context, fmt.Sprintf(`"c%d":"$[1,2,3,4,5,6,7,8,9,10,11,12].map(a,[1,2,3,4,5,6,7,8,9,10,11].map(b,[1,2,3,4,5,6,7,8].map(c,a*b*c+%d))).size()"`, i, i))
+		}
+		return []byte(`{"evaluation":{"action":{"name":"a"},"resource":{"type":"t","id":"x"},"context":{` + strings.Join(context, ",") + `}}}`)
+	}
+	if _, err := coaz.Parse(mapping(101)); err == nil {
+		t.Error("101 expressions are accepted")
+	}
+	for n, want := range map[int]bool{1: true, 100: false} {
+		m, err := coaz.Parse(mapping(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Resolve(coaz.Input{Token: map[string]any{"sub": "a"}}); (err == nil) != want {
+			t.Errorf("%d costly expressions: %v, want them to be evaluated: %t", n, err, want)
 		}
 	}
 }

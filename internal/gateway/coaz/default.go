@@ -25,7 +25,7 @@ var defaults = sync.OnceValue(func() map[string]*Mapping {
 			"resource": resource,
 			"context":  c,
 		}
-		p, err := readParts("evaluation", body, false)
+		p, err := readParts(maxCost, "evaluation", body, false)
 		if err != nil {
 			panic(err) // one of ours does not compile
 		}

@@ -20,7 +20,7 @@ import (
 // Bounds of expressions, which servers write and callers feed.
 const (
 	maxExpression = 4 << 10 // bytes of one
-	maxCost       = 100_000 // of evaluating one, in CEL's units
+	maxCost       = 100_000 // of evaluating one, in CEL's units; less if a mapping has many
 	maxTime       = 100 * time.Millisecond
 	maxNesting    = 32       // of expressions, values and templates
 	maxValue      = 64 << 10 // bytes of a resolved request
@@ -50,7 +50,7 @@ type expression struct {
 }
 
 // compile compiles an expression, which text holds behind its $.
-func compile(where, text string) (*expression, error) {
+func compile(cost uint64, where, text string) (*expression, error) {
 	fail := func(detail string) error { return &Error{Where: where, Expression: text, Detail: detail} }
 	if len(text) > maxExpression {
 		return nil, fail(fmt.Sprintf("it has more than %d bytes", maxExpression))
@@ -59,7 +59,7 @@ func compile(where, text string) (*expression, error) {
 	if issues != nil && issues.Err() != nil {
 		return nil, fail(issues.Errors()[0].Message)
 	}
-	program, err := environment().Program(ast, cel.CostLimit(maxCost), cel.InterruptCheckFrequency(64))
+	program, err := environment().Program(ast, cel.CostLimit(cost), cel.InterruptCheckFrequency(64))
 	if err != nil {
 		return nil, fail(err.Error())
 	}

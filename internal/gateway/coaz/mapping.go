@@ -38,6 +38,9 @@ type list struct {
 const (
 	maxMapping = 64 << 10 // bytes
 	maxEntries = 32       // of evaluations
+
+	maxExpressions = 100 // which together may cost
+	maxMappingCost = 200_000
 )
 
 // Parse compiles a mapping that a server declares: the value of x-authzen-mapping in a tool's inputSchema. The error is
@@ -50,6 +53,11 @@ func Parse(text []byte) (*Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
+	n := expressions(v)
+	if n > maxExpressions {
+		return nil, &Error{Detail: fmt.Sprintf("the mapping has more than %d expressions", maxExpressions)}
+	}
+	cost := uint64(min(maxCost, maxMappingCost/max(n, 1)))
 	top, ok := v.(map[string]any)
 	if !ok || len(top) != 1 {
 		return nil, &Error{Detail: "a mapping is an object with one member, evaluation or evaluations"}
@@ -64,11 +72,11 @@ func Parse(text []byte) (*Mapping, error) {
 			return nil, &Error{Where: envelope, Detail: "it is no object"}
 		}
 		m.many = envelope == "evaluations"
-		if m.shared, err = readParts(envelope, body, m.many); err != nil {
+		if m.shared, err = readParts(cost, envelope, body, m.many); err != nil {
 			return nil, err
 		}
 		if m.many {
-			if err := m.readEntries(body); err != nil {
+			if err := m.readEntries(cost, body); err != nil {
 				return nil, err
 			}
 		}
@@ -76,8 +84,27 @@ func Parse(text []byte) (*Mapping, error) {
 	return m, nil
 }
 
+// expressions counts the expressions of a mapping.
+func expressions(v any) (n int) {
+	switch v := v.(type) {
+	case string:
+		if strings.HasPrefix(v, "$") && !strings.HasPrefix(v, "$$") {
+			return 1
+		}
+	case map[string]any:
+		for _, m := range v {
+			n += expressions(m)
+		}
+	case []any:
+		for _, e := range v {
+			n += expressions(e)
+		}
+	}
+	return n
+}
+
 // readEntries reads the members of evaluations that evaluation does not have.
-func (m *Mapping) readEntries(body map[string]any) error {
+func (m *Mapping) readEntries(cost uint64, body map[string]any) error {
 	entries, ok := body["evaluations"].([]any)
 	if !ok || len(entries) == 0 || len(entries) > maxEntries {
 		return &Error{Where: "evaluations.evaluations", Detail: fmt.Sprintf("it has to be a list of 1 to %d evaluations", maxEntries)}
@@ -91,7 +118,7 @@ func (m *Mapping) readEntries(body map[string]any) error {
 		if _, ok := entry["subject"]; ok { // "To close off identity smuggling"
 			return &Error{Where: where, Detail: "an evaluation among several has no subject of its own"}
 		}
-		p, err := readParts(where, entry, false)
+		p, err := readParts(cost, where, entry, false)
 		if err != nil {
 			return err
 		}
@@ -100,8 +127,8 @@ func (m *Mapping) readEntries(body map[string]any) error {
 	return nil
 }
 
-// readParts reads the four parts of a template.
-func readParts(where string, body map[string]any, many bool) (p parts, err error) {
+// readParts reads the four parts of a template, each of whose expressions may cost so much.
+func readParts(cost uint64, where string, body map[string]any, many bool) (p parts, err error) {
 	for name, v := range body {
 		at := where + "." + name
 		var allowed []string
@@ -139,7 +166,7 @@ func readParts(where string, body map[string]any, many bool) (p parts, err error
 				return p, &Error{Where: at, Detail: fmt.Sprintf("it has no member %.40q: further attributes stand in properties", member)}
 			}
 		}
-		t, err := template(at, members, 0)
+		t, err := template(cost, at, members, 0)
 		if err != nil {
 			return p, err
 		}
@@ -163,7 +190,7 @@ func checkOptions(v any) error {
 }
 
 // template compiles a value of a mapping.
-func template(where string, v any, depth int) (any, error) {
+func template(cost uint64, where string, v any, depth int) (any, error) {
 	if depth > maxNesting {
 		return nil, &Error{Where: where, Detail: "it is nested too deeply"}
 	}
@@ -173,7 +200,7 @@ func template(where string, v any, depth int) (any, error) {
 		case strings.HasPrefix(v, "$$"):
 			return v[1:], nil
 		case strings.HasPrefix(v, "$"):
-			return compile(where, v)
+			return compile(cost, where, v)
 		}
 		return v, nil
 	case map[string]any:
@@ -183,7 +210,7 @@ func template(where string, v any, depth int) (any, error) {
 		}
 		slices.Sort(o.names)
 		for _, name := range o.names {
-			m, err := template(where+"."+name, v[name], depth+1)
+			m, err := template(cost, where+"."+name, v[name], depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -193,7 +220,7 @@ func template(where string, v any, depth int) (any, error) {
 	case []any:
 		l := &list{where: where}
 		for _, e := range v {
-			m, err := template(where, e, depth+1)
+			m, err := template(cost, where, e, depth+1)
 			if err != nil {
 				return nil, err
 			}

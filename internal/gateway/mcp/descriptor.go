@@ -51,7 +51,7 @@ func checkName(name string) error {
 }
 
 // readDescriptor reads one element of tools/list.
-func readDescriptor(raw json.RawMessage) (*descriptor, error) {
+func readDescriptor(raw json.RawMessage, parse func([]byte) (*coaz.Mapping, error)) (*descriptor, error) {
 	if len(raw) > maxDescriptor {
 		return nil, authz.Errorf(authz.ErrInvalid, "its descriptor has more than %d bytes", maxDescriptor)
 	}
@@ -82,7 +82,7 @@ func readDescriptor(raw json.RawMessage) (*descriptor, error) {
 		return d, fmt.Errorf("its inputSchema: %w", err)
 	}
 	if m := schema.get("x-authzen-mapping"); m != nil {
-		d.declared, d.badMapping = coaz.Parse(m)
+		d.declared, d.badMapping = parse(m)
 	}
 	return d, nil
 }

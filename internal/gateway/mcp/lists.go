@@ -16,6 +16,9 @@ import (
 // maxAsked is how many requests go with one question about a list.
 const maxAsked = 200
 
+// declaredTime is how long what servers declare of the tools of one list may take to evaluate.
+const declaredTime = 500 * time.Millisecond
+
 // An item is one element of a list.
 type item struct {
 	raw  json.RawMessage
@@ -73,6 +76,7 @@ func (g *Gate) listTools(ctx context.Context, pa *Passage, result object) ([]*it
 	}
 	g.tools.put(all)
 	var items []*item
+	began := time.Now()
 	for i, d := range all {
 		s := stands[d.name]
 		if g.pinned(s, d) != nil {
@@ -81,6 +85,10 @@ func (g *Gate) listTools(ctx context.Context, pa *Passage, result object) ([]*it
 		c := &call{name: d.name, tool: d, options: g.cfg.Options.Tools[d.name], changed: s.changed}
 		c.params = object{{"name", encode(d.name)}, {"arguments", json.RawMessage("{}")}}
 		it := &item{raw: g.offered(pa, d, raws[i]), show: true}
+		if d.declared != nil && time.Since(began) > declaredTime {
+			g.say(ctx, "tool_dropped", d.name+": the list's declared mappings take too long", map[string]any{"tool": d.name, "server": d.server, "why": "the list's declared mappings take too long"})
+			continue
+		}
 		if reqs, refused := g.questions(ctx, pa.p, c); refused == nil { // else it depends on the arguments
 			it.reqs, it.show = reqs, false
 			it.key = g.verdictKey(pa.p, d.digest, reqs)

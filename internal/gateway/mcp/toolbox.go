@@ -2,12 +2,14 @@ package mcp
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/gateway/coaz"
 )
 
 // A toolbox has the descriptors that were seen last.
@@ -18,6 +20,34 @@ type toolbox struct {
 	known map[string]*descriptor
 	at    time.Time // when all of them were fetched
 	stale bool
+
+	parsed map[askKey]parsed // mappings that servers declare, by their text
+}
+
+type parsed struct {
+	mapping *coaz.Mapping
+	err     error
+}
+
+const maxParsed = 4096
+
+// parse is coaz.Parse, once for each text: servers say the same with every list, and compiling is dear.
+func (b *toolbox) parse(text []byte) (*coaz.Mapping, error) {
+	key := askKey(sha256.Sum256(text))
+	b.mu.Lock()
+	p, ok := b.parsed[key]
+	b.mu.Unlock()
+	if ok {
+		return p.mapping, p.err
+	}
+	p.mapping, p.err = coaz.Parse(text)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.parsed) >= maxParsed {
+		clear(b.parsed)
+	}
+	b.parsed[key] = p
+	return p.mapping, p.err
 }
 
 const (
@@ -26,7 +56,7 @@ const (
 )
 
 func newToolbox() *toolbox {
-	return &toolbox{fetching: make(chan struct{}, 1), known: map[string]*descriptor{}}
+	return &toolbox{fetching: make(chan struct{}, 1), known: map[string]*descriptor{}, parsed: map[askKey]parsed{}}
 }
 
 func (b *toolbox) get(name string) (d *descriptor, at time.Time, stale bool) {
@@ -93,7 +123,7 @@ func (g *Gate) read(ctx context.Context, result object) (all []*descriptor, raws
 	count := map[string]int{}
 	read := make([]*descriptor, len(elements))
 	for i, raw := range elements {
-		d, err := readDescriptor(raw)
+		d, err := readDescriptor(raw, g.tools.parse)
 		if err != nil {
 			name := ""
 			if d != nil {
