@@ -72,7 +72,16 @@ func (d *Duty) Result(f func(json.RawMessage) (json.RawMessage, error)) error {
 	if d.terms == nil {
 		return errNoAct
 	}
-	d.terms.shapes = append(d.terms.shapes, shape{d.ID, f})
+	d.terms.shapes = append(d.terms.shapes, shape{id: d.ID, f: f})
+	return nil
+}
+
+// mask is Result with what the properties alone say: the same is done by all that have the same ones.
+func (d *Duty) mask(f func(json.RawMessage) (json.RawMessage, error)) error {
+	if err := d.Result(f); err != nil {
+		return err
+	}
+	d.terms.shapes[len(d.terms.shapes)-1].mask = string(d.Properties)
 	return nil
 }
 
@@ -132,8 +141,9 @@ func (t *terms) metBefore(at int, o *authz.Obligation) bool {
 }
 
 type shape struct {
-	id string
-	f  func(json.RawMessage) (json.RawMessage, error)
+	id   string
+	mask string // all of what f depends on; "" if that is not known
+	f    func(json.RawMessage) (json.RawMessage, error)
 }
 
 type wait struct {

@@ -44,7 +44,7 @@ func MeetMask(_ context.Context, d *Duty) error {
 	if err != nil {
 		return err
 	}
-	return d.Result(m.apply)
+	return d.mask(m.apply)
 }
 
 // A mask is what is hidden: by name, and by place. Both are folded.

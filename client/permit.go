@@ -168,6 +168,14 @@ func (p *Permit) Shape(result json.RawMessage) (json.RawMessage, error) {
 	return result, nil
 }
 
+// SameShape reports whether Shape of p and of other change a result alike, as far as that is known: who must heed both may then
+// heed one. It is known of masks.
+func (p *Permit) SameShape(other *Permit) bool {
+	return p.holds() && other.holds() && slices.EqualFunc(p.terms.shapes, other.terms.shapes, func(a, b shape) bool {
+		return a.mask != "" && a.mask == b.mask
+	})
+}
+
 // withhold notes that the shapes from number i on are not met.
 func (p *Permit) withhold(i int) {
 	p.mu.Lock()

@@ -54,7 +54,8 @@ type Guard struct {
 
 	// Messages is whether every message that goes into a stream is asked about for itself, when the server receives it
 	// or before the client sends it, besides the stream as a whole, whose Call has no Message. A message that is refused
-	// ends the stream.
+	// ends the stream. Each is reported when it was dealt with. What one obliges to hide is hidden from all that follow;
+	// a stream whose messages oblige to more than 16 different things ends with ResourceExhausted.
 	Messages bool
 
 	// Logger is told what went wrong inside, and of outcomes that could not be reported; nil tells nobody.

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/safeconduct/safeconduct/client"
 )
@@ -26,9 +29,9 @@ func (g *Guard) StreamServer(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 	}
 	defer cancel()
 	s := &serverStream{ServerStream: ss, g: g, call: call, ctx: inner}
-	s.add(p)
+	s.begin(p)
 	o := client.Outcome{Fault: client.FaultTool} // of one that panics
-	defer func() { s.report(ctx, g, o) }()
+	defer func() { g.done(ctx, p, o) }()
 	err = handler(srv, s)
 	o = client.Outcome{Fault: fault(err), Size: s.sent.Load()}
 	if refused := s.failed(); refused != nil { // also if the handler went on as if nothing had been
@@ -43,10 +46,14 @@ func (g *Guard) StreamServer(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 // permits are those of a stream and its messages. What is to be hidden by one is hidden from then on: who knows of
 // what received message a sent one tells?
 type permits struct {
-	mu      sync.Mutex // guards what follows
-	all     []*client.Permit
-	refused error // the status of a message that was refused, or withheld
+	mu      sync.Mutex       // guards what follows
+	stream  *client.Permit   // of the stream as a whole, which is reported at its end
+	shapes  []*client.Permit // those by which messages are changed, of alike ones one
+	refused error            // the status of a message that was refused, or withheld
 }
+
+// maxShapes is in how many ways the messages of one stream are changed at most: each message goes through all of them.
+const maxShapes = 16
 
 // failed returns why the stream is at its end, nil if it is not.
 func (s *permits) failed() error {
@@ -64,33 +71,37 @@ func (s *permits) fail(err error) error {
 	return s.refused
 }
 
-func (s *permits) add(p *client.Permit) {
+// begin is for the stream as a whole.
+func (s *permits) begin(p *client.Permit) {
+	s.stream = p
+	_ = s.keep(p) // it is the first
+}
+
+// keep has further messages changed as p says.
+func (s *permits) keep(p *client.Permit) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = append(s.all, p)
+	switch {
+	case !p.Whole() || slices.ContainsFunc(s.shapes, p.SameShape):
+	case len(s.shapes) == maxShapes:
+		return status.Errorf(codes.ResourceExhausted, "the messages of this stream are to be changed in more than %d ways", maxShapes)
+	default:
+		s.shapes = append(s.shapes, p)
+	}
+	return nil
 }
 
 func (s *permits) list() []*client.Permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.all[:len(s.all):len(s.all)]
+	return s.shapes[:len(s.shapes):len(s.shapes)]
 }
 
-func (s *permits) whole() bool {
-	for _, p := range s.list() {
-		if p.Whole() {
-			return true
-		}
-	}
-	return false
-}
+func (s *permits) whole() bool { return len(s.list()) > 0 }
 
 // shape returns a message as it may be seen.
 func (s *permits) shape(m any) (any, error) {
 	for _, p := range s.list() {
-		if !p.Whole() {
-			continue
-		}
 		var err error
 		if m, err = shape(p, m); err != nil {
 			return nil, withheld(err)
@@ -99,20 +110,10 @@ func (s *permits) shape(m any) (any, error) {
 	return m, nil
 }
 
-// report reports the outcome for all of them.
-func (s *permits) report(ctx context.Context, g *Guard, o client.Outcome) {
-	for _, p := range s.list() {
-		g.done(ctx, p, o)
-	}
-}
-
-// drop reports and forgets a message that is dealt with, if nothing of it has to be remembered.
-func (s *permits) drop(ctx context.Context, g *Guard, p *client.Permit, o client.Outcome) {
-	if p.Whole() {
-		s.add(p)
-		return
-	}
-	g.done(ctx, p, o)
+// message reports a message that is dealt with, and remembers what it demands of those that follow.
+func (s *permits) message(ctx context.Context, g *Guard, p *client.Permit, m any) error {
+	g.done(ctx, p, client.Outcome{Size: size(m)})
+	return s.keep(p)
 }
 
 type serverStream struct {
@@ -144,7 +145,9 @@ func (s *serverStream) RecvMsg(m any) error {
 		return s.fail(err)
 	}
 	cancel() // the message is received: what it brings about goes on with the stream
-	s.drop(s.ctx, s.g, p, client.Outcome{Size: size(m)})
+	if err := s.message(s.ctx, s.g, p, m); err != nil {
+		return s.fail(err)
+	}
 	return nil
 }
 
@@ -189,7 +192,7 @@ func (g *Guard) StreamClient(ctx context.Context, desc *grpc.StreamDesc, cc *grp
 		return nil, err
 	}
 	s := &clientStream{ClientStream: cs, g: g, call: call, ctx: ctx, began: began, single: !desc.ServerStreams}
-	s.add(p)
+	s.begin(p)
 	s.stop = func() { stop(); cancel() }
 	// A stream that nobody reads to its end is over when its context is.
 	context.AfterFunc(inner, func() { s.end(inner.Err()) })
@@ -224,7 +227,10 @@ func (s *clientStream) SendMsg(m any) error {
 			return err
 		}
 		cancel()
-		s.drop(s.ctx, s.g, p, client.Outcome{Size: size(m)})
+		if err := s.message(s.ctx, s.g, p, m); err != nil {
+			s.end(s.fail(err))
+			return err
+		}
 	}
 	return s.ClientStream.SendMsg(m)
 }
@@ -260,7 +266,7 @@ func (s *clientStream) end(err error) {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
 			o.Fault = fault(err)
 		}
-		s.report(context.WithoutCancel(s.ctx), s.g, o)
+		s.g.done(context.WithoutCancel(s.ctx), s.stream, o)
 		s.stop()
 	})
 }
