@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,6 +115,16 @@ func (ps *Problems) Add(path, format string, args ...any) {
 		p.Line, p.Column = tok.line, tok.column
 	}
 	ps.List = append(ps.List, p)
+}
+
+// Exposed adds a problem unless what is said to the server at an address, and by it, is between it and the gateway: https, this host,
+// or the document says that it is meant.
+func (ps *Problems) Exposed(path, address string, insecure bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || loopback(u.Hostname()) || insecure {
+		return
+	}
+	ps.Add(path, "is http to another host: whoever is between sees the credential and all else, and can answer in the server's place; use https, or say insecure: true")
 }
 
 // Error returns each problem as compilers write it, with the line and a caret below it.

@@ -30,6 +30,7 @@ type Document struct {
 type Server struct {
 	URL        string `yaml:"url"`
 	Credential string `yaml:"credential"` // one of credentials
+	Insecure   bool   `yaml:"insecure"`   // permits http to another host; whoever is between sees the credential too
 	CA         string `yaml:"ca"`         // file of certificates (PEM) that are trusted in place of the system's
 	KeepHost   bool   `yaml:"keep_host"`  // pass the Host header on as the agent wrote it
 	Cookies    bool   `yaml:"cookies"`    // pass Set-Cookie to the agent
@@ -64,6 +65,7 @@ func (d *Document) Check(ps *gateway.Problems) {
 		if _, err := NewUpstream(name, u.URL, TLSConfig{}); err != nil {
 			ps.Add("upstreams."+name+".url", "is wrong: %v", err)
 		}
+		ps.Exposed("upstreams."+name+".url", u.URL, u.Insecure)
 		if _, ok := d.Credentials[u.Credential]; !ok && u.Credential != "" {
 			ps.Add("upstreams."+name+".credential", "is wrong: there is no credential %q", u.Credential)
 		}

@@ -58,6 +58,7 @@ func (d *Document) Check(ps *gateway.Problems) {
 		if err := u.Check(); err != nil {
 			ps.Add(path, "%v", err)
 		}
+		ps.Exposed(path+".url", u.URL, u.Insecure)
 		if names[u.Name] {
 			ps.Add(path+".name", "another server is called %q", u.Name)
 		}

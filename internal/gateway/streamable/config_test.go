@@ -21,7 +21,7 @@ func TestDocument(t *testing.T) {
 		return &d, gateway.Load(file, &d)
 	}
 	const head = "listen: 127.0.0.1:0\nservice: {url: \"http://127.0.0.1:1\"}\nauthorization: {type: none, subject: {type: agent, id: a}}\n"
-	d, err := load(head + "upstreams:\n- {name: a, url: \"http://a/mcp\", credential: c}\n- {name: b, command: [x, y], dir: sub, env: {K: \"secret:k\"}}\ncredentials: {c: {type: header, value: \"secret:c\"}}\nlists: whole\nbounds: {call_time: 5m, sessions: 3}\n")
+	d, err := load(head + "upstreams:\n- {name: a, url: \"http://a/mcp\", insecure: true, credential: c}\n- {name: b, command: [x, y], dir: sub, env: {K: \"secret:k\"}}\ncredentials: {c: {type: header, value: \"secret:c\"}}\nlists: whole\nbounds: {call_time: 5m, sessions: 3}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +34,7 @@ func TestDocument(t *testing.T) {
 		"upstreams: [{name: A, url: \"http://a\"}]\n":                                     "no name of a server",
 		"upstreams: [{name: a, url: \"http://a\", credential: z}]\n":                      "there is no credential",
 		"upstreams: [{name: a, url: \"http://a\"}, {name: a, url: \"http://b\"}]\n":       "another server is called",
+		"upstreams: [{name: a, url: \"http://a/mcp\"}]\n":                                 "is http to another host",
 		"upstreams: [{name: a, url: \"http://a\", colour: red}]\n":                        "colour",
 		"upstreams: [{name: a, url: \"http://a\"}]\nendpoint: mcp\n":                      "endpoint",
 		"upstreams: [{name: a, url: \"http://a\"}]\norigins: [\"https://a.example/x\"]\n": "origins",

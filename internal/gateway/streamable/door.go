@@ -86,6 +86,8 @@ type Upstream struct {
 	URL string `yaml:"url"`
 	// Credential names the gateway's credential for it; none by default.
 	Credential string `yaml:"credential"`
+	// Insecure permits http to another host; whoever is between sees the credential and all else.
+	Insecure bool `yaml:"insecure"`
 	// Command starts it, with its arguments. Each caller gets a process of its own.
 	Command []string `yaml:"command"`
 	// Env is its environment, beside PATH, HOME, LANG, TMPDIR and TZ. Values may be secret:NAME.
