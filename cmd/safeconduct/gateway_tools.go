@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -142,6 +144,13 @@ func (t *toolsCommand) transport(ctx context.Context, command []string) (mcp.Tra
 		c.Stderr = t.cmd.ErrOrStderr()
 		c.Env = serverEnvironment()
 		return &mcp.CommandTransport{Command: c}, nil
+	}
+	u, err := url.Parse(t.url)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, usageError{fmt.Errorf("%.200q is no URL of an MCP server", t.url)}
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+		return nil, usageError{fmt.Errorf("%.200q is not https, and not on this host: what is sent there could be read on the way", t.url)}
 	}
 	header := http.Header{}
 	var store *secret.File

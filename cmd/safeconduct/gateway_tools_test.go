@@ -37,3 +37,19 @@ func TestGatewayToolsEnvironment(t *testing.T) {
 		t.Errorf("the server's environment lacks what is not ours:\n%s", text)
 	}
 }
+
+// What a header says is not sent where others can read it.
+func TestGatewayToolsInsecure(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{"http://mcp.example/mcp", "http://127.0.0.1.mcp.example/mcp", "http://192.0.2.1/mcp", "HTTP://mcp.example/mcp", "ftp://mcp.example/mcp", "mcp.example"} {
+		cmd := exec.CommandContext(t.Context(), exe, "gateway", "tools", "--name", "s", "--url", url, "--header", "Authorization=Bearer x")
+		cmd.Env = append(os.Environ(), runVar+"=1")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "is not https, and not on this host") && !strings.Contains(string(out), "is no URL of an MCP server") {
+			t.Errorf("--url %s: %v\n%s", url, err, out)
+		}
+	}
+}
