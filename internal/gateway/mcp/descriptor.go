@@ -17,7 +17,7 @@ import (
 const (
 	maxName       = 200       // bytes: 128 of the protocol, and a prefix
 	maxDescriptor = 256 << 10 // bytes of one
-	maxListed     = 2000      // tools, prompts or resources in one page
+	maxListed     = 50_000    // tools, prompts or resources in one page, of all servers
 	maxPages      = 100
 	maxURI        = 4 << 10
 )

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -149,5 +151,64 @@ func TestAdmitNeedsRequest(t *testing.T) {
 	pa := r.Admit(t.Context(), r.peer, &mcp.Frame{Method: "tools/call", Params: json.RawMessage(`{"name":"read_file"}`)})
 	if pa.Forward != nil || pa.Answer == nil || pa.Answer.Error == nil {
 		t.Errorf("a call without an id is admitted: %+v", pa)
+	}
+}
+
+// One server takes from others neither what is remembered of tools nor their place in lists.
+func TestPinsQuotas(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pins.json")
+	p, err := mcp.OpenPins(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigWith(t, mcp.Options{Lists: "whole"}, func(c *mcp.Config) {
+		c.Pins = p
+		c.Server = func(_, name string) string { s, _, _ := strings.Cut(name, "__"); return s }
+	})
+	const good = `{"name":"good__read","inputSchema":{"type":"object"}}`
+	pad := strings.Repeat("[1,", 50) + "1" + strings.Repeat("]", 50) // which would be long if it was indented
+	pad = "[" + strings.Repeat(pad+",", 1200) + "1]"
+	for i := range 3 {
+		var evil []string
+		for n := range 30 {
+			evil = append(evil, fmt.Sprintf(`{"name":"evil__large%d_%d","x":%s,"inputSchema":{"type":"object"}}`, i, n, pad))
+		}
+		r.list(t, "tools/list", "tools", strings.Join(evil, ","))
+	}
+	var evil []string
+	for n := range 3000 {
+		evil = append(evil, fmt.Sprintf(`{"name":"many__%d","inputSchema":{"type":"object"}}`, n))
+	}
+	got := r.list(t, "tools/list", "tools", strings.Join(evil, ",")+","+good)
+	if len(got) != 2001 || got[2000] != "good__read" {
+		t.Errorf("listed are %d, want 2000 and good__read", len(got))
+	}
+	r.tools = append(evil, good)
+	r.Stale()
+	for tool, want := range map[string]bool{"good__read": true, "many__1": true, "many__2999": false} {
+		if pa := r.call(t, tool, "{}"); (pa.Forward != nil) != want {
+			t.Errorf("%s is called: %t, want %t: %+v", tool, pa.Forward != nil, want, pa.Answer)
+		}
+	}
+	if info, err := os.Stat(file); err != nil || info.Size() > 10<<20 {
+		t.Errorf("the file of pins: %+v, %v", info.Size(), err)
+	}
+	if again, err := mcp.OpenPins(file); err != nil {
+		t.Error(err)
+	} else if all, err := again.All(); err != nil || len(all) < 2001 {
+		t.Errorf("it holds %d pins, %v", len(all), err)
+	}
+}
+
+// The tools of the very first list are no new ones, however many pages it has.
+func TestPinsNewOnLaterPages(t *testing.T) {
+	r := newRig(t, mcp.Options{OnNew: "refuse"}, named("a", "b", "c"))
+	for _, page := range []string{named("a") + `],"nextCursor":"x","more":[`, named("b") + `],"nextCursor":"y","more":[`} {
+		if got := r.list(t, "tools/list", "tools", page); len(got) != 1 {
+			t.Errorf("of the page %s is seen %q", page, got)
+		}
+	}
+	if got := r.list(t, "tools/list", "tools", named("d")); len(got) != 0 {
+		t.Errorf("of a new tool is seen %q", got)
 	}
 }

@@ -70,16 +70,22 @@ func (g *Gate) listTools(ctx context.Context, pa *Passage, result object) ([]*it
 	if err != nil {
 		return nil, err
 	}
+	if _, at, _ := g.tools.get(""); g.cfg.Options.OnNew == "refuse" && at.IsZero() && result.get("nextCursor") != nil {
+		// This is but a page: what stands on the others is no newer.
+		if err := g.fetch(ctx, pa.p, at); err != nil {
+			return nil, err
+		}
+	}
 	stands, err := g.compare(ctx, all)
 	if err != nil {
 		return nil, err
 	}
-	g.tools.put(all)
+	g.tools.put(remembered(all, stands))
 	var items []*item
 	began := time.Now()
 	for i, d := range all {
 		s := stands[d.name]
-		if g.pinned(s, d) != nil {
+		if s.full || g.pinned(s, d) != nil {
 			continue // whose words nobody has approved are shown to nobody
 		}
 		c := &call{name: d.name, tool: d, options: g.cfg.Options.Tools[d.name], changed: s.changed}

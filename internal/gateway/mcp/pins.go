@@ -52,6 +52,9 @@ type Other struct {
 const (
 	maxPinFile = 64 << 20
 	maxPins    = 20_000
+	maxPinsOne = 2_000   // of one server
+	maxOwn     = 4 << 20 // bytes of descriptors of one server
+	maxAll     = 48 << 20
 	pinsFormat = "safeconduct-pins-1"
 	lookAgain  = time.Second // how long it may take until what was approved counts
 )
@@ -131,6 +134,7 @@ func (p *Pins) Approve(now time.Time, looks ...Look) ([]Pin, error) {
 type standing struct {
 	changed bool   // it is not what is pinned
 	isNew   bool   // nothing is pinned, and it waits
+	full    bool   // nothing is pinned, and nothing more is remembered of its server, or of any
 	pinned  string // digest
 	first   bool   // this is the first time that this difference is seen
 
@@ -184,20 +188,29 @@ func (p *Pins) compare(all []*descriptor, now time.Time, hold, write bool) (map[
 			return nil, false, err
 		}
 	}
-	known := map[string]bool{}
+	known := map[string]quota{}
+	size, count := 0, len(p.pins)
 	for _, pin := range p.pins {
-		known[pin.Server] = true
+		q := known[pin.Server]
+		q.tools++
+		q.size += pin.size()
+		size += pin.size()
+		known[pin.Server] = q
+	}
+	before := map[string]bool{}
+	for server := range known {
+		before[server] = true
 	}
 	out, dirty := map[string]standing{}, false
 	for _, d := range all {
-		pin := p.pins[d.name]
+		pin, own := p.pins[d.name], known[d.server]
 		other := &Other{Digest: d.digest, Seen: now.UTC(), Descriptor: d.raw}
 		var next *Pin
 		s := stands(pin, d)
 		switch {
-		case pin == nil && len(p.pins) >= maxPins:
-			return nil, false, authz.Errorf(authz.ErrUnavailable, "more than %d tools were seen: nothing is remembered of more", maxPins)
-		case pin == nil && hold && known[d.server]:
+		case pin == nil && (count >= maxPins || size+len(d.raw) > maxAll || own.tools >= maxPinsOne || own.size+len(d.raw) > maxOwn):
+			s.full = true
+		case pin == nil && hold && before[d.server]:
 			s.first = true
 			next = &Pin{Server: d.server, At: now.UTC(), Other: other}
 		case pin == nil:
@@ -208,9 +221,20 @@ func (p *Pins) compare(all []*descriptor, now time.Time, hold, write bool) (map[
 			changed := *pin
 			changed.Other = other
 			next = &changed
+			grown := next.size() - pin.size()
+			if grown > 0 && (size+grown > maxAll || own.size+grown > maxOwn) { // it is changed all the same
+				next = nil
+			}
 		}
 		if next != nil {
 			dirty = true
+			own.size, size = own.size+next.size(), size+next.size()
+			if pin == nil {
+				own.tools, count = own.tools+1, count+1
+			} else {
+				own.size, size = own.size-pin.size(), size-pin.size()
+			}
+			known[d.server] = own
 			if write {
 				p.pins[d.name] = next
 			}
@@ -218,6 +242,18 @@ func (p *Pins) compare(all []*descriptor, now time.Time, hold, write bool) (map[
 		out[d.name] = s
 	}
 	return out, dirty, nil
+}
+
+// A quota is what is remembered of one server: none takes what others need.
+type quota struct{ tools, size int }
+
+// size returns how many bytes of descriptors are remembered.
+func (p *Pin) size() int {
+	n := len(p.Descriptor)
+	if p.Other != nil {
+		n += len(p.Other.Descriptor)
+	}
+	return n
 }
 
 // pinFile is the document.
@@ -294,10 +330,14 @@ func (p *Pins) change(f func() (bool, error)) error {
 }
 
 func (p *Pins) write() error {
-	b, err := json.MarshalIndent(pinFile{pinsFormat, p.pins}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encoding: %w", err)
+	b := []byte("{\n  \"format\": \"" + pinsFormat + "\",\n  \"tools\": {")
+	for i, name := range slices.Sorted(maps.Keys(p.pins)) { // one in a line: to indent what servers nest would make it long
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(append(b, "\n    "...), encode(name)...), ": "...), encode(p.pins[name])...)
 	}
+	b = append(b, "\n  }\n}"...)
 	if len(b) > maxPinFile {
 		return fmt.Errorf("they have more than %d bytes", maxPinFile)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,9 +70,7 @@ func (b *toolbox) put(all []*descriptor) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, d := range all {
-		if len(b.known) < maxPins || b.known[d.name] != nil {
-			b.known[d.name] = d
-		}
+		b.known[d.name] = d
 	}
 }
 
@@ -105,8 +104,8 @@ func (g *Gate) Learn(f *Frame) {
 	if err != nil {
 		return
 	}
-	if _, err := g.compare(context.Background(), all); err == nil {
-		g.tools.put(all)
+	if stands, err := g.compare(context.Background(), all); err == nil {
+		g.tools.put(remembered(all, stands))
 	}
 }
 
@@ -158,6 +157,8 @@ func (g *Gate) compare(ctx context.Context, all []*descriptor) (map[string]stand
 	}
 	for _, d := range all {
 		switch s := stands[d.name]; {
+		case s.full:
+			g.say(ctx, "tool_dropped", d.server+": too many or too large", map[string]any{"tool": d.name, "server": d.server, "why": "too many tools of this server were seen, or too large ones: nothing is remembered of more"})
 		case s.changed:
 			g.changed(ctx, d, s)
 		case s.isNew:
@@ -167,6 +168,11 @@ func (g *Gate) compare(ctx context.Context, all []*descriptor) (map[string]stand
 		}
 	}
 	return stands, nil
+}
+
+// remembered are the descriptors of which there is a pin.
+func remembered(all []*descriptor, stands map[string]standing) []*descriptor {
+	return slices.DeleteFunc(slices.Clone(all), func(d *descriptor) bool { return stands[d.name].full })
 }
 
 // A changes remembers of which tools was reported that they are not as they were pinned, and of which that they are.
@@ -255,7 +261,7 @@ func (g *Gate) fetch(ctx context.Context, p *Peer, since time.Time) error {
 		return nil
 	}
 	var all []*descriptor
-	seen := map[string]bool{}
+	seen, count := map[string]bool{}, map[string]int{}
 	cursor := json.RawMessage(nil)
 	for page := 0; ; page++ {
 		if page == maxPages {
@@ -277,9 +283,10 @@ func (g *Gate) fetch(ctx context.Context, p *Peer, since time.Time) error {
 		if err != nil {
 			return authz.Errorf(authz.ErrUnavailable, "the server's list of tools: %w", err)
 		}
-		all = append(all, more...)
-		if len(all) > maxPins {
-			return authz.Errorf(authz.ErrUnavailable, "the server lists more than %d tools", maxPins)
+		for _, d := range more {
+			if count[d.server]++; count[d.server] <= maxPinsOne {
+				all = append(all, d)
+			}
 		}
 		cursor = result.get("nextCursor")
 		if c, ok := text(cursor); !ok || c == "" || seen[c] {
@@ -288,10 +295,11 @@ func (g *Gate) fetch(ctx context.Context, p *Peer, since time.Time) error {
 			seen[c] = true
 		}
 	}
-	if _, err := g.compare(ctx, all); err != nil {
+	stands, err := g.compare(ctx, all)
+	if err != nil {
 		return err
 	}
-	g.tools.replace(all)
+	g.tools.replace(remembered(all, stands))
 	return nil
 }
 
