@@ -8,6 +8,8 @@ from decimal import Decimal
 
 import safeconduct
 from safeconduct import AccessRequest, Client, Decision, Guard, Permit, Presented, Refused, Request, Withheld, keys
+from safeconduct import _http, _steps, client as client_module
+from safeconduct._http import retry
 from safeconduct._json import Malformed, parse
 
 from .fake import EVALUATE, STATUS, SUBMIT, Fake, drip, utc
@@ -295,6 +297,12 @@ class Obligations(Served):
         self.assertEqual(got, {"iban": "***", "to": [{"iban": "***", "name": "-"}], "deep": {"a/b": {"~": "***"}}, "n": 1.5, "t": ({"iban": "***"},)})
         self.assertEqual((result["iban"], self.outcome()["met"]), ("DE1", ["o1", "o2"]))
 
+    def test_mask_in_any_case(self):
+        self.answers(obliged(custom("mask", fields=["iBan", "/deep/Name"])))
+        self.assertEqual(self.pay({"IBAN": 1, "Iban": 2, "Deep": {"NAME": 3}, "name": 4})(1), {"IBAN": "***", "Iban": "***", "Deep": {"NAME": "***"}, "name": 4})
+        self.answers(obliged(custom("mask", fields=["kodos"])))
+        self.assertEqual(self.pay('{"\u212aodos":1,"KODO\u017f":2}')(1), '{"\u212aodos":"***","KODO\u017f":"***"}')
+
     def test_mask_of_text(self):
         self.answers(obliged(custom("mask", fields=["iban"])))
         self.assertEqual(self.pay('{"iban":"DE1","n":1.50}')(1), '{"iban":"***","n":1.50}')
@@ -343,11 +351,93 @@ class Obligations(Served):
             with self.subTest(amount=amount):
                 self.assertEqual(self.refused(self.pay(), amount).code, "obligation_unsupported")
 
+    def test_cap_in_any_case(self):
+        for argument, properties, fine in (
+            ("amount", {"Amount": 10}, True), ("amount", {"AMOUNT": 11}, False), ("amount", {"amount": 1, "Amount": 1000000}, False),
+            ("amount", {"x": [{"amount": 1, "Amount": 1}]}, False), ("amount", {"amount": 1, "x": {"Amount": 2}}, True),
+            ("kilos", {"kilos": 1, "\u212ailos": 2}, False), ("/to/amount", {"TO": {"Amount": 11}}, False), ("/to/amount", {"TO": {"Amount": 9}}, True),
+            ("/to/amount", {"TO": {"amount": 1}, "to": {"amount": 1}}, False),
+        ):
+            with self.subTest(argument=argument, properties=properties):
+                self.answers(obliged(custom("cap", argument=argument, most="10")))
+                ask = lambda: self.guard.permit(Request("pay", ("invoice", "7"), properties=properties))
+                if fine:
+                    ask()
+                else:
+                    self.refused(ask)
+
     def test_dry_run(self):
         self.answers(obliged(custom("dry-run")))
         self.refused(self.pay(), 1)
         self.assertEqual(self.pay(dry_run=lambda amount, account, note: "would pay %s" % amount)(1), "would pay 1")
         self.assertEqual(self.did, [])
+
+    def clock(self):
+        """Has time pass only where something is waited for, and returns what has passed, by the wall clock."""
+        passed = [0.0]
+        start = keys.now()
+
+        def sleep(seconds):
+            passed[0] += seconds
+
+        for patch in (unittest.mock.patch.object(_steps.time, "sleep", sleep), unittest.mock.patch.object(keys, "now", lambda: start + passed[0])):
+            patch.start()
+            self.addCleanup(patch.stop)
+        return passed
+
+    def test_permits_do_not_last(self):
+        passed = self.clock()
+        self.answers(ALLOWED)
+        for guard, after in ((self.guard, 60), (Guard(self.client, fresh=5), 5)):
+            permit = guard.permit(REQUEST)
+            passed[0] += after - 0.5
+            guard.permit(REQUEST).use()
+            passed[0] += 0.5
+            self.assertEqual(self.refused(permit.use).code, "permit_stale")
+
+    def test_delayed_acts_are_decided_anew(self):
+        passed = self.clock()
+        notified = []
+        handlers = {**safeconduct.built_in(), "delay": safeconduct.meet_delay(48 * 3600.0), "notification": notified.append}
+        guard = Guard(self.client, handlers=handlers)
+        note = {"id": "o3", "type": "notification", "properties": {"to": "a", "body": "b"}}
+        duties = (custom("delay", **{"for": "24h"}), custom("mask", "o2", fields=["iban"]), note)
+        self.answers(obliged(*duties))
+        with guard.permit(REQUEST, shapes=True) as permit:
+            self.assertEqual(permit.shape({"iban": 1}), {"iban": "***"})
+        self.assertEqual((len(self.fake.bodies(EVALUATE)), passed[0], len(notified), permit.met), (2, 86400.0, 1, ["o1", "o2", "o3"]))
+
+        self.answers(obliged(*duties), obliged(note, decision=False))  # suspended meanwhile: that is another decision
+        self.refused(lambda: guard.permit(REQUEST, shapes=True))
+        self.assertEqual(len(notified), 3)
+
+        self.answers(obliged(*duties), obliged(custom("delay", **{"for": "23h"})))  # other words
+        self.assertEqual(self.refused(lambda: guard.permit(REQUEST, shapes=True)).code, "permit_stale")
+
+        self.answers(obliged(*duties))  # by a proof that counts once
+        before = len(self.fake.bodies(EVALUATE))
+        presented = Presented("t", "https://a.example", proof="p")
+        self.assertEqual(self.refused(lambda: guard.permit(Request("pay", ("invoice", "7"), presented=presented), shapes=True)).code, "permit_stale")
+        self.assertEqual(len(self.fake.bodies(EVALUATE)), before + 1)
+
+    def test_retry_after(self):
+        waited = []
+        client = Client(self.fake.url, "sc_pep_1", attempts=3)
+        self.addCleanup(client.close)
+        with unittest.mock.patch.object(_http.random, "random", lambda: 0.0):
+            for answers, waits in (
+                ([(503, {"Retry-After": "2"}, {}), ALLOWED], [2.0]), ([(429, {"Retry-After": "1"}, {}), (503, {}, {}), ALLOWED], [1.0, 0.1]),
+                ([(503, {"Retry-After": "3600"}, {}), ALLOWED], None), ([(503, {"Retry-After": "soon"}, {}), ALLOWED], [0.05]),
+            ):
+                del waited[:]
+                self.answers(*answers)
+                with unittest.mock.patch.object(client_module, "retry", lambda n, f: retry(n, f, waited.append)):
+                    if waits is None:
+                        with self.assertRaises(safeconduct.UnavailableError) as c:
+                            client.decide(REQUEST)
+                        self.assertEqual((c.exception.retry_after, waited), (3600.0, []))
+                    else:
+                        self.assertEqual((client.decide(REQUEST).id, waited), ("d7", waits))
 
     def test_delay(self):
         self.answers(obliged(custom("delay", **{"for": "10ms"})))
@@ -446,7 +536,6 @@ class Asking(Served):
         self.fake.answers[SUBMIT] = [(202, {}, self.task("pending"))]
         self.fake.answers[STATUS] = [(503, {}, "{}"), self.task("pending"), self.task("approved", self.approval())]
         waited = []
-        from safeconduct import _steps
         with unittest.mock.patch.object(_steps.time, "sleep", waited.append):
             self.pay()(900)
         self.assertEqual((len(self.did), len(waited), self.fake.lines().count(STATUS)), (1, 3, 3))
@@ -499,7 +588,6 @@ class Asking(Served):
         self.assertIsInstance(self.refused(self.pay(), 900).cause, safeconduct.ForbiddenError)
         self.answers(self.offer())
         self.fake.answers[SUBMIT] = [(202, {}, self.task("pending").replace(self.fake.url, evil.url))]
-        from safeconduct import _steps
         with unittest.mock.patch.object(_steps.time, "sleep", lambda _: None):
             self.assertIsInstance(self.refused(self.pay(), 900).cause, safeconduct.ForbiddenError)
         self.assertEqual(evil.asked, [])
@@ -532,7 +620,6 @@ class Asking(Served):
         self.answers(self.offer(), pending, ALLOWED)
         self.fake.answers[SUBMIT] = [(202, {}, self.task("approved", self.approval()))]
         waited = []
-        from safeconduct import _steps
         with unittest.mock.patch.object(_steps.time, "sleep", waited.append):
             self.pay()(900)
         self.assertEqual(waited, [2.0])

@@ -8,14 +8,17 @@ from __future__ import annotations
 import http.client
 import io
 import random
+import re
 import select
 import socket
 import ssl
 import threading
 import time
+from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from . import keys
 from ._json import Malformed, parse
 from .errors import (
     ConflictError, ForbiddenError, InvalidError, NotFoundError, SafeconductError, UnauthenticatedError, UnavailableError,
@@ -263,18 +266,33 @@ def refusal(r: Response) -> SafeconductError:
         message = "the service answered with status %d" % r.status
         if 300 <= r.status < 400:
             message += ": a redirect, which is not followed"
-    error: SafeconductError = kind_of(r.status)(message, status=r.status, code=code, request_id=request_id)
+    error: SafeconductError = kind_of(r.status)(message, status=r.status, code=code, request_id=request_id,
+                                                retry_after=retry_after_of(r.header("retry-after")))
     return error
 
 
+def retry_after_of(v: str) -> float:
+    if re.fullmatch(r"[0-9]{1,9}", v):
+        return float(v)
+    try:
+        return max(parsedate_to_datetime(v).timestamp() - keys.now(), 0.0)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0.0
+
+
+MAX_PAUSE = 5.0  # of what a service may ask for: if it wants more, it is not asked again
+
+
 def retry(attempts: int, f: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Calls f until it succeeds, at most so often, as long as it says that something is unavailable."""
+    """Calls f until it succeeds, at most so often, as long as it says that something is unavailable. The pauses are never shorter
+    than the service wants."""
     attempt = 1
     while True:
         try:
             return f()
-        except UnavailableError:
-            if attempt >= attempts:
+        except UnavailableError as e:
+            if attempt >= attempts or e.retry_after > MAX_PAUSE:
                 raise
-        sleep(0.05 * attempt + random.random() * 0.05)
+            wanted = e.retry_after
+        sleep(max(0.05 * attempt, wanted) + random.random() * 0.05)
         attempt += 1

@@ -10,13 +10,12 @@ import secrets
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Dict, Generator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import urlsplit
 
 from . import keys
-from ._http import MAX_ANSWER, TIMEOUT, Pool, Response, origin, printable, refusal, retry, safe, split
+from ._http import MAX_ANSWER, TIMEOUT, Pool, Response, origin, printable, refusal, retry, retry_after_of, safe, split
 from ._json import Malformed, parse, write
 from ._steps import Step, call, run, run_async, sleep
 from .agent import Tokens
@@ -409,7 +408,7 @@ class Client:
         if t["status"] == "approved" and not t.get("items"):
             approval = _approval(parse(r.body, exact=True).get("result"))
         return Task(id=printable(t.get("id"), 200), status=printable(t["status"], 40), expires=keys.instant(t.get("expires_at")), approval=approval,
-                    display=t.get("display"), _endpoint=endpoint, _cancel=_text(links or {}, "cancel"), _wait=_retry_after(r.header("retry-after")))
+                    display=t.get("display"), _endpoint=endpoint, _cancel=_text(links or {}, "cancel"), _wait=retry_after_of(r.header("retry-after")))
 
 
 def agent_client(agent: Any, scope: Sequence[str] = (), **options: Any) -> Client:
@@ -519,12 +518,3 @@ def _objects(m: Dict[str, Any], name: str) -> List[Dict[str, Any]]:
 def _text(m: Dict[str, Any], name: str) -> str:
     v = m.get(name)
     return v if isinstance(v, str) else ""
-
-
-def _retry_after(v: str) -> float:
-    if re.fullmatch(r"[0-9]{1,9}", v):
-        return float(v)
-    try:
-        return max(parsedate_to_datetime(v).timestamp() - keys.now(), 0.0)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return 0.0

@@ -16,16 +16,19 @@ __all__ = [
 class SafeconductError(Exception):
     """Something could not be done, or would not be done. Nothing is permitted by it.
 
-    status is that of HTTP, 0 if there was no answer; code is stable, "" if there is none; hint says what to do about it.
+    status is that of HTTP, 0 if there was no answer; code is stable, "" if there is none; hint says what to do about it;
+    retry_after is for how many seconds the service wants to be left alone, 0 if it does not say.
     """
 
-    def __init__(self, message: str, *, status: int = 0, code: str = "", request_id: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 0, code: str = "", request_id: str = "", hint: str = "",
+                 retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.code = code
         self.request_id = request_id
         self.hint = hint
+        self.retry_after = retry_after
 
 
 class InvalidError(SafeconductError):

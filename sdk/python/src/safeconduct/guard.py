@@ -25,6 +25,7 @@ Ask = Callable[[Request, Decision], Union[None, str, AccessRequest]]
 
 logger = logging.getLogger("safeconduct")
 _OURS = object()
+Moment = Tuple[float, float]  # by the wall clock, and by the monotonic one
 
 
 class Permit:
@@ -34,11 +35,13 @@ class Permit:
     reported. What changes the result of the act is applied by shape, without which the result must not be shown.
     """
 
-    def __init__(self, ours: object, client: Client, decision: Decision, task: Optional[Task], terms: Terms, met: List[str]) -> None:
+    def __init__(self, ours: object, client: Client, decision: Decision, task: Optional[Task], terms: Terms, met: List[str],
+                 moment: Moment = (0.0, 0.0), fresh: float = 0.0) -> None:
         if ours is not _OURS:
             raise TypeError("a permit is made by a Guard")
         self._client, self._decision, self._task, self._terms = client, decision, task, terms
         self._met = list(met)
+        self._answered, self._fresh = moment, fresh
         self._used = self._shaped = self._done = False
         self._began = 0.0
         self._size: Optional[int] = None
@@ -71,12 +74,15 @@ class Permit:
         return [id for id in self._met if id not in left]
 
     def use(self) -> None:
-        """Begins the act. Refused: it was begun before, or the approval is over. `with` does this by itself."""
+        """Begins the act. Refused: it was begun before, the approval is over, or the decision is too old (Guard's fresh). `with` does
+        this by itself."""
         if self._used:
             raise _refused(self._decision, "permit_used", "A permit is for one act.", self._task)
         self._used = True
         if self.until is not None and keys.now() >= self.until:
             raise _refused(self._decision, "approval_expired", "The approval ended before the act could begin.", self._task)
+        if _age(self._answered) >= self._fresh:
+            raise _stale(self._decision, self._task)
         self._began = time.monotonic()
 
     def shape(self, result: Any) -> Any:
@@ -145,13 +151,18 @@ class Guard:
     handlers meet obligations by their names; without, built_in() does. ask is called when an act was refused that persons can
     be asked about: it returns the justification that they are shown, or an AccessRequest, or None if nobody is to be asked.
     asks is how often persons are asked about one act at most. timeout is in seconds, for meeting one obligation.
+
+    fresh is how many seconds a decision counts before its act begins, from the answer on. If meeting the obligations takes longer, such
+    as a delay, it is asked once more, and what is obliged to again with the same words is not met again, but for what says how the
+    act happens. A question with an approval draws another use of it then; one with a proof, which counts once, is refused.
     """
 
     def __init__(self, client: Client, *, subject: Optional[EntityLike] = None, handlers: Optional[Mapping[str, Handler]] = None,
-                 ask: Optional[Ask] = None, asks: int = 1, timeout: float = 60.0) -> None:
+                 ask: Optional[Ask] = None, asks: int = 1, timeout: float = 60.0,
+                 fresh: float = 60.0) -> None:
         self.client, self._subject = client, subject
         self._handlers: Dict[str, Handler] = dict(built_in() if handlers is None else handlers)
-        self._ask, self._asks, self._timeout = ask, asks, timeout
+        self._ask, self._asks, self._timeout, self._fresh = ask, asks, timeout, fresh
 
     def permit(self, request: Request, *, shapes: bool = False, can_try: bool = False) -> Permit:
         """Returns permission for the act, or raises Refused.
@@ -238,19 +249,26 @@ class Guard:
         q = self._declare(_snapshot(request if request.subject is not None or self._subject is None else replace(request, subject=self._subject)), shapes, can_try)
         approval = task = None
         asked = retried = 0
-        stepped = False
+        stepped = renewed = False
+        prior: List[str] = []  # obligations that were met for an answer that is stale by now
         while True:
             try:
                 d: Decision = yield call(lambda: self.client.decide(q, approval))
             except SafeconductError as e:
                 code = "invalid_request" if isinstance(e, InvalidError) else "unavailable"
                 raise Refused(Decision(REFUSE, code), task=task, cause=e) from e
+            answered = _moment_now()
             terms = Terms(can_try, shapes)
-            met, unmet = yield from self._meet(q, d, terms)
+            met, unmet, lasting = yield from self._meet(q, d, terms, prior if d.effect == ALLOW else [])
             if d.effect == ALLOW:
                 if unmet:
                     raise Refused(replace(d, effect=REFUSE, code="obligation_unsupported"), task=task, cause=Unmet("; ".join(unmet)))
-                return Permit(_OURS, self.client, d, task, terms, met)
+                if _age(answered) < self._fresh:
+                    return Permit(_OURS, self.client, d, task, terms, met, answered, self._fresh)
+                if renewed or (q.presented is not None and q.presented.proof):
+                    raise _stale(d, task)
+                renewed, prior = True, lasting
+                continue
             next = d.next()
             if next == "request" and self._ask is not None and asked < self._asks and d.offer is not None:
                 ask = self._ask
@@ -286,10 +304,11 @@ class Guard:
         types = sorted(n for n in self._handlers if (shapes or n != "mask") and (can_try or n != "dry-run"))
         return replace(q, observed={**q.observed, "supported_obligations": types})
 
-    def _meet(self, q: Request, d: Decision, terms: Terms) -> Generator[Step, Any, Tuple[List[str], List[str]]]:
-        """Meets all obligations that it can, and returns which those are, and why not the others. All of them are tried, also
-        if one cannot be met, and of a refusal too."""
+    def _meet(self, q: Request, d: Decision, terms: Terms, prior: List[str]) -> Generator[Step, Any, Tuple[List[str], List[str], List[str]]]:
+        """Meets all obligations that it can, but those of prior, and returns which those are, why not the others, and which say
+        nothing of how the act happens. All of them are tried, also if one cannot be met, and of a refusal too."""
         met: List[str] = []
+        lasting: List[str] = []
         unmet: List[str] = []
         seen = set()
         if len(d.obligations) > MAX_DUTIES:
@@ -303,18 +322,26 @@ class Guard:
                 handler = self._handlers.get(name) or (self._handlers.get("custom") if o["type"] == "custom" else None)
                 if handler is None:
                     raise Unmet("nobody here knows how")
+                words = write(o)
+                if words in prior:
+                    met.append(id)
+                    lasting.append(words)
+                    continue
                 duty = Duty(id, name, properties, q, d, terms)
+                changes = len(terms.shapes)
                 began = time.monotonic()
                 yield call(functools.partial(handler, duty))
                 if time.monotonic() - began > self._timeout:
                     raise Unmet("it took too long")
                 met.append(id)
+                if len(terms.shapes) == changes and not terms.tries:
+                    lasting.append(words)
             except Exception as e:
                 label = o if isinstance(o, dict) else {}
                 unmet.append("obligation %r of type %r is not met: %s" % (printable(label.get("id"), 64), printable(label.get("type"), 64), e))
         if terms.waits:
             yield sleep(max(until for until, _ in terms.waits) - keys.now())
-        return met, unmet
+        return met, unmet, lasting
 
 
 def _snapshot(q: Request) -> Request:
@@ -348,6 +375,20 @@ def _arguments(bound: inspect.BoundArguments) -> Dict[str, Any]:
 
 def _refused(d: Decision, code: str, message: str, task: Optional[Task]) -> Refused:
     return Refused(replace(d, effect=REFUSE, code=code), task=task, cause=ForbiddenError(message))
+
+
+def _stale(d: Decision, task: Optional[Task]) -> Refused:
+    return _refused(d, "permit_stale", "The act was permitted too long ago: ask again.", task)
+
+
+def _moment_now() -> Moment:
+    return keys.now(), time.monotonic()
+
+
+def _age(since: Moment) -> float:
+    """Returns how many seconds have passed: by the wall clock if a machine that slept has stopped the other one."""
+    wall, monotonic = _moment_now()
+    return max(wall - since[0], monotonic - since[1])
 
 
 def _fault(error: Optional[BaseException]) -> str:

@@ -110,8 +110,8 @@ def name_of(o: Any) -> Tuple[str, str, Mapping[str, Any]]:
 
 
 def meet_mask(d: Duty) -> None:
-    """Hides "fields" of the result: names, each of which means every member of that name, or JSON pointers (RFC 6901). What
-    stands there becomes the text "with", or ***.
+    """Hides "fields" of the result: names, each of which means every member of that name, or JSON pointers (RFC 6901). Names are
+    the same in upper and in lower case. What stands there becomes the text "with", or ***.
 
     The result is what JSON has (dict, list, text, number, None), or a text or bytes that are JSON. Anything else cannot be masked
     and is withheld, and so is what has a name twice in one object or is nested too deep.
@@ -125,9 +125,9 @@ def meet_mask(d: Duty) -> None:
     for f in fields:
         at = tokens(f)
         if at is None:
-            names.add(f)
+            names.add(f.casefold())
         else:
-            places.add(at)
+            places.add(tuple(t.casefold() for t in at))
     d.result(lambda result: mask(result, names, places, instead))
 
 
@@ -154,7 +154,8 @@ def _masked(v: Any, names: Set[str], places: Set[Tuple[str, ...]], instead: str,
         for name, below in v.items():
             if type(name) is not str:
                 raise Unmet("the result has a name that is no text")
-            out[name] = instead if name in names else _masked(below, names, places, instead, at + (name,), depth + 1)
+            folded = name.casefold()
+            out[name] = instead if folded in names else _masked(below, names, places, instead, at + (folded,), depth + 1)
         return out
     if type(v) in (list, tuple):
         below = [_masked(x, names, places, instead, at + (str(i),), depth + 1) for i, x in enumerate(v)]
@@ -178,7 +179,8 @@ def tokens(f: Any) -> Optional[Tuple[str, ...]]:
 
 def meet_cap(d: Duty) -> None:
     """Lets the act happen only if "argument", a name or JSON pointer of the action's properties, is at most "most". All members
-    of that name count. One that is not there, or is no decimal number without sign, refuses."""
+    of that name count. One that is not there, or is no decimal number without sign, refuses. Names are the same in upper and in
+    lower case, and where two in one object differ by that only, readers differ in which of the two counts: that refuses."""
     d.only("argument", "most")
     most, argument = amount(d.properties.get("most")), d.properties.get("argument")
     if most is None or not isinstance(d.properties.get("most"), str):
@@ -186,7 +188,9 @@ def meet_cap(d: Duty) -> None:
     tokens(argument)
     if not d.act:
         return
-    found = lookup(d.request.properties, str(argument))
+    found, twice = lookup(d.request.properties, str(argument))
+    if twice:
+        raise Unmet("the argument stands there in two cases, which could be read in two ways")
     if not found:
         raise Unmet("the act has no such argument")
     for v in found:
@@ -267,7 +271,7 @@ def meet_log(logger: logging.Logger) -> Handler:
                  "action": q.action, "resource": ":".join(q.resource[:2])}
         for f in fields:
             tokens(f)
-            for v in lookup(q.properties, f)[:MAX_FIELDS]:
+            for v in lookup(q.properties, f)[0][:MAX_FIELDS]:
                 entry["argument " + f] = v if isinstance(v, str) else write(v)
         if not logger.isEnabledFor(level):
             raise Unmet("nothing of that level is logged here")
@@ -282,28 +286,36 @@ def loggable(s: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in clipped)
 
 
-def lookup(properties: Any, f: str) -> List[Any]:
-    """Returns the values that a field, a name or a JSON pointer, means in the arguments."""
+def lookup(properties: Any, f: str) -> Tuple[List[Any], bool]:
+    """Returns the values that a field, a name or a JSON pointer, means in the arguments, and whether two names in one object,
+    which differ by upper and lower case only, are meant."""
     at = tokens(f)
     if at is None:
-        return _members(properties, f)
-    v = properties
+        return _members(properties, f.casefold())
+    found, twice = [properties], False
     for t in at:
-        if isinstance(v, Mapping) and t in v:
-            v = v[t]
-        elif isinstance(v, (list, tuple)) and re.fullmatch(r"0|[1-9][0-9]{0,8}", t) and int(t) < len(v):
-            v = v[int(t)]
-        else:
-            return []
-    return [v]
+        below: List[Any] = []
+        for v in found:
+            if isinstance(v, Mapping):
+                here = [v[n] for n in sorted(v) if n.casefold() == t.casefold()]
+                twice = twice or len(here) > 1
+                below.extend(here)
+            elif isinstance(v, (list, tuple)) and re.fullmatch(r"0|[1-9][0-9]{0,8}", t) and int(t) < len(v):
+                below.append(v[int(t)])
+        found = below
+    return found, twice
 
 
-def _members(v: Any, name: str) -> List[Any]:
+def _members(v: Any, folded: str) -> Tuple[List[Any], bool]:
     found: List[Any] = []
+    twice = False
     if isinstance(v, Mapping):
-        for n in sorted(v):
-            found.extend([v[n]] if n == name else _members(v[n], name))
-    elif isinstance(v, (list, tuple)):
-        for below in v:
-            found.extend(_members(below, name))
-    return found
+        here = [v[n] for n in sorted(v) if n.casefold() == folded]
+        found, twice = here, len(here) > 1
+        deeper = [v[n] for n in sorted(v) if n.casefold() != folded]
+    else:
+        deeper = list(v) if isinstance(v, (list, tuple)) else []
+    for below in deeper:
+        more, again = _members(below, folded)
+        found, twice = found + more, twice or again
+    return found, twice
