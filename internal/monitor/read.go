@@ -49,6 +49,27 @@ func (m *Monitor) Conduct(id authz.AgentID, class string, at time.Time) (authz.T
 	return t, c
 }
 
+// Turns returns when what Conduct says of an agent changes next by time alone, after a time: a level, rounded up to the minute, or
+// what findings are open. It is zero if that is not within a day. Scores fade all the while.
+func (m *Monitor) Turns(id authz.AgentID, at time.Time) (next time.Time) {
+	m.look(id, func(a *agent, r *rules) {
+		if r.conduct.Shadow {
+			return
+		}
+		next = a.trust.Next(&r.conduct.Trust, a.who(), at)
+		for _, f := range a.findings {
+			end := m.core.end(f)
+			if end <= at.UnixMicro() || end > at.Add(24*time.Hour).UnixMicro() {
+				continue
+			}
+			if t := time.UnixMicro(end); next.IsZero() || t.Before(next) {
+				next = t
+			}
+		}
+	})
+	return next
+}
+
 // Quarantined reports whether conduct has taken everything from an agent, as Conduct says it.
 func (m *Monitor) Quarantined(id authz.AgentID) (shut bool) {
 	m.look(id, func(a *agent, r *rules) { shut = !r.conduct.Shadow && a.trust.Quarantined() })

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/agent"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/feed"
@@ -33,6 +34,7 @@ type teller struct {
 	seq     int64 // of the newest entry that was seen
 	readers map[*feedReader]struct{}
 	seen    map[authz.AgentID]uint64 // what was last told of agents, see outline; while somebody reads
+	turns   map[authz.AgentID]int64  // when it changes by time alone, in microseconds since 1970, see turn; of those of whom that is known
 	whole   int64                    // every agent must be looked at because of this entry; 0: no
 	after   authz.AgentID            // where looking goes on
 	signals <-chan monitor.Signal    // of the monitor, while somebody reads
@@ -222,6 +224,7 @@ func (t *teller) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			t.turn(t.s.now())
 			t.glance()
 		case <-t.look:
 			for ctx.Err() == nil && t.glance() {
@@ -249,7 +252,14 @@ func (t *teller) glance() bool {
 		if old, ok := t.seen[a.ID]; ok && old != h { // one that nobody was told of yet is about to be told
 			changed = append(changed, a.ID)
 		}
+		_, awaited := t.turns[a.ID]
 		t.mu.Unlock()
+		if !awaited {
+			next := t.s.turn(a.ID, at)
+			t.mu.Lock()
+			t.awaits(a.ID, next)
+			t.mu.Unlock()
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -267,13 +277,41 @@ func (t *teller) glance() bool {
 	return false
 }
 
+// turn notes those whose time has come.
+func (t *teller) turn(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	some := false
+	for id, next := range t.turns {
+		if next <= at.UnixMicro() {
+			delete(t.turns, id) // until it is told
+			t.agent(id, true)
+			some = true
+		}
+	}
+	if some {
+		t.wakeAll()
+	}
+}
+
+// awaits notes when an agent must be told anew. The caller holds t.mu.
+func (t *teller) awaits(id authz.AgentID, next time.Time) {
+	switch {
+	case t.turns == nil:
+	case next.IsZero():
+		delete(t.turns, id)
+	default:
+		t.turns[id] = next.UnixMicro()
+	}
+}
+
 // join makes somebody a reader, who must leave again.
 func (t *teller) join() *feedReader {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := &feedReader{wake: make(chan struct{}, 1)}
 	if len(t.readers) == 0 {
-		t.seen, t.whole, t.after = map[authz.AgentID]uint64{}, 0, ""
+		t.seen, t.turns, t.whole, t.after = map[authz.AgentID]uint64{}, map[authz.AgentID]int64{}, 0, ""
 		t.tune()
 	}
 	t.readers[r] = struct{}{}
@@ -285,7 +323,7 @@ func (t *teller) leave(r *feedReader) {
 	defer t.mu.Unlock()
 	delete(t.readers, r)
 	if len(t.readers) == 0 {
-		t.seen, t.signals = nil, nil
+		t.seen, t.turns, t.signals = nil, nil, nil
 		t.deaf()
 		t.deaf = nil
 	}
@@ -308,10 +346,11 @@ func (t *teller) take(r *feedReader, all bool) (n news, seq int64) {
 	return n, t.seq
 }
 
-// told notes what r is told of an agent. If others were told otherwise last, they are told anew, too.
-func (t *teller) told(r *feedReader, id authz.AgentID, h uint64) {
+// told notes what r is told of an agent, and when that changes by time alone. If others were told otherwise last, they are told anew, too.
+func (t *teller) told(r *feedReader, id authz.AgentID, h uint64, next time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.awaits(id, next)
 	old, ok := t.seen[id]
 	if t.seen != nil {
 		t.seen[id] = h
@@ -353,6 +392,18 @@ func (s *Server) feedAgent(a *authz.Agent, at time.Time) *feed.Agent {
 		m.Confidence = append(m.Confidence, feed.Worth{Reported: from, Worth: worth})
 	}
 	return m
+}
+
+// turn returns when what is told of an agent changes next by time alone, but for scores: when one of its keys expires, or what the
+// monitor says of it changes. It is zero if that is not within a day, and of no key.
+func (s *Server) turn(id authz.AgentID, at time.Time) time.Time {
+	next := s.monitor.Turns(id, at)
+	for _, c := range s.agents.Credentials(id) {
+		if c.Kind == agent.KindKey && !c.ExpiresAt.IsZero() && c.Active(at) && (next.IsZero() || c.ExpiresAt.Before(next)) {
+			next = c.ExpiresAt
+		}
+	}
+	return next
 }
 
 var outlineSeed = maphash.MakeSeed()
@@ -544,8 +595,9 @@ func (f *feedingTo) agent(id authz.AgentID) error {
 	} else if err != nil {
 		return err
 	}
-	m := f.s.feedAgent(a, f.s.now())
-	f.s.teller.told(f.r, id, outline(m))
+	at := f.s.now()
+	m := f.s.feedAgent(a, at)
+	f.s.teller.told(f.r, id, outline(m), f.s.turn(id, at))
 	return f.send(feed.EventAgent, a.AsOf, m)
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/safeconduct/safeconduct/internal/feed"
 )
 
@@ -271,6 +273,41 @@ func TestEdgeFeedUnderLoad(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || agents > 2+heads {
 		t.Errorf("told of %d heads, and %d times of the agent: %v", heads, agents, err)
+	}
+}
+
+// What changes by time alone is told when its time has come, however many agents there are.
+func TestEdgeFeedTurns(t *testing.T) {
+	s := start(t, trusting(t))
+	s.party("clerk", "EdDSA") // its key expires one day
+	const agent = `{"owner":"finance","purpose":"bookkeeping","version":"1","capabilities":["read-ledger"],"if_revision":0,"why":"new"}`
+	for _, id := range []string{"trusted", "calm"} {
+		s.into(s.do("PUT", "/v1/agents/"+id, adminToken, agent), new(struct{}))
+	}
+	s.into(s.do("POST", "/v1/agents/trusted/trust", adminToken, `{"class":"money","level":"none","ttl_seconds":600,"why":"a drill"}`), new(struct{}))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	begin := time.Now()
+	told, heads := map[string]int{}, 0
+	enough := errors.New("enough")
+	err := s.FeedTo(ctx, func(name string, _ int64, data any) error {
+		switch name {
+		case feed.EventReady, feed.EventHead:
+			at := begin.Add([]time.Duration{5 * time.Minute, 12 * time.Minute, 10 * 365 * 24 * time.Hour, 0}[heads])
+			if heads++; heads == 4 {
+				return enough
+			}
+			s.TurnAt(at)
+		case feed.EventAgent:
+			if id := string(data.(*feed.Agent).Agent.ID); id == "clerk" || id == "trusted" || id == "calm" {
+				told[fmt.Sprint(id, heads)]++
+			}
+		}
+		return ctx.Err()
+	})
+	want := map[string]int{"clerk0": 1, "trusted0": 1, "calm0": 1, "trusted2": 1, "clerk3": 1, "trusted3": 1}
+	if diff := cmp.Diff(want, told); !errors.Is(err, enough) || diff != "" {
+		t.Errorf("told of agents after so many heads, %v (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -40,6 +40,9 @@ func (s *Server) FeedTo(ctx context.Context, send func(name string, seq int64, d
 	return (&edgeDoor{s.ledger, s.oauth, s}).Feed(ctx, feed.Start{Name: "edge:gate"}, send)
 }
 
+// TurnAt has readers told of those agents of whom something changes by time alone until then.
+func (s *Server) TurnAt(at time.Time) { s.teller.turn(at) }
+
 // Acted has readers told of an agent as if it had just acted, and of an alert as if it had just been put.
 func (s *Server) Acted(id authz.AgentID, alert string) {
 	s.teller.mu.Lock()
