@@ -40,15 +40,40 @@ func (p *Point) Answer(ctx context.Context, q *client.Question) ([]*client.Answe
 	return all, nil
 }
 
+// A turn is what is known of a question that had to wait for the control plane, when it is looked at anew.
+type turn struct {
+	proved *bearer // whose binding was proved; nil if none was
+	asked  bool    // whether the control plane was asked to decide
+	cannot error   // why it has not
+}
+
+// errWaited says that a question has waited, and that what is known may be another thing since.
+var errWaited = errors.New("waited")
+
+// maxTurns bounds how often one question is looked at.
+const maxTurns = 8
+
+// answer looks at a question until it is answered without a wait: what was known before one is not what is decided by after it.
 func (p *Point) answer(ctx context.Context, q *client.Question) ([]*client.Answer, error) {
+	var t turn
+	for range maxTurns {
+		if all, err := p.turn(ctx, q, &t); err != errWaited {
+			return all, err
+		}
+	}
+	return nil, authz.Errorf(authz.ErrUnavailable, "what is known of the question changes faster than the control plane can be asked about it")
+}
+
+// turn looks at a question once. The error errWaited: it had to wait, and is to be looked at again.
+func (p *Point) turn(ctx context.Context, q *client.Question, t *turn) ([]*client.Answer, error) {
 	pic := p.picture.Load()
 	if pic == nil {
 		return nil, p.unknown()
 	}
-	if err := p.fresh(); err != nil {
+	if err := p.fresh(pic); err != nil {
 		return nil, err
 	}
-	b, refused, err := p.present(ctx, pic, q)
+	b, refused, err := p.present(ctx, pic, q, t)
 	if refused != nil || err != nil {
 		return refused, err
 	}
@@ -60,19 +85,16 @@ func (p *Point) answer(ctx context.Context, q *client.Question) ([]*client.Answe
 	if ps := pic.set.Load(); ps != nil {
 		remote = ps.remote
 	}
-	if approved || remote != "" {
+	if (approved || remote != "") && !t.asked {
 		for _, r := range q.Requests { // what is refused here is not to be said there either
 			if err := p.prepare(pic, b, &r); err != nil {
 				return nil, err
 			}
 		}
-		all, err := p.ask(ctx, q)
-		switch {
-		case err == nil || !errors.Is(err, authz.ErrUnavailable):
-			return all, err
-		case remote != "":
-			return nil, authz.Errorf(authz.ErrUnavailable, "%s, and that cannot be asked: %w", remote, err)
-		}
+		return p.ask(ctx, q, t)
+	}
+	if remote != "" {
+		return nil, authz.Errorf(authz.ErrUnavailable, "%s, and that cannot be asked: %w", remote, t.cannot)
 	}
 	w := works.Get().(*work)
 	defer w.free()
@@ -80,10 +102,8 @@ func (p *Point) answer(ctx context.Context, q *client.Question) ([]*client.Answe
 	if err != nil {
 		return nil, err
 	}
-	if requestable && !approved {
-		if all, err := p.ask(ctx, q); err == nil || !errors.Is(err, authz.ErrUnavailable) {
-			return all, err
-		}
+	if requestable && !t.asked {
+		return p.ask(ctx, q, t)
 	}
 	if err := p.record(w, all); err != nil {
 		return nil, err
@@ -117,11 +137,11 @@ func (w *work) free() {
 }
 
 // present returns who presents the passport of a question, nil if there is none. If it does not count, that is the answer.
-func (p *Point) present(ctx context.Context, pic *picture, q *client.Question) (*bearer, []*client.Answer, error) {
+func (p *Point) present(ctx context.Context, pic *picture, q *client.Question, t *turn) (*bearer, []*client.Answer, error) {
 	if q.Presented == nil {
 		return nil, nil, nil
 	}
-	b, err := p.bearer(ctx, pic, q.Presented)
+	b, err := p.bearer(ctx, pic, q.Presented, t)
 	bad, ok := errors.AsType[*passportError](err)
 	if !ok {
 		return b, nil, err
@@ -195,12 +215,19 @@ func (p *Point) prepare(pic *picture, b *bearer, r *authz.Request) error {
 	return nil
 }
 
-// ask asks the control plane.
-func (p *Point) ask(ctx context.Context, q *client.Question) ([]*client.Answer, error) {
+// ask has the control plane decide, once. The error errWaited: it does not, and the question is to be looked at again.
+func (p *Point) ask(ctx context.Context, q *client.Question, t *turn) ([]*client.Answer, error) {
+	t.asked = true
 	if !p.connected.Load() {
-		return nil, authz.Errorf(authz.ErrUnavailable, "the control plane %s is not heard: %s", p.remote.URL(), p.trouble.feed.why("it is being asked"))
+		t.cannot = authz.Errorf(authz.ErrUnavailable, "the control plane %s is not heard: %s", p.remote.URL(), p.trouble.feed.why("it is being asked"))
+		return nil, errWaited
 	}
-	return p.remote.Answer(ctx, q)
+	all, err := p.remote.Answer(ctx, q)
+	if errors.Is(err, authz.ErrUnavailable) {
+		t.cannot = err
+		return nil, errWaited
+	}
+	return all, err
 }
 
 // record writes what was decided into the journal, and gives the answers their ids.

@@ -496,8 +496,8 @@ func TestRemote(t *testing.T) {
 func TestRemoteSpelt(t *testing.T) {
 	for text, want := range map[string]string{
 		`@id("asks") forbid (principal, action, resource) when { context.observed["\u{61}sks"].hour > 100 };`:              "asks",
-		"@id(\"asks\") forbid (principal, action, resource) when { context.observed. // of persons\n asks.hour > 100 };":    "asks",
-		`@id("abroad") forbid (principal, action, resource) when { context.observed.network has "\u{63}ountry" };`:          "country",
+		"@id(\"asks\") forbid (principal, action, resource) when { context.observed. // of persons\n asks.hour > 100 };":   "asks",
+		`@id("abroad") forbid (principal, action, resource) when { context.observed.network has "\u{63}ountry" };`:         "country",
 		`@id("named") forbid (principal, action, resource) when { context.observed.pep == "asks" }; // .asks and .country`: "",
 	} {
 		p := newPlane(t)

@@ -163,12 +163,12 @@ func (l *listener) head(ctx context.Context, ready bool, h feed.Head) error {
 	if late > l.p.cfg.MaxStale/2 {
 		return authz.Errorf(authz.ErrUnavailable, "what it tells arrives %v late", late.Round(time.Millisecond))
 	}
+	l.pic.heard.Store(&heard{now.Add(-late), h.Seq})
 	if ready && !l.ready {
 		l.ready = true
 		l.p.picture.Store(l.pic)
 		l.p.passports.drop()
 	}
-	l.p.heard.Store(&heard{now.Add(-late), h.Seq})
 	l.p.connected.Store(true)
 	if ready {
 		l.p.once.Do(func() { close(l.p.ready) })

@@ -64,9 +64,10 @@ type told struct {
 
 // An inquiry is a question about a token that several wait for.
 type inquiry struct {
-	done chan struct{}
-	b    *bearer
-	err  error
+	epoch int64 // when it began
+	done  chan struct{}
+	b     *bearer
+	err   error
 }
 
 func (s *passports) init() {
@@ -96,7 +97,8 @@ func (e *passportError) Error() string { return e.why }
 func (e *passportError) Unwrap() error { return authz.ErrUnauthenticated }
 
 // bearer returns who presents a token. A *passportError: it does not count here. authz.ErrUnavailable: nobody can say.
-func (p *Point) bearer(ctx context.Context, pic *picture, pr *authz.Presented) (*bearer, error) {
+// errWaited: the control plane was asked, and what it said is kept for as long as it counts.
+func (p *Point) bearer(ctx context.Context, pic *picture, pr *authz.Presented, t *turn) (*bearer, error) {
 	if err := checkPresented(pr); err != nil {
 		return nil, err
 	}
@@ -109,10 +111,12 @@ func (p *Point) bearer(ctx context.Context, pic *picture, pr *authz.Presented) (
 	s.mu.Unlock()
 	if b == nil || !b.holds(epoch, pic, now) {
 		var err error
-		if b, err = p.inquire(ctx, key, pr); err != nil {
+		if b, err = p.inquire(ctx, key, epoch, pr); err != nil {
 			return nil, err
 		}
-		now = p.cfg.Now()
+		if b.Active {
+			return nil, errWaited
+		}
 	}
 	if !b.Active {
 		why := b.Why
@@ -124,7 +128,14 @@ func (p *Point) bearer(ctx context.Context, pic *picture, pr *authz.Presented) (
 	if !now.Before(b.Passport.Expires) {
 		return nil, &passportError{"the token has expired"}
 	}
-	return b, s.bound(b, pr, now)
+	if t.proved != nil && t.proved.KeyHash == b.KeyHash && t.proved.CertHash == b.CertHash {
+		return b, nil // the question waited since, and its proof counts once
+	}
+	if err := s.bound(b, pr, now); err != nil {
+		return nil, err
+	}
+	t.proved = b
+	return b, nil
 }
 
 // bound returns an error unless who presents a token is who it is bound to, as the control plane judges it. A proof counts once.
@@ -168,12 +179,13 @@ func (s *passports) bound(b *bearer, pr *authz.Presented, now time.Time) error {
 	return nil
 }
 
-// inquire asks the control plane about a token, once for all who want to know at the same time.
-func (p *Point) inquire(ctx context.Context, key bearerKey, pr *authz.Presented) (*bearer, error) {
+// inquire asks the control plane about a token, once for all who want to know at the same time: an answer to a question of before
+// the epoch may be older than what the epoch began with.
+func (p *Point) inquire(ctx context.Context, key bearerKey, epoch int64, pr *authz.Presented) (*bearer, error) {
 	s := &p.passports
 	s.mu.Lock()
 	q := s.asking[key]
-	if q != nil {
+	if q != nil && q.epoch >= epoch {
 		s.mu.Unlock()
 		select {
 		case <-q.done:
@@ -182,21 +194,22 @@ func (p *Point) inquire(ctx context.Context, key bearerKey, pr *authz.Presented)
 			return nil, authz.Errorf(authz.ErrUnavailable, "waiting for what the control plane says of the token: %w", ctx.Err())
 		}
 	}
-	q = &inquiry{done: make(chan struct{})}
+	q = &inquiry{epoch: s.epoch.Load(), done: make(chan struct{})}
 	s.asking[key] = q
 	s.mu.Unlock()
-	q.b, q.err = p.inquireNow(ctx, key, pr)
+	q.b, q.err = p.inquireNow(ctx, key, q.epoch, pr)
 	s.mu.Lock()
-	delete(s.asking, key)
+	if s.asking[key] == q {
+		delete(s.asking, key)
+	}
 	s.mu.Unlock()
 	close(q.done)
 	return q.b, q.err
 }
 
-func (p *Point) inquireNow(ctx context.Context, key bearerKey, pr *authz.Presented) (*bearer, error) {
-	s := &p.passports
-	// First what is known, then the question: what changes meanwhile makes the answer count once only.
-	epoch, pic := s.epoch.Load(), p.picture.Load()
+func (p *Point) inquireNow(ctx context.Context, key bearerKey, epoch int64, pr *authz.Presented) (*bearer, error) {
+	pic := p.picture.Load()
+	before := pic.changes.Load()
 	body, err := json.Marshal(feed.Presented{Token: pr.Token, Audience: pr.Audience})
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "encoding the question: %w", err)
@@ -225,18 +238,28 @@ func (p *Point) inquireNow(ctx context.Context, key bearerKey, pr *authz.Present
 		}
 	}
 	for _, id := range ids {
-		b.chain = append(b.chain, told{id, pic.known(id)})
+		at := pic.known(id)
+		if at != nil && at.change > before {
+			at = changed // so that this counts for nobody
+		}
+		b.chain = append(b.chain, told{id, at})
 	}
 	p.keep(key, b)
 	return b, nil
 }
 
-// keep keeps what was said. If there is no room, something else goes: a map is not walked in any order that a stranger
+// changed is what is known of an agent that has changed while it was asked about.
+var changed = new(known)
+
+// keep keeps what was said, unless what was said later is. If there is no room, something else goes: a map is not walked in any order that a stranger
 // could choose.
 func (p *Point) keep(key bearerKey, b *bearer) {
 	s, now := &p.passports, p.cfg.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if have := s.bearers[key]; have != nil && have.epoch > b.epoch {
+		return
+	}
 	if len(s.bearers) >= maxBearers {
 		for k, old := range s.bearers {
 			if age(old.asked, now) >= old.life {

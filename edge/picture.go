@@ -25,14 +25,17 @@ import (
 
 // A picture is what one feed has told. It has the methods by which pdp.PDP reads.
 type picture struct {
-	pdp    *pdp.PDP
-	name   string // of the caller, as decisions are recorded
-	set    atomic.Pointer[policies]
-	risks  *risk.Book
-	told   int64 // changes of risk; of the feed's goroutine alone
-	words  map[string]string
-	mu     sync.RWMutex
-	agents map[authz.AgentID]*known
+	pdp     *pdp.PDP
+	name    string // of the caller, as decisions are recorded
+	limits  feed.Limits
+	heard   atomic.Pointer[heard] // nil as long as nothing is complete
+	set     atomic.Pointer[policies]
+	risks   *risk.Book
+	told    int64 // changes of risk; of the feed's goroutine alone
+	words   map[string]string
+	changes atomic.Int64 // of agents
+	mu      sync.RWMutex
+	agents  map[authz.AgentID]*known
 }
 
 // known is what is known of one agent. Values never change once they are in a picture.
@@ -42,6 +45,7 @@ type known struct {
 	conduct    authz.Conduct
 	trust      []classTrust
 	confidence []float64 // what a report is worth, by tenths
+	change     int64     // which of the picture's changes it is
 }
 
 // classTrust is trust in a class of capability, "" for one that is not known.
@@ -160,6 +164,7 @@ func (p *picture) tell(a *feed.Agent) error {
 		k.confidence = append(k.confidence, w.Worth)
 	}
 	p.mu.Lock()
+	k.change = p.changes.Add(1)
 	p.agents[k.agent.ID] = k
 	p.mu.Unlock()
 	return nil

@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,6 +214,37 @@ func (p *plane) feed(w http.ResponseWriter, r *http.Request) {
 		}
 		flush.Flush()
 	}
+}
+
+// front is the plane behind a proxy that hands requests of a path to f, with what the plane would answer.
+func (p *plane) front(path string, f func(w http.ResponseWriter, r *http.Request, plane http.Handler)) string {
+	back, err := url.Parse(p.URL)
+	if err != nil {
+		p.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(back)
+	proxy.FlushInterval = -1
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	proxy.Transport = &http.Transport{}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			f(w, r, proxy)
+			return
+		}
+		defer func() { // a feed that was cut off
+			if why := recover(); why != nil && why != http.ErrAbortHandler {
+				panic(why)
+			}
+		}()
+		proxy.ServeHTTP(w, r)
+	}))
+	p.Cleanup(func() {
+		p.cut()
+		front.CloseClientConnections()
+		front.Close()
+		proxy.Transport.(*http.Transport).CloseIdleConnections()
+	})
+	return front.URL
 }
 
 // tell tells all that listen. The caller holds p.mu.

@@ -57,7 +57,6 @@ type Point struct {
 	once      sync.Once // closes ready
 	picture   atomic.Pointer[picture]
 	journal   atomic.Pointer[journal]
-	heard     atomic.Pointer[heard]
 	connected atomic.Bool
 	trouble   troubles
 	passports passports
@@ -169,7 +168,7 @@ func (p *Point) syncing(ctx context.Context) {
 // newPicture returns an empty picture by which can be decided.
 func (p *Point) newPicture() *picture {
 	v := newPicture(p.cfg.Now)
-	v.pdp = &pdp.PDP{Agents: v, Policies: v, Risks: v, Conduct: v, Log: noLog{}, Fresh: p.fresh, Now: p.cfg.Now}
+	v.pdp = &pdp.PDP{Agents: v, Policies: v, Risks: v, Conduct: v, Log: noLog{}, Fresh: func() error { return p.fresh(v) }, Now: p.cfg.Now}
 	return v
 }
 
@@ -180,9 +179,10 @@ func (noLog) Record(context.Context, ...audit.Draft) (int64, error) {
 	return 0, authz.Errorf(authz.ErrUnavailable, "nothing is recorded here")
 }
 
-// fresh returns authz.ErrUnavailable, and what an operator should do, if too little is known to decide.
-func (p *Point) fresh() error {
-	h := p.heard.Load()
+// fresh returns authz.ErrUnavailable, and what an operator should do, if too little is known to decide by a picture: it is told
+// nothing more once its feed has ended, and another feed's heads do not make it any newer.
+func (p *Point) fresh(pic *picture) error {
+	h := pic.heard.Load()
 	if h == nil {
 		return p.unknown()
 	}
@@ -229,11 +229,12 @@ func (p *Point) Status() Status {
 		s.Ready = true
 	default:
 	}
-	if h := p.heard.Load(); h != nil {
-		s.Heard, s.Seq = h.at, h.seq
-	}
-	s.Err = p.fresh()
+	s.Err = p.unknown()
 	if v := p.picture.Load(); v != nil {
+		if h := v.heard.Load(); h != nil {
+			s.Heard, s.Seq = h.at, h.seq
+		}
+		s.Err = p.fresh(v)
 		s.Agents = v.count()
 		if ps := v.set.Load(); ps != nil {
 			s.Version, s.Remote = ps.set.Version(), ps.remote
