@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 
@@ -33,7 +34,7 @@ Envoy asks before it passes a request on. The routes of the document say which a
 with the decision's id in headers and in dynamic metadata.`,
 		Example: `  $ safeconduct gateway envoy --config envoy.yaml
   serving Envoy on 127.0.0.1:9191
-  serving health and metadata on http://127.0.0.1:9190`,
+  serving health and metadata on 127.0.0.1:9190`,
 		Args: cobra.NoArgs,
 	}
 	file := c.Flags().String("config", "", "the gateway's document: `FILE`")
@@ -69,11 +70,19 @@ func runGatewayEnvoy(c *cobra.Command, file string, failOpen, asJSON bool) error
 		}
 	}
 	ctx := c.Context()
-	g, err := gateway.Open(ctx, &doc.Common, opts)
+	l, creds, err := doc.Envoy.Open(doc.Path(doc.TLS.Cert), doc.Path(doc.TLS.Key), doc.Path(doc.Envoy.ClientCA))
 	if err != nil {
 		return err
 	}
-	l, creds, err := doc.Envoy.Open(doc.Path(doc.TLS.Cert), doc.Path(doc.TLS.Key), doc.Path(doc.Envoy.ClientCA))
+	defer l.Close()
+	opts.Listening = func(a net.Addr) {
+		if asJSON {
+			_ = writeJSON(c.OutOrStdout(), map[string]string{"envoy": l.Addr().String(), "http": a.String()}) // whoever reads it may have gone
+			return
+		}
+		fmt.Fprintf(c.ErrOrStderr(), "serving Envoy on %s\nserving health and metadata on %s\n", l.Addr(), a)
+	}
+	g, err := gateway.Open(ctx, &doc.Common, opts)
 	if err != nil {
 		return err
 	}
@@ -82,13 +91,6 @@ func runGatewayEnvoy(c *cobra.Command, file string, failOpen, asJSON bool) error
 		Enforcer: &client.Enforcer{Guard: g.Enforcer.Guard, Handlers: extauthz.Handlers(g.Enforcer.Handlers), Timeout: g.Enforcer.Timeout},
 		Realm:    g.Realm(""),
 	})
-	if asJSON {
-		if err := writeJSON(c.OutOrStdout(), map[string]string{"envoy": l.Addr().String(), "http": g.PublicURL()}); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(c.ErrOrStderr(), "serving Envoy on %s\nserving health and metadata on %s\n", l.Addr(), g.PublicURL())
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return g.Run(ctx) })
 	group.Go(func() error { return g.Serve(ctx, http.NotFoundHandler()) })

@@ -280,15 +280,16 @@ func showRoute(c *cobra.Command, t *route.Table, in *route.Input) error {
 		fmt.Fprintf(c.ErrOrStderr(), "refused without asking: %s\n", why)
 		return exitRefused
 	}
-	if err := cmp.Or(route.CheckPath(in.Path), route.CheckQuery(in.RawQuery)); err != nil {
+	if err := route.Check(in.Method, cmp.Or(in.Host, "localhost"), in.Path, in.RawQuery, in.Header); err != nil {
 		return refuse(err.Error())
 	}
+	in.Header = route.Forwarded(in.Header)
 	m, ok := t.Match(in.Method, in.Host, in.Path)
 	if !ok {
 		return refuse("it takes no route")
 	}
 	if !m.Route.NeedsBody {
-		in.Body = nil
+		in.Follows, in.Body = in.Body != nil, nil
 	}
 	req, err := m.Request(in)
 	if err != nil {
