@@ -3,7 +3,7 @@
 import { inspect } from "node:util";
 import type { Agent, TokenPurpose, Tokens } from "./agent.js";
 import { ForbiddenError, InvalidError, NotFoundError, UnavailableError } from "./errors.js";
-import { type Answer, defaultTimeout, type HttpOptions, objectOf, printable, refusal, retry, safe, send, sleep, split } from "./http.js";
+import { type Answer, defaultTimeout, type HttpOptions, objectOf, printable, refusal, retry, retryAfter, safe, send, sleep, split } from "./http.js";
 import { isObject, isPlain, type Json, type JsonObject, Malformed, member, parse, textOf, write } from "./json.js";
 import { draw, instant } from "./keys.js";
 
@@ -253,7 +253,7 @@ export class Client {
       if (a.status !== 200) throw refusal(a);
       return readDecision(a.body);
     };
-    return raw ? ask() : retry(this.#attempts, ask, signal); // an approval may be used up by the first
+    return raw ? ask() : retry(this.#attempts, ask, signal, this.sleep); // an approval may be used up by the first
   }
 
   /** Says what came of a decision, once. ConflictError: it is reported already, or too old. It is sent again while the service is unavailable. */
@@ -271,7 +271,7 @@ export class Client {
       tries++;
       const a = await this.#send({ method: "POST", url: `${this.url}/v1/decisions/${id}/outcome`, body });
       if (a.status !== 200 && !(a.status === 409 && tries > 1)) throw refusal(a); // 409: it is recorded, and the answer to that was lost
-    });
+    }, undefined, this.sleep);
   }
 
   /** Submits an access request about an act that was refused, with the offer that came with the refusal. It is sent again, under the same key, while the service is unavailable. */
@@ -295,7 +295,7 @@ export class Client {
     if (r.client) parts["client"] = r.client;
     parts["denial"] = offer.denial;
     const s = { method: "POST", url: where, body: encode(parts), headers: { "Idempotency-Key": draw() }, signal };
-    return retry(this.#attempts, async () => this.#task(await this.#exchange(s)), signal);
+    return retry(this.#attempts, async () => this.#task(await this.#exchange(s)), signal, this.sleep);
   }
 
   /** Asks how far a task has come. */
@@ -482,11 +482,4 @@ function objects(m: JsonObject, name: string): JsonObject[] {
     if (!isObject(o)) throw new UnavailableError(`the service's answer has a member ${name} that is not of objects`);
     return o;
   });
-}
-
-function retryAfter(v: string | null, now: number): number {
-  if (v === null) return 0;
-  if (/^[0-9]{1,9}$/.test(v)) return Number(v) * 1000;
-  const at = Date.parse(v);
-  return Number.isNaN(at) ? 0 : Math.max(at - now, 0);
 }

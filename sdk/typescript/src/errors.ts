@@ -10,6 +10,8 @@ export interface ErrorDetail {
   requestId?: string;
   /** what to do about it, "" if that is not known */
   hint?: string;
+  /** for how many milliseconds the service wants to be left alone, 0 if it does not say */
+  retryAfter?: number;
   cause?: unknown;
 }
 
@@ -19,6 +21,7 @@ export class SafeconductError extends Error {
   readonly code: string;
   readonly requestId: string;
   hint: string;
+  readonly retryAfter: number;
 
   constructor(message: string, detail: ErrorDetail = {}) {
     super(message, "cause" in detail ? { cause: detail.cause } : undefined);
@@ -27,6 +30,7 @@ export class SafeconductError extends Error {
     this.code = detail.code ?? "";
     this.requestId = detail.requestId ?? "";
     this.hint = detail.hint ?? "";
+    this.retryAfter = detail.retryAfter ?? 0;
   }
 }
 

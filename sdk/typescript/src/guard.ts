@@ -19,6 +19,8 @@ export class Permit {
   readonly #task: Task | undefined;
   readonly #terms: Terms;
   readonly #met: readonly string[];
+  readonly #answered: Moment;
+  readonly #fresh: number;
   #used = false;
   #shaped = false;
   #done = false;
@@ -28,13 +30,15 @@ export class Permit {
   unreported: SafeconductError | undefined;
 
   /** @internal */
-  constructor(key: symbol, client: Client, decision: Decision, task: Task | undefined, terms: Terms, met: readonly string[]) {
+  constructor(key: symbol, client: Client, decision: Decision, task: Task | undefined, terms: Terms, met: readonly string[], answered: Moment, fresh: number) {
     if (key !== ours) throw new TypeError("a permit is made by a Guard");
     this.#client = client;
     this.#decision = decision;
     this.#task = task;
     this.#terms = terms;
     this.#met = met;
+    this.#answered = answered;
+    this.#fresh = fresh;
   }
 
   /** The id of the decision, "" if the service has not recorded it. */
@@ -59,13 +63,14 @@ export class Permit {
     return this.#met.filter((id) => !left.includes(id));
   }
 
-  /** Begins the act. Refused: it was begun before, or the approval is over. */
+  /** Begins the act. Refused: it was begun before, the approval is over, or the decision is too old (GuardOptions.fresh). */
   use(): void {
     if (this.#used) throw refused(this.#decision, "permit_used", "A permit is for one act.", this.#task);
     this.#used = true;
     if (this.until !== undefined && this.#client.now() >= this.until.getTime()) {
       throw refused(this.#decision, "approval_expired", "The approval ended before the act could begin.", this.#task);
     }
+    if (age(this.#answered, this.#client) >= this.#fresh) throw stale(this.#decision, this.#task);
     this.#began = performance.now();
   }
 
@@ -134,6 +139,12 @@ export interface GuardOptions {
   asks?: number;
   /** in milliseconds, for meeting one obligation: a minute by default */
   timeout?: number;
+  /**
+   * for how many milliseconds a decision counts before its act begins, from the answer on: a minute by default. If meeting the obligations
+   * takes longer, such as a delay, it is asked once more, and what is obliged to again with the same words is not met again, but for what
+   * says how the act happens. A question with an approval draws another use of it then; one with a proof, which counts once, is refused.
+   */
+  fresh?: number;
   /** told when the service does not know what came of an act */
   onUnreported?: (permit: Permit, error: SafeconductError) => void;
 }
@@ -207,7 +218,10 @@ export class Guard {
     const q = this.#declare(frozen(request, this.#options.subject), shapes, canTry);
     let approval: Approval | undefined;
     let task: Task | undefined;
+    const fresh = this.#options.fresh ?? 60_000;
     let stepped = false;
+    let renewed = false;
+    let prior: readonly string[] = []; // obligations that were met for an answer that is stale by now
     for (let asked = 0, retried = 0; ; ) {
       let d: Decision;
       try {
@@ -216,14 +230,19 @@ export class Guard {
         if (!(e instanceof SafeconductError)) throw e;
         throw new Refused(new Decision({ effect: "refuse", code: e instanceof InvalidError ? "invalid_request" : "unavailable" }), task, e);
       }
+      const answered = moment(this.#client);
       const terms: Terms = { canTry, canShape: shapes, tries: false, shapes: [], until: 0 };
-      const { met, unmet } = await this.#meet(q, d, terms);
+      const { met, unmet, lasting } = await this.#meet(q, d, terms, d.effect === "allow" ? prior : []);
       const wait = terms.until - this.#client.now();
       if (wait > 0) await this.#client.sleep(wait, signal);
       signal?.throwIfAborted(); // nothing is done for who has gone
       if (d.effect === "allow") {
         if (unmet.length) throw refused(d, "obligation_unsupported", unmet.join("; "), task);
-        return new Permit(ours, this.#client, d, task, terms, met);
+        if (age(answered, this.#client) < fresh) return new Permit(ours, this.#client, d, task, terms, met, answered, fresh);
+        if (renewed || q.presented?.proof) throw stale(d, task);
+        renewed = true;
+        prior = lasting;
+        continue;
       }
       const next = d.next();
       if (next === "request" && this.#options.ask && asked < (this.#options.asks ?? 1)) {
@@ -258,9 +277,13 @@ export class Guard {
     return { ...q, observed: { ...q.observed, supported_obligations: types } };
   }
 
-  /** Meets all obligations that it can, and returns which those are, and why not the others. All of them are tried, also if one cannot be met, and of a refusal too. */
-  async #meet(q: Request, d: Decision, terms: Terms): Promise<{ met: string[]; unmet: string[] }> {
+  /**
+   * Meets all obligations that it can, but those of prior, and returns which those are, why not the others, and which say nothing of how the
+   * act happens. All of them are tried, also if one cannot be met, and of a refusal too.
+   */
+  async #meet(q: Request, d: Decision, terms: Terms, prior: readonly string[]): Promise<{ met: string[]; unmet: string[]; lasting: string[] }> {
     const met: string[] = [];
+    const lasting: string[] = [];
     const unmet: string[] = [];
     const seen = new Set<string>();
     if (d.obligations.length > maxDuties) unmet.push(`the answer has ${d.obligations.length} obligations, more than ${maxDuties}`);
@@ -271,16 +294,35 @@ export class Guard {
         seen.add(id);
         const handler = this.#handlers.get(name) ?? (custom ? this.#handlers.get("custom") : undefined);
         if (handler === undefined) throw new Unmet("nobody here knows how");
-        await inTime(async () => handler(new Duty(id, name, properties, q, d, this.#client.now, terms)), this.#options.timeout ?? 60_000);
+        const words = write(o);
+        const shapes = terms.shapes.length;
+        if (!prior.includes(words)) await inTime(async () => handler(new Duty(id, name, properties, q, d, this.#client.now, terms)), this.#options.timeout ?? 60_000);
         met.push(id);
+        if (terms.shapes.length === shapes && !terms.tries) lasting.push(words);
       } catch (e) {
         const [id, type] = isObject(o) ? [textOf(o, "id"), textOf(o, "type")] : ["", ""];
         unmet.push(`obligation "${printable(id, 64)}" of type "${printable(type, 64)}" is not met: ${e instanceof Error ? e.message : "it failed"}`);
       }
     }
-    return { met, unmet };
+    return { met, unmet, lasting };
   }
 }
+
+/** A time, by the wall clock and by the one that only goes on. */
+interface Moment {
+  wall: number;
+  steady: number;
+}
+
+const moment = (c: Client): Moment => ({ wall: c.now(), steady: performance.now() });
+
+/** Returns how many milliseconds have passed: by the wall clock if a machine that slept has stopped the other one. */
+function age(since: Moment, c: Client): number {
+  const now = moment(c);
+  return Math.max(now.wall - since.wall, now.steady - since.steady);
+}
+
+const stale = (d: Decision, task: Task | undefined): Refused => refused(d, "permit_stale", "The act was permitted too long ago: ask again.", task);
 
 /** Calls f, and fails if it takes longer. */
 async function inTime(f: () => Promise<void>, ms: number): Promise<void> {

@@ -97,16 +97,28 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Calls f until it succeeds, at most so often, as long as it says that something is unavailable. */
-export async function retry<T>(attempts: number, f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+const maxPause = 5_000; // of what a service may ask for: if it wants more, it is not asked again
+
+/** Calls f until it succeeds, at most so often, as long as it says that something is unavailable. The pauses are never shorter than the service wants. */
+export async function retry<T>(attempts: number, f: () => Promise<T>, signal?: AbortSignal, wait = sleep): Promise<T> {
   for (let attempt = 1; ; attempt++) {
+    let wanted = 0;
     try {
       return await f();
     } catch (e) {
-      if (!(e instanceof UnavailableError) || attempt >= attempts) throw e;
+      if (!(e instanceof UnavailableError) || attempt >= attempts || e.retryAfter > maxPause) throw e;
+      wanted = e.retryAfter;
     }
-    await sleep(50 * attempt + Math.random() * 50, signal);
+    await wait(Math.max(50 * attempt, wanted) + Math.random() * 50, signal);
   }
+}
+
+/** Returns how many milliseconds a service wants to be left alone, 0 if it does not say. */
+export function retryAfter(v: string | null, now: number): number {
+  if (v === null) return 0;
+  if (/^[0-9]{1,9}$/.test(v)) return Number(v) * 1000;
+  const at = Date.parse(v);
+  return Number.isNaN(at) ? 0 : Math.max(at - now, 0);
 }
 
 /** Returns at most so many characters of what a server wrote, of those that fit in a line. */
@@ -134,7 +146,7 @@ export function refusal(a: Answer): SafeconductError {
     message = `the service answered with status ${a.status}`;
     if (a.status >= 300 && a.status < 400) message += ": a redirect, which is not followed";
   }
-  return new (kindOf(a.status))(message, { status: a.status, code, requestId });
+  return new (kindOf(a.status))(message, { status: a.status, code, requestId, retryAfter: retryAfter(a.headers.get("retry-after"), Date.now()) });
 }
 
 export function tryObject(body: Uint8Array): JsonObject | undefined {

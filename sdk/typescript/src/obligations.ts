@@ -101,8 +101,8 @@ export function nameOf(o: unknown): { id: string; name: string; custom: boolean;
 // --- mask ---
 
 /**
- * Hides "fields" of the result: names, each of which means every member of that name, or JSON pointers (RFC 6901). What stands there
- * becomes the text "with", or ***. The result is what JSON has (plain objects, arrays, texts, numbers, null), or a text or bytes that
+ * Hides "fields" of the result: names, each of which means every member of that name, or JSON pointers (RFC 6901). Names are the same
+ * in upper and in lower case. What stands there becomes the text "with", or ***. The result is what JSON has (plain objects, arrays, texts, numbers, null), or a text or bytes that
  * are JSON. Anything else cannot be masked and is withheld, and so is what has a name twice or is nested too deep.
  */
 export function meetMask(d: Duty): void {
@@ -116,8 +116,8 @@ export function meetMask(d: Duty): void {
   const places = new Set<string>();
   for (const f of fields) {
     const at = tokens(f);
-    if (at === undefined) names.add(f as string);
-    else places.add(JSON.stringify(at));
+    if (at === undefined) names.add(fold(f as string));
+    else places.add(JSON.stringify(at.map(fold)));
   }
   d.result((result) => {
     if (typeof result === "string") return write(masked(parse(result, true), names, places, instead, []));
@@ -135,11 +135,18 @@ function masked(v: unknown, names: Set<string>, places: Set<string>, instead: st
     const out = {};
     for (const name of Object.keys(v)) {
       const below = v[name];
-      if (below !== undefined) put(out, name, names.has(name) ? instead : masked(below, names, places, instead, [...at, name]));
+      const folded = fold(name);
+      if (below !== undefined) put(out, name, names.has(folded) ? instead : masked(below, names, places, instead, [...at, folded]));
     }
     return out;
   }
   throw new Unmet(`the result has a ${typeof v}, which is no JSON`);
+}
+
+/** Returns a name so that those are the same that differ by upper and lower case only: none is left that Unicode's simple folding makes the same. */
+function fold(name: string): string {
+  if (/^[\0-\x7f]*$/.test(name)) return name.toUpperCase();
+  return Array.from(name, (c) => c.toUpperCase().toLowerCase().toUpperCase()).join("");
 }
 
 /** Returns the reference tokens of a JSON pointer, undefined if the field is a name. */
@@ -154,7 +161,8 @@ function tokens(f: unknown): string[] | undefined {
 
 /**
  * Lets the act happen only if "argument", a name or JSON pointer of the action's properties, is at most "most". All members of that
- * name count. One that is not there, or is no decimal number without sign, refuses.
+ * name count. One that is not there, or is no decimal number without sign, refuses. Names are the same in upper and in lower case, and
+ * where two in one object differ by that only, readers differ in which of the two counts: that refuses.
  */
 export function meetCap(d: Duty): void {
   d.only("argument", "most");
@@ -163,7 +171,8 @@ export function meetCap(d: Duty): void {
   if (typeof most !== "string" || amount(most) === undefined) throw new Unmet("it is malformed: most is no decimal number as text");
   tokens(argument);
   if (!d.act) return;
-  const found = lookup(d.request.properties ?? {}, argument as string);
+  const { found, twice } = lookup(d.request.properties ?? {}, argument as string);
+  if (twice) throw new Unmet("the argument stands there in two cases, which could be read in two ways");
   if (!found.length) throw new Unmet("the act has no such argument");
   for (const v of found) {
     const more = compare(v, most);
@@ -245,7 +254,7 @@ export function meetLog(log: Log): Handler {
     };
     for (const f of fields) {
       tokens(f);
-      for (const v of lookup(q.properties ?? {}, f as string).slice(0, maxFields)) entry[`argument ${f as string}`] = typeof v === "string" ? v : write(v);
+      for (const v of lookup(q.properties ?? {}, f as string).found.slice(0, maxFields)) entry[`argument ${f as string}`] = typeof v === "string" ? v : write(v);
     }
     log(level, "obliged to log", Object.fromEntries(Object.entries(entry).map(([n, v]) => [loggable(n), loggable(v)])));
   };
@@ -257,21 +266,35 @@ function loggable(s: string): string {
   return clipped.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
 }
 
-/** Returns the values that a field, a name or a JSON pointer, means in the arguments. */
-function lookup(properties: unknown, f: string): unknown[] {
+/** Returns the values that a field, a name or a JSON pointer, means in the arguments, and whether two names in one object, which differ by case only, are meant. */
+function lookup(properties: unknown, f: string): { found: unknown[]; twice: boolean } {
   const at = tokens(f);
-  if (at === undefined) return members(properties, f);
-  let v = properties;
-  for (const t of at) {
-    if (Array.isArray(v) && /^(0|[1-9][0-9]{0,8})$/.test(t) && Number(t) < v.length) v = (v as unknown[])[Number(t)];
-    else if (isPlain(v) && Object.hasOwn(v, t)) v = v[t];
-    else return [];
+  const out = { found: [] as unknown[], twice: false };
+  if (at === undefined) {
+    members(properties, fold(f), out);
+    return out;
   }
-  return [v];
+  out.found = [properties];
+  for (const t of at) {
+    out.found = out.found.flatMap((v) => {
+      if (Array.isArray(v)) return /^(0|[1-9][0-9]{0,8})$/.test(t) && Number(t) < v.length ? [(v as unknown[])[Number(t)]] : [];
+      if (!isPlain(v)) return [];
+      const here = Object.keys(v).sort().filter((n) => fold(n) === fold(t));
+      out.twice ||= here.length > 1;
+      return here.map((n) => v[n]);
+    });
+  }
+  return out;
 }
 
-function members(v: unknown, name: string): unknown[] {
-  if (Array.isArray(v)) return (v as unknown[]).flatMap((below) => members(below, name));
-  if (!isPlain(v)) return [];
-  return Object.keys(v).sort().flatMap((n) => (n === name ? [v[n]] : members(v[n], name)));
+function members(v: unknown, folded: string, out: { found: unknown[]; twice: boolean }): void {
+  if (Array.isArray(v)) {
+    for (const below of v as unknown[]) members(below, folded, out);
+  } else if (isPlain(v)) {
+    let here = 0;
+    for (const n of Object.keys(v).sort()) {
+      if (fold(n) !== folded) members(v[n], folded, out);
+      else if (out.found.push(v[n]) && ++here > 1) out.twice = true;
+    }
+  }
 }

@@ -276,6 +276,84 @@ test('cap', async (t) => {
   await s.refused(s.pay()({}))
 })
 
+test('names of masks and caps are the same in any case', async (t) => {
+  const s = await served(t)
+  s.answers(obliged(custom('mask', { fields: ['iBan', '/deep/Name'] })))
+  assert.deepEqual(await s.pay({ IBAN: 1, Iban: 2, Deep: { NAME: 3 }, name: 4 })({}), { IBAN: '***', Iban: '***', Deep: { NAME: '***' }, name: 4 })
+  s.answers(obliged(custom('mask', { fields: ['kodos'] })))
+  assert.equal(await s.pay('{"\u212aodos":1,"KODO\u017f":2}')({}), '{"\u212aodos":"***","KODO\u017f":"***"}')
+  for (const [argument, properties, fine] of [
+    ['amount', { Amount: 10 }, true], ['amount', { AMOUNT: 11 }, false], ['amount', { amount: 1, Amount: 1000000 }, false],
+    ['amount', { x: [{ amount: 1, Amount: 1 }] }, false], ['amount', { amount: 1, x: { Amount: 2 } }, true],
+    ['kilos', { kilos: 1, '\u212ailos': 2 }, false], ['/to/amount', { TO: { Amount: 11 } }, false], ['/to/amount', { TO: { Amount: 9 } }, true],
+    ['/to/amount', { TO: { amount: 1 }, to: { amount: 1 } }, false],
+  ]) {
+    s.answers(obliged(custom('cap', { argument, most: '10' })))
+    if (fine) await s.guard.permit({ ...REQUEST, properties })
+    else await s.refused(s.guard.permit({ ...REQUEST, properties }))
+  }
+})
+
+test('a permit does not last', async (t) => {
+  let now = Date.now()
+  const s = await served(t, {}, { now: () => now })
+  s.answers(ALLOWED)
+  for (const [guard, after] of [[s.guard, 60_000], [new Guard(s.client, { fresh: 5_000 }), 5_000]]) {
+    const old = await guard.permit(REQUEST)
+    now += after - 500
+    ;(await guard.permit(REQUEST)).use()
+    now += 500
+    assert.equal((await s.refused(async () => old.use())).code, 'permit_stale')
+  }
+})
+
+test('an act that was delayed is decided anew', async (t) => {
+  let now = Date.now()
+  const notified = []
+  const handlers = { ...sdk.builtIn(), delay: sdk.meetDelay(48 * 3600_000), notification: (d) => { notified.push(d.id) } }
+  const s = await served(t, { handlers }, { now: () => now, sleep: async (ms) => { now += ms } })
+  const note = { id: 'o3', type: 'notification', properties: { to: 'a', body: 'b' } }
+  const duties = [custom('delay', { for: '24h' }), custom('mask', { fields: ['iban'] }, 'o2'), note]
+  const began = now
+  s.answers(obliged(...duties))
+  const permit = await s.guard.permit(REQUEST, { shapes: true })
+  assert.deepEqual(await permit.run(() => ({ iban: 1 })), { iban: '***' })
+  assert.deepEqual([s.f.of(EVALUATE).length, now - began, notified.length, permit.met], [2, 86_400_000, 1, ['o1', 'o2', 'o3']])
+
+  s.answers(obliged(...duties), { ...obliged(note), decision: false }) // suspended meanwhile: that is another decision
+  await s.refused(s.guard.permit(REQUEST, { shapes: true }))
+  assert.equal(notified.length, 3)
+
+  s.answers(obliged(...duties), obliged(custom('delay', { for: '23h' }))) // other words
+  assert.equal((await s.refused(s.guard.permit(REQUEST, { shapes: true }))).code, 'permit_stale')
+
+  s.answers(obliged(...duties)) // by a proof that counts once
+  const before = s.f.of(EVALUATE).length
+  const presented = { token: 't', audience: 'https://a.example', proof: 'p' }
+  assert.equal((await s.refused(s.guard.permit({ ...REQUEST, presented }, { shapes: true }))).code, 'permit_stale')
+  assert.equal(s.f.of(EVALUATE).length, before + 1)
+})
+
+test('the service is left alone for as long as it wants', async (t) => {
+  const s = await served(t, {}, { attempts: 3 })
+  const away = (status, after) => ({ status, headers: after ? { 'Retry-After': after } : {}, body: '{}' })
+  for (const [answers, waits] of [
+    [[away(503, '2'), ALLOWED], [2000]], [[away(429, '1'), away(503), ALLOWED], [1000, 100]], [[away(503, 'soon'), ALLOWED], [50]],
+    [[away(503, '3600'), ALLOWED], undefined],
+  ]) {
+    s.waited.length = 0
+    s.answers(...answers)
+    if (waits === undefined) {
+      await assert.rejects(s.client.decide(REQUEST), (e) => e instanceof sdk.UnavailableError && e.retryAfter === 3_600_000)
+      assert.deepEqual(s.waited, [])
+    } else {
+      assert.equal((await s.client.decide(REQUEST)).id, 'd7')
+      assert.equal(s.waited.length, waits.length)
+      s.waited.forEach((w, i) => assert.ok(w >= waits[i] && w < waits[i] + 51, `${s.waited}, want ${waits}`))
+    }
+  }
+})
+
 test('dry-run and delay', async (t) => {
   const s = await served(t)
   s.answers(obliged(custom('dry-run')))
