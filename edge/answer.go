@@ -163,8 +163,14 @@ func (p *Point) judge(w *work, pic *picture, b *bearer, reqs []authz.Request) (a
 		if err := p.prepare(pic, b, &w.rec.Request); err != nil {
 			return nil, false, err
 		}
+		begin := len(w.text)
 		w.text, err = pic.pdp.JudgeInto(w.text, &w.rec, p.cfg.Now())
 		d := &w.rec.Decision
+		if n := len(w.text) - begin; err == nil && n > maxRecord {
+			w.text, err = w.text[:begin], invalid("the request, with what is known of it, is a record of %d bytes, and one of at most %d fits into the log", n, maxRecord)
+			*d = authz.Decision{}
+			d.Refuse(authz.CodeInvalid, err.Error())
+		}
 		if errors.Is(err, authz.ErrInvalid) && len(reqs) > 1 {
 			all[i] = new(client.Answer)
 			all[i].Refuse(d.Code, d.Detail)
@@ -194,14 +200,14 @@ func (p *Point) prepare(pic *picture, b *bearer, r *authz.Request) error {
 		}
 		r.Subject.Ref = who
 	}
-	if err := check(r); err != nil {
-		return err
-	}
 	o := &r.Observed
-	o.PEP, o.Method, o.Passport = pic.name, "", nil
 	if o.Obligations == nil {
 		o.Obligations = p.cfg.Obligations
 	}
+	if err := check(r, pic.limits); err != nil {
+		return err
+	}
+	o.PEP, o.Method, o.Passport = pic.name, "", nil
 	if b != nil {
 		o.Passport = &b.Passport
 		chain := slices.Clip(b.OnBehalf)

@@ -2,7 +2,10 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,13 +13,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/feed"
 )
 
 // Bounds of a request: those of the control plane's API.
 const (
 	maxRequests = 256
-	maxObject   = 64 << 10 // bytes of one properties or context object
-	maxDepth    = 32
+	maxObject   = 64 << 10             // bytes of one properties or context object, unless the control plane says otherwise
+	maxDepth    = 32                   // of the body of a request, likewise
+	maxRecord   = audit.MaxBody - 1024 // bytes of what is recorded of one; the control plane adds where it was made
 	maxName     = 512
 	maxID       = 4096
 	maxSession  = 256
@@ -31,7 +37,8 @@ func invalid(format string, args ...any) error {
 
 // check refuses what the control plane's API would, and brings r into the form in which that hands it on. It keeps its hands
 // off what r shares with the caller.
-func check(r *authz.Request) error {
+func check(r *authz.Request, lim feed.Limits) error {
+	lim = feed.Limits{Object: cmp.Or(lim.Object, maxObject), Depth: cmp.Or(lim.Depth, maxDepth)}
 	for _, s := range [...]struct {
 		what, value string
 		most        int
@@ -45,17 +52,18 @@ func check(r *authz.Request) error {
 		}
 	}
 	for _, c := range [...]struct {
-		what  string
-		value *authz.Claimed
+		what   string
+		value  *authz.Claimed
+		within int // how deep in a body it is
 	}{
-		{"subject.properties", &r.Subject.Properties}, {"action.properties", &r.Action.Properties},
-		{"resource.properties", &r.Resource.Properties}, {"context", &r.Context},
+		{"subject.properties", &r.Subject.Properties, 2}, {"action.properties", &r.Action.Properties, 2},
+		{"resource.properties", &r.Resource.Properties, 2}, {"context", &r.Context, 1},
 	} {
-		if err := checkClaimed(c.what, c.value); err != nil {
+		if err := checkClaimed(c.what, c.value, lim.Object, lim.Depth-c.within); err != nil {
 			return err
 		}
 	}
-	if err := checkContext(r.Context); err != nil {
+	if err := takeContext(r); err != nil {
 		return err
 	}
 	return checkObserved(r)
@@ -117,7 +125,7 @@ func checkNames(what string, list []string) error {
 func text(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // checkClaimed refuses what is no JSON object, strictly: UTF-8, each name once, no deeper and no larger than may be.
-func checkClaimed(what string, c *authz.Claimed) error {
+func checkClaimed(what string, c *authz.Claimed, size, depth int) error {
 	v := bytes.Trim(*c, " \t\r\n")
 	switch {
 	case len(v) == 0, string(v) == "null":
@@ -125,10 +133,10 @@ func checkClaimed(what string, c *authz.Claimed) error {
 		return nil
 	case v[0] != '{':
 		return invalid("%s must be a JSON object", what)
-	case len(v) > maxObject:
-		return invalid("%s has more than %d bytes", what, maxObject)
+	case len(v) > size:
+		return invalid("%s has more than %d bytes", what, size)
 	}
-	if err := checkText(what, v); err != nil {
+	if err := checkText(what, v, depth); err != nil {
 		return err
 	}
 	if !jsontext.Value(v).IsValid() {
@@ -139,7 +147,7 @@ func checkClaimed(what string, c *authz.Claimed) error {
 }
 
 // checkText refuses what nests too deeply, and the character NUL.
-func checkText(what string, b []byte) error {
+func checkText(what string, b []byte, most int) error {
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		c := b[i]
@@ -159,8 +167,8 @@ func checkText(what string, b []byte) error {
 		case '"':
 			inString = true
 		case '{', '[':
-			if depth++; depth > maxDepth {
-				return invalid("%s is nested more than %d deep", what, maxDepth)
+			if depth++; depth > most {
+				return invalid("%s is nested more than %d deep", what, most)
 			}
 		case '}', ']':
 			depth--
@@ -169,16 +177,21 @@ func checkText(what string, b []byte) error {
 	return nil
 }
 
+// supported is the member of a context by which the obligations profile says which types are met.
+const supported = "supported_obligations"
+
 // reserved are the members of a context by which the API is told what an enforcement point saw. In what is claimed they would
 // be an attempt to be taken for that.
-var reserved = [...]string{"observed", "supported_obligations", "on_behalf_of", "approval"}
+var reserved = [...]string{"observed", "on_behalf_of", "approval"}
 
-// checkContext refuses reserved members. The context is valid by then.
-func checkContext(c authz.Claimed) error {
+// takeContext refuses reserved members of a context, which is valid by then, and takes those types out of it that it says are
+// met, as the API does.
+func takeContext(r *authz.Request) error {
+	c := r.Context
 	if len(c) == 0 {
 		return nil
 	}
-	suspect := bytes.IndexByte(c, '\\') >= 0
+	suspect := bytes.IndexByte(c, '\\') >= 0 || bytes.Contains(c, []byte(supported))
 	for _, name := range reserved {
 		suspect = suspect || bytes.Contains(c, []byte(name))
 	}
@@ -189,19 +202,63 @@ func checkContext(c authz.Claimed) error {
 	if _, err := d.ReadToken(); err != nil {
 		return invalid("context: %v", err)
 	}
+	kept, takes := make(authz.Claimed, 1, len(c)), false
+	kept[0] = '{'
 	for d.PeekKind() == '"' {
-		name, err := d.ReadToken()
+		quoted, err := d.ReadValue()
 		if err != nil {
 			return invalid("context: %v", err)
 		}
-		for _, r := range reserved {
-			if name.String() == r {
-				return invalid("context claims %q, which an enforcement point says by other means", r)
-			}
-		}
-		if err := d.SkipValue(); err != nil {
+		quoted = quoted.Clone()
+		text, err := jsontext.AppendUnquote(nil, quoted)
+		if err != nil {
 			return invalid("context: %v", err)
 		}
+		name := string(text)
+		if slices.Contains(reserved[:], name) {
+			return invalid("context claims %q, which an enforcement point says by other means", name)
+		}
+		value, err := d.ReadValue()
+		if err != nil {
+			return invalid("context: %v", err)
+		}
+		if name == supported {
+			takes = true
+			if err := takeSupported(r, value); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(kept) > 1 {
+			kept = append(kept, ',')
+		}
+		kept = append(append(append(kept, quoted...), ':'), value...)
 	}
+	if !takes {
+		return nil
+	}
+	if r.Context = nil; len(kept) > 1 {
+		r.Context = append(kept, '}')
+	}
+	return nil
+}
+
+// takeSupported adds to what can be met here what a context says of it, which from then on is something, even if that is nothing.
+// Of types that the profile does not register nobody knows what they mean.
+func takeSupported(r *authz.Request, value jsontext.Value) error {
+	var said []string
+	if value.Kind() != '[' || json.Unmarshal(value, &said) != nil {
+		return invalid("context.%s must be a list of texts", supported)
+	}
+	if err := checkNames("context."+supported, said); err != nil {
+		return err
+	}
+	list := append([]string{}, r.Observed.Obligations...) // which the caller shares
+	for _, s := range said {
+		if o := (authz.Obligation{Type: s}); o.ProfileType() == s && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	r.Observed.Obligations = list
 	return nil
 }

@@ -432,6 +432,80 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
+// What the control plane would not record is not answered, nor is anything that does not fit into an entry of its log.
+func TestBeyondTheLog(t *testing.T) {
+	p := newPlane(t)
+	p.limits = feed.Limits{Object: 1000, Depth: 8}
+	r := run(t, p.config())
+	good := handbook(t)
+	nested := func(n int) authz.Claimed {
+		return authz.Claimed(`{"a":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}`)
+	}
+	large := good
+	var names []string
+	for i := range 256 {
+		names = append(names, fmt.Sprint(i, strings.Repeat("\x01", 500)))
+	}
+	large.Observed.Provenance = &authz.Provenance{Prompt: names, Operator: names}
+	for name, change := range map[string]func(*authz.Request){
+		"deep context":   func(r *authz.Request) { r.Context = nested(8) },
+		"deep arguments": func(r *authz.Request) { r.Action.Properties = nested(7) },
+		"large context":  func(r *authz.Request) { r.Context = authz.Claimed(`{"a":"` + strings.Repeat("x", 1000) + `"}`) },
+		"large record":   func(r *authz.Request) { *r = large },
+	} {
+		req := good
+		change(&req)
+		if a, err := r.ask(req); !errors.Is(err, authz.ErrInvalid) || a.ID != "" {
+			t.Errorf("%s: Answer = %s, %v, want %v", name, a.Code, err, authz.ErrInvalid)
+		}
+	}
+	deep := good
+	deep.Context = nested(7)
+	if a, err := r.ask(deep); err != nil || !a.Allowed() {
+		t.Errorf("as deep as may be: %s, %v, want it allowed", a.Code, err)
+	}
+	all, err := r.Answer(t.Context(), &client.Question{Requests: []authz.Request{good, large, good}})
+	if err != nil || !all[0].Allowed() || all[1].Allowed() || all[1].Code != authz.CodeInvalid || all[1].ID != "" || all[2].ID != "e3" {
+		t.Errorf("one of three is too large: %+v, %v", all, err)
+	}
+	p.taken(3)
+}
+
+// An enforcer that has negotiated says so in the context, where the profile has it; what is met is read from there.
+func TestNegotiated(t *testing.T) {
+	p := newPlane(t)
+	r := run(t, p.config())
+	req := handbook(t)
+	req.Observed.Obligations = []string{"mask"}
+	for i, c := range []struct{ said, want string }{
+		{`["step-up","custom","mask","fax"]`, `["mask","step-up","custom"]`},
+		{`[]`, `["mask"]`},
+	} {
+		req.Context = authz.Claimed(`{"supported_obligations":` + c.said + `,"purpose":"audit"}`)
+		if a, err := r.ask(req); err != nil || !a.Allowed() {
+			t.Errorf("with %s: %s, %v, want it allowed", c.said, a.Code, err)
+		}
+		dec, err := pdp.ParseRecord(p.taken(i + 1)[i].Decision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.Marshal(dec.Request.Observed.Obligations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != c.want || string(dec.Request.Context) != `{"purpose":"audit"}` {
+			t.Errorf("with %s: recorded are %s, and the context %s; want %s, and the rest of the context", c.said, got, dec.Request.Context, c.want)
+		}
+	}
+	if len(req.Observed.Obligations) != 1 {
+		t.Errorf("the caller's list is %q now", req.Observed.Obligations)
+	}
+	req.Context = authz.Claimed(`{"supported_obligations":["a",1]}`)
+	if _, err := r.ask(req); !errors.Is(err, authz.ErrInvalid) {
+		t.Errorf("with a number among them: %v, want %v", err, authz.ErrInvalid)
+	}
+}
+
 // What persons can lift is asked of the control plane while it is there; without it, the refusal stands without an offer.
 func TestApprovalsNeedTheControlPlane(t *testing.T) {
 	p := newPlane(t)

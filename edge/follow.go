@@ -100,7 +100,7 @@ func (l *listener) take(ctx context.Context, ev event) error {
 			return authz.Errorf(authz.ErrUnavailable, "the feed does not say under what name decisions are recorded")
 		}
 		l.pic, l.ready = l.p.newPicture(), false
-		l.pic.name = s.Name
+		l.pic.name, l.pic.limits = s.Name, s.Limits
 	case feed.EventPolicies:
 		var a feed.Active
 		if err := read(ev, &a); err != nil {

@@ -57,7 +57,8 @@ type plane struct {
 	behind   time.Duration // of its clock
 	forgets  bool          // journals
 	full     bool          // takes no records
-	tampered bool          // gives other policies than were published
+	limits   feed.Limits
+	tampered bool // gives other policies than were published
 }
 
 // newPlane returns the plane of the benchmark's organisation.
@@ -175,7 +176,7 @@ func (p *plane) feed(w http.ResponseWriter, r *http.Request) {
 	tell := make(chan string, 1000)
 	p.mu.Lock()
 	var first strings.Builder
-	first.WriteString("retry: 3000\n" + line(feed.EventStart, feed.Start{Service: "http://" + r.Host, Name: edgeName, Seq: p.seq}))
+	first.WriteString("retry: 3000\n" + line(feed.EventStart, feed.Start{Service: "http://" + r.Host, Name: edgeName, Seq: p.seq, Limits: p.limits}))
 	first.WriteString(line(feed.EventPolicies, p.active()))
 	for _, a := range p.agents {
 		first.WriteString(line(feed.EventAgent, a))
