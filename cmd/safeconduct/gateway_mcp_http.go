@@ -63,6 +63,7 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	}
 	gate, err := mcp.NewGate(mcp.Config{
 		Gateway: gw, Options: doc.Options, Pins: pins, Resource: gw.Resource(doc.Endpoint),
+		Shared: len(doc.Upstreams) == 1, // with more there are no servers' tasks
 		Server: door.Server, Fetch: door.Fetch, Logger: log,
 	})
 	if err != nil {

@@ -262,6 +262,10 @@ func TestApprovals(t *testing.T) {
 			if again := get("tasks/get"); again.Answer == nil || !strings.Contains(string(again.Answer.Result), `"status":"working"`) {
 				t.Errorf("meanwhile %+v", again)
 			}
+			// Nor is it taken back: it may have happened.
+			if again := get("tasks/cancel"); again.Answer == nil || again.Answer.Error == nil || !strings.Contains(again.Answer.Error.Message, "under way") {
+				t.Errorf("cancelled meanwhile %+v", again)
+			}
 			got := result(t, pa, `{"content":[{"type":"text","text":"written"}]}`)
 			if !strings.Contains(got, `"status":"completed"`) {
 				t.Errorf("done, the task is %s", got)

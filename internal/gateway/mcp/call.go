@@ -88,6 +88,9 @@ func (g *Gate) passOn(pa *Passage, f *Frame, c *call) *Passage {
 			g.done(pa, c)
 		}
 	}
+	if g.cfg.Shared && (c.task != nil || c.tasks) { // it must be seen who has made a task
+		pa.Whole = true
+	}
 	pa.Forward = f
 	return pa
 }

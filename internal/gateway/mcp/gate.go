@@ -42,6 +42,9 @@ type Config struct {
 	// Resource is this server's own resource identifier (RFC 8707), as tokens name it. "" has the token's aud say.
 	Resource string
 
+	// Shared is whether many callers stand before one server, which has tasks of its own: only who has made one may ask for it.
+	Shared bool
+
 	// Self is whether callers ask about themselves, by tokens of their own, and not an enforcement point about them:
 	// what was observed is not theirs to say.
 	Self bool
@@ -60,14 +63,15 @@ type Config struct {
 // A Gate judges what clients ask of one MCP server: one that stands behind the gateway, or all of them under names
 // that keep them apart. It knows names as clients see them. It is safe for concurrent use.
 type Gate struct {
-	cfg   Config
-	maps  *compiled
-	log   *slog.Logger
-	now   func() time.Time
-	tools *toolbox
-	asks  *asks
-	tasks *tasks
-	shown *verdicts
+	cfg    Config
+	maps   *compiled
+	log    *slog.Logger
+	now    func() time.Time
+	tools  *toolbox
+	asks   *asks
+	tasks  *tasks
+	makers *makers
+	shown  *verdicts
 
 	changes  changes
 	said     sync.Map // what was reported already
@@ -103,6 +107,7 @@ func NewGate(cfg Config) (*Gate, error) {
 	if g.now == nil {
 		g.now = time.Now
 	}
+	g.makers = newMakers()
 	g.changes = changes{changed: map[string]change{}, settled: map[string]string{}}
 	g.tools, g.asks, g.tasks, g.shown = newToolbox(), newAsks(), newTasks(), newVerdicts()
 	return g, nil
@@ -302,6 +307,9 @@ func (pa *Passage) Result(ctx context.Context, f *Frame) *Frame {
 	if withoutOurs(&result) {
 		pa.g.log.WarnContext(ctx, "what only the gateway says was taken out of a server's answer")
 		out.Result = result.json()
+	}
+	if pa.Forward != nil && pa.Forward.Method == "tools/call" {
+		pa.g.makers.madeIn(result, callerKey(pa.p.Who))
 	}
 	if pa.shape == nil && pa.permit != nil && pa.permit.Whole() {
 		pa.shape = func(_ context.Context, result object) (json.RawMessage, *Error) { return pa.seen(result) }

@@ -212,3 +212,43 @@ func TestPinsNewOnLaterPages(t *testing.T) {
 		t.Errorf("of a new tool is seen %q", got)
 	}
 }
+
+// A server's task is asked for by who has made it alone.
+func TestTasksOfOthers(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		r := newRigWith(t, mcp.Options{}, func(c *mcp.Config) { c.Shared = shared }, `{"name":"report","inputSchema":{"type":"object"},"execution":{"taskSupport":"optional"}}`)
+		mine := r.peer.Who
+		other := &gateway.Who{Key: "mallory", Claims: map[string]any{"sub": "mallory", "aud": "https://mcp.example.com"}}
+		for i, made := range []string{`{"task":{"taskId":"t-1","status":"working"}}`, `{"resultType":"task","taskId":"t-2","status":"working"}`} {
+			pa := r.admit(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"report","arguments":{},"task":{}}}`)
+			if shared && !pa.Whole {
+				t.Errorf("%d: a result that may be a task is streamed", i)
+			}
+			if got := result(t, pa, made); !strings.Contains(got, made) {
+				t.Errorf("the task is seen as %s", got)
+			}
+		}
+		for _, tt := range []struct {
+			who         *gateway.Who
+			task        string
+			passes      bool
+			list, shown string
+		}{
+			{mine, "t-1", true, `{"taskId":"t-1"},{"taskId":"t-2"}`, `[{"taskId":"t-1"},{"taskId":"t-2"}]`},
+			{other, "t-1", false, `{"taskId":"t-1"},{"taskId":"t-2"}`, `[]`},
+			{other, "unknown", !shared, `{}`, `[]`},
+		} {
+			r.peer.Who = tt.who
+			for _, method := range []string{"tasks/get", "tasks/result", "tasks/cancel", "tasks/update"} {
+				if pa := r.admit(t, `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"taskId":"`+tt.task+`"}}`); (pa.Forward != nil) != tt.passes {
+					t.Errorf("shared %t: %s asks %s of %s: passes is %t, want %t", shared, tt.who.Key, method, tt.task, pa.Forward != nil, tt.passes)
+				}
+			}
+			pa := r.admit(t, `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`)
+			if got := result(t, pa, `{"tasks":[`+tt.list+`]}`); !strings.Contains(got, `"tasks":`+tt.shown) {
+				t.Errorf("shared %t: %s is shown %s, want %s", shared, tt.who.Key, got, tt.shown)
+			}
+		}
+		r.Wait()
+	}
+}

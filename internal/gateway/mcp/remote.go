@@ -146,6 +146,8 @@ func (r *remote) post(f *Frame, frame []byte) error {
 	defer resp.Body.Close()
 	typ, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
+	case (resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent) && f.Request():
+		return errors.New("it accepts the request, and does not answer it")
 	case resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent:
 		return nil
 	case resp.StatusCode == http.StatusOK && typ == "text/event-stream":

@@ -142,3 +142,22 @@ func TestRemoteHostile(t *testing.T) {
 	}
 	link.Close(t.Context())
 }
+
+// A request that a server accepts without an answer is answered all the same.
+func TestRemoteAcceptsOnly(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
+	defer s.Close()
+	l, err := mcp.Dial(s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close(t.Context())
+	for _, f := range []string{`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":7,"method":"ping"}`} {
+		if err := l.Send([]byte(f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := l.Receive(1 << 20); err != nil || !strings.Contains(string(got), `"id":7,"error":`) {
+		t.Errorf("received %s, %v", got, err)
+	}
+}

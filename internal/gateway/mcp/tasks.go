@@ -27,7 +27,8 @@ type heldCall struct {
 	created   time.Time
 
 	mu      sync.Mutex
-	making  bool                             // the call is under way
+	making  bool                             // somebody is about it
+	sent    bool                             // the call is under way: the server has it
 	show    func() (json.RawMessage, *Error) // how the task is shown to whoever has the call made
 	updated time.Time
 	status  string
@@ -121,7 +122,7 @@ func (g *Gate) done(pa *Passage, c *call) {
 	if h == nil {
 		return
 	}
-	h.making = true
+	h.making, h.sent = true, true
 	pa.Whole, pa.held = true, h
 	pa.shape = func(_ context.Context, result object) (json.RawMessage, *Error) {
 		h.complete(pa, result, g.now())
@@ -140,6 +141,91 @@ func (g *Gate) newHeld(pa *Passage, c *call, key askKey) *heldCall {
 	return h
 }
 
+// makers remember which caller has made which of the servers' tasks: servers know the gateway alone.
+type makers struct {
+	mu  sync.Mutex
+	of  map[string]string   // by task
+	all map[string][]string // tasks by caller, oldest first
+}
+
+const (
+	maxMade    = 20_000
+	maxMadeOne = 1000 // of one caller; of more, the oldest is forgotten
+)
+
+func newMakers() *makers { return &makers{of: map[string]string{}, all: map[string][]string{}} }
+
+// made says that a caller was given a task. Another's it stays.
+func (m *makers) made(id, caller string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.of[id]; ok || id == "" || len(id) > maxName {
+		return
+	}
+	loser := caller
+	if len(m.all[caller]) < maxMadeOne {
+		loser = ""
+		if len(m.of) >= maxMade {
+			for c, ids := range m.all {
+				if len(ids) > len(m.all[loser]) {
+					loser = c
+				}
+			}
+		}
+	}
+	if ids := m.all[loser]; len(ids) > 0 {
+		delete(m.of, ids[0])
+		if m.all[loser] = ids[1:]; len(ids) == 1 {
+			delete(m.all, loser)
+		}
+	}
+	m.of[id] = caller
+	m.all[caller] = append(m.all[caller], id)
+}
+
+// may reports whether a caller may ask for a task: one that it has made; without strict, also one that nobody is known to have made.
+func (m *makers) may(id, caller string, strict bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	of, known := m.of[id]
+	return known && of == caller || !known && !strict
+}
+
+// madeIn takes in the task that a result says was made.
+func (m *makers) madeIn(result object, caller string) {
+	from := result
+	if t, _ := text(result.get("resultType")); t != "task" {
+		task, err := readObject(result.get("task"))
+		if err != nil || task == nil {
+			return
+		}
+		from = task
+	}
+	if id, ok := text(from.get("taskId")); ok {
+		m.made(id, caller)
+	}
+}
+
+// ownTasks takes out of a list what others have made.
+func (g *Gate) ownTasks(caller string, result object) (json.RawMessage, *Error) {
+	var own []json.RawMessage
+	all, err := readArray(result.get("tasks"), maxListed)
+	if err != nil {
+		return nil, &Error{Code: codeInternal, Message: "The server's list cannot be read: " + printable(err.Error(), 200)}
+	}
+	for _, raw := range all {
+		o, err := readObject(raw)
+		if err != nil {
+			continue
+		}
+		if id, ok := text(o.get("taskId")); ok && g.makers.may(id, caller, g.cfg.Shared) {
+			own = append(own, raw)
+		}
+	}
+	result.set("tasks", arrayJSON(own))
+	return result.json(), nil
+}
+
 // complete keeps the result of a call.
 func (h *heldCall) complete(pa *Passage, result object, now time.Time) {
 	raw, failed := result.json(), (*Error)(nil)
@@ -148,7 +234,7 @@ func (h *heldCall) complete(pa *Passage, result object, now time.Time) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.making, h.updated = false, now
+	h.making, h.sent, h.updated = false, false, now
 	if h.status == taskCancelled {
 		return
 	}
@@ -169,9 +255,19 @@ func (h *heldCall) fail(status, why string, e *Error, now time.Time) {
 // ownTask answers questions about tasks of this gateway. Those of servers pass.
 func (g *Gate) ownTask(ctx context.Context, pa *Passage, method string, params object) *Passage {
 	id, _ := text(params.get("taskId"))
-	h := g.tasks.get(id, callerKey(pa.p.Who), g.now())
-	if h == nil {
+	caller := callerKey(pa.p.Who)
+	h := g.tasks.get(id, caller, g.now())
+	switch {
+	case h == nil && method == "tasks/list":
+		pa.Whole = true
+		pa.shape = pa.hidden(func(_ context.Context, result object) (json.RawMessage, *Error) { return g.ownTasks(caller, result) })
 		return pa
+	case h == nil && g.makers.may(id, caller, g.cfg.Shared):
+		return pa
+	case h == nil:
+		pa.end(ctx, client.Outcome{})
+		pa.permit = nil
+		return pa.refuse(&refusal{code: codeParams, message: "Task not found"})
 	}
 	pa.end(ctx, client.Outcome{})
 	pa.permit, pa.Whole, pa.shape = nil, false, nil
@@ -249,6 +345,9 @@ func (g *Gate) getTask(ctx context.Context, pa *Passage, h *heldCall, result boo
 	c.params = params
 	g.passOn(pa, &Frame{ID: pa.id, Method: "tools/call", Params: params.json()}, &c)
 	pa.Whole, pa.held = true, h
+	h.mu.Lock()
+	h.sent = true
+	h.mu.Unlock()
 	h.show = func() (json.RawMessage, *Error) {
 		if result {
 			return h.resultJSON()
@@ -266,7 +365,7 @@ func (g *Gate) getTask(ctx context.Context, pa *Passage, h *heldCall, result boo
 func (h *heldCall) broken(pa *Passage, e *Error, now time.Time) (json.RawMessage, *Error) {
 	h.mu.Lock()
 	if h.status == taskWorking {
-		h.making, h.updated, h.status, h.why, h.err = false, now, taskFailed, printable(e.Message, 200), e
+		h.making, h.sent, h.updated, h.status, h.why, h.err = false, false, now, taskFailed, printable(e.Message, 200), e
 	}
 	h.mu.Unlock()
 	return h.show()
@@ -286,8 +385,11 @@ func (h *heldCall) failed(r *refusal, pa *Passage, now time.Time) {
 
 func (g *Gate) cancelTask(ctx context.Context, pa *Passage, h *heldCall) *Passage {
 	h.mu.Lock()
-	over := h.status != taskWorking
+	over, sent := h.status != taskWorking, h.sent
 	h.mu.Unlock()
+	if sent { // it may have happened by now, and saying otherwise would be a lie
+		return pa.refuse(&refusal{code: codeParams, message: "Cannot cancel task: the call is under way at the server"})
+	}
 	if over {
 		return pa.refuse(&refusal{code: codeParams, message: "Cannot cancel task: it has ended"})
 	}
