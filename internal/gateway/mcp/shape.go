@@ -147,6 +147,26 @@ func (pa *Passage) resource(o object) (object, error) {
 	return out, nil
 }
 
+// Beside returns what the client sees of what a server sends beside its answer: as it is but if a mask hides something in the
+// result. Then a log message is dropped (nil), and progress has no words.
+func (pa *Passage) Beside(f *Frame) *Frame {
+	if pa.permit == nil || !pa.permit.Whole() {
+		return f
+	}
+	switch f.Method {
+	case "notifications/message":
+		return nil
+	case "notifications/progress":
+		params, err := readObject(f.Params)
+		if err != nil {
+			return nil
+		}
+		params.drop(func(name string) bool { return name != "progressToken" && name != "progress" && name != "total" })
+		return &Frame{Method: f.Method, Params: params.json()}
+	}
+	return f
+}
+
 func textOf(raw json.RawMessage) string {
 	s, _ := text(raw)
 	return s

@@ -486,10 +486,24 @@ func (s *Stdio) fromServer(ctx context.Context) error {
 			if f.Method == "notifications/tools/list_changed" {
 				s.gate.Stale()
 			}
-			s.passBack(ctx, f)
+			if f = s.beside(f); f != nil {
+				s.passBack(ctx, f)
+			}
 		}
 	}
 	return nil
+}
+
+// beside takes out of a notification what could carry something past a mask: nobody can tell which of the calls under way it is of.
+func (s *Stdio) beside(f *Frame) *Frame {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fl := range s.sent {
+		if f != nil && fl.pa != nil {
+			f = fl.pa.Beside(f)
+		}
+	}
+	return f
 }
 
 // passBack passes a request or notification of the server on, without what only we say.

@@ -156,3 +156,32 @@ func TestStdioSubscriptions(t *testing.T) {
 		t.Errorf("the client got %s, want %s", got, want)
 	}
 }
+
+// While the result of a call is to be masked, nothing of it comes by another way.
+func TestStdioNothingBesideAMask(t *testing.T) {
+	j := &judge{decide: func(r *authz.Request) *client.Answer {
+		if r.Resource.ID == "secret" {
+			return allow(authz.Obligation{ID: "o1", Type: "mask", Properties: json.RawMessage(`{"fields":["iban"]}`)})
+		}
+		return allow()
+	}}
+	d := openMemory(t, j, mcp.Options{})
+	const (
+		log      = `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"DE02"}}`
+		progress = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1,"message":"DE02"}}`
+		wordless = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}`
+	)
+	for tool, want := range map[string][]string{"plain": {log, progress}, "secret": {wordless}} {
+		d.say(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q}}`, tool)
+		_, id := d.got(t, "secret", "plain")
+		d.back <- log
+		d.back <- progress
+		for _, w := range want {
+			if got := d.hear(t); got != w {
+				t.Errorf("%s: heard %s, want %s", tool, got, w)
+			}
+		}
+		d.back <- fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, id)
+		d.hear(t)
+	}
+}
