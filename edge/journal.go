@@ -61,6 +61,7 @@ type journal struct {
 	acked   int64  // number of the last record that was acknowledged
 	pending int64  // bytes that were not
 	done    bool   // closed
+	used    bool   // whether it was there when it was opened
 	idle    *sync.Cond
 	oldest  moments // when records were written
 
@@ -158,6 +159,7 @@ func (j *journal) load() error {
 	if err != nil {
 		return fmt.Errorf("looking into the journal: %w", err)
 	}
+	j.used = len(names) > 0
 	for i, path := range names {
 		last := i == len(names)-1
 		seg, count, err := j.read(path, last)

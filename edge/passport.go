@@ -173,6 +173,8 @@ func (s *passports) bound(b *bearer, pr *authz.Presented, now time.Time) error {
 	switch s.proofs.use(proof, now) {
 	case proofSeen:
 		return &passportError{"the DPoP proof was used before"}
+	case proofOld:
+		return &passportError{"whether the DPoP proof was used before is not known any more: make another"}
 	case proofsFull:
 		return authz.Errorf(authz.ErrUnavailable, "more than %d proofs were shown within %v: no more are taken", maxProofs, 2*proofSkew)
 	}
@@ -325,8 +327,17 @@ type proofVerdict uint8
 const (
 	proofFine proofVerdict = iota
 	proofSeen
+	proofOld
 	proofsFull
 )
+
+// begin has no proof taken that may have been used in a process before this one: none that was made up to then. Proofs say
+// when they were made in seconds.
+func (s *proofs) begin(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.floor = later(s.floor, at)
+}
 
 // use uses a proof up that was checked: it is no older and no younger than proofSkew.
 func (s *proofs) use(p *token.Proof, now time.Time) proofVerdict {
@@ -340,7 +351,7 @@ func (s *proofs) use(p *token.Proof, now time.Time) proofVerdict {
 		s.half[1], s.half[0], s.turned = s.half[0], used{ids: map[[16]byte]struct{}{}}, now
 	}
 	if !p.IssuedAt.After(s.floor) {
-		return proofSeen
+		return proofOld
 	}
 	for _, h := range s.half {
 		if _, ok := h.ids[id]; ok {

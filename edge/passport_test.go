@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type presenter struct {
 	signer *token.Signer
 	token  string
 	n      int
+	ahead  time.Duration // of its clock
 }
 
 const (
@@ -61,7 +63,7 @@ func newPresenter(t testing.TB, p *plane, agent authz.AgentID, change func(*feed
 func (pr *presenter) show() *authz.Presented {
 	pr.t.Helper()
 	pr.n++
-	proof, err := token.SignProof(pr.signer, token.Proof{ID: fmt.Sprint("proof-", pr.n), Method: method, URL: target, IssuedAt: time.Now()}, pr.token)
+	proof, err := token.SignProof(pr.signer, token.Proof{ID: fmt.Sprint("proof-", pr.n), Method: method, URL: target, IssuedAt: time.Now().Add(pr.ahead)}, pr.token)
 	if err != nil {
 		pr.t.Fatal(err)
 	}
@@ -224,6 +226,33 @@ func TestProofCountsOnce(t *testing.T) {
 	}
 	if p.inquiries() != 1 {
 		t.Errorf("%d inquiries, want one", p.inquiries())
+	}
+}
+
+// What a process has seen the next one does not know: no proof is taken that may have been used before it.
+func TestProofAfterRestart(t *testing.T) {
+	p := newPlane(t)
+	cfg := p.config()
+	var ahead atomic.Int64
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := run(t, cfg)
+	req := handbook(t)
+	pr := newPresenter(t, p, authz.AgentID(req.Subject.ID), nil)
+	shown := pr.show()
+	if code, err := r.present(shown, req); code != authz.CodeAllowed || err != nil {
+		t.Fatalf("at a point that never ran: %s, %v, want it to count at once", code, err)
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r = run(t, cfg)
+	if code, err := r.present(shown, req); code != authz.CodePassportInvalid || err != nil {
+		t.Errorf("the same proof after a restart: %s, %v, want %s", code, err, authz.CodePassportInvalid)
+	}
+	ahead.Store(int64(2 * time.Second))
+	pr.ahead = 2 * time.Second
+	if code, err := r.present(pr.show(), req); code != authz.CodeAllowed || err != nil {
+		t.Errorf("a new proof, two seconds later: %s, %v, want it to count", code, err)
 	}
 }
 

@@ -138,6 +138,9 @@ func (p *Point) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if j.used {
+		p.passports.proofs.begin(p.cfg.Now())
+	}
 	p.journal.Store(j)
 	var all sync.WaitGroup
 	all.Go(func() { p.follow(ctx) })
