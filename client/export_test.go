@@ -34,3 +34,9 @@ func TakeProof(s *Proofs, key, id string, made, now time.Time) error {
 	_, err := s.take(&token.Proof{ID: id, Key: &token.Key{ID: key}, IssuedAt: made}, now, time.Minute)
 	return err
 }
+
+// Age is how old a decision is.
+var Age = age
+
+// AnsweredAt has a Permit stand on an answer of that time.
+func AnsweredAt(p *Permit, at time.Time) { p.answered = at }
