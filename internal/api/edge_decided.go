@@ -4,6 +4,9 @@ import (
 	"errors"
 	"reflect"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/caller"
@@ -75,6 +78,10 @@ func bare(a *authz.Agent) authz.Agent {
 // fit returns the entry of a decision, without what the log does not take: that an agent was allowed something must not be
 // lost because of what was said beside. The error is authz.ErrInvalid if it does not fit without all that can be left out.
 func (s *Server) fit(rec *pdp.Record, e *pdp.Edge) (d audit.Draft, err error) {
+	if rec.Request.Approval != nil { // whoever follows the log takes one that stands there for looked at
+		rec.Request.Approval = nil
+		e.Cut = append(e.Cut, "request.approval")
+	}
 	cuts := cutters(rec)
 	for i := range cuts[:claims] {
 		c := &cuts[i]
@@ -94,6 +101,43 @@ func (s *Server) fit(rec *pdp.Record, e *pdp.Edge) (d audit.Draft, err error) {
 		cuts[0].leaveOut(e)
 		cuts = cuts[1:]
 	}
+}
+
+// A refusedDecision is what a record that is not taken says was decided: whatever else is wrong with it, that an agent was allowed
+// something must not be lost. It means nothing to the service.
+type refusedDecision struct {
+	Effect   string `json:"effect,omitempty"`
+	Subject  string `json:"subject,omitempty"`
+	Action   string `json:"action,omitempty"`
+	Resource string `json:"resource,omitempty"`
+}
+
+// saidOf returns what can be read of a record's decision, nil if that is nothing.
+func saidOf(text []byte) *refusedDecision {
+	type ref struct{ Type, ID string }
+	var in struct {
+		Decision struct {
+			Request struct {
+				Subject, Resource ref
+				Action            struct{ Name string }
+			}
+			Decision struct{ Effect string }
+		}
+	}
+	// What was read before something was wrong counts.
+	_ = json.Unmarshal(text, &in, json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	said := refusedDecision{Effect: plainText(in.Decision.Decision.Effect, 20), Action: plainText(in.Decision.Request.Action.Name, 200)}
+	name := func(r ref) string {
+		if r == (ref{}) {
+			return ""
+		}
+		return plainText(r.Type+":"+r.ID, 200)
+	}
+	said.Subject, said.Resource = name(in.Decision.Request.Subject), name(in.Decision.Request.Resource)
+	if said == (refusedDecision{}) {
+		return nil
+	}
+	return &said
 }
 
 // A cutter leaves out a member of a record.

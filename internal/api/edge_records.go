@@ -201,9 +201,10 @@ func (s *Server) draft(ctx context.Context, who *caller.Caller, in *upload, numb
 	}
 	why = plainText(discreet(err), 500)
 	body, err := jsonv1.Marshal(struct {
-		Why  string        `json:"why"`
-		Edge conduct.Place `json:"edge"`
-	}{why, conduct.Place{Journal: in.Journal, Number: number}})
+		Why      string           `json:"why"`
+		Decision *refusedDecision `json:"decision,omitempty"`
+		Edge     conduct.Place    `json:"edge"`
+	}{why, saidOf(in.Records[number-in.First]), conduct.Place{Journal: in.Journal, Number: number}})
 	return audit.Draft{Kind: audit.EdgeRefused, Actor: who.Actor(), Body: body}, why, err
 }
 

@@ -49,7 +49,7 @@ func (e *Edge) append(b []byte) []byte {
 
 // ReadElsewhere reads a decision that was made elsewhere, strictly: it returns authz.ErrInvalid for members that
 // are unknown or come twice, for text that is not UTF-8, and for what no decision point but this one can say of a decision: that it
-// stands on an approval, of which a use is drawn here.
+// stands on an approval, of which a use is drawn here. That its request named one is no more than what was asked.
 func ReadElsewhere(body []byte) (*Record, error) {
 	rec := new(Record)
 	bad := func(format string, args ...any) (*Record, error) {
@@ -63,8 +63,8 @@ func ReadElsewhere(body []byte) (*Record, error) {
 	switch {
 	case rec.Edge != nil:
 		return bad("where it was made is not for the record to say")
-	case rec.Request.Approval != nil || f.Approval != nil || d.Approval != nil || d.Lifted:
-		return bad("it refers to an approval, whose uses are drawn by the service")
+	case f.Approval != nil || d.Approval != nil || d.Lifted:
+		return bad("it stands on an approval, whose uses are drawn by the service")
 	case rec.Request.Action.Name == "" || rec.Request.Subject.Type == "" || rec.Request.Resource.Type == "":
 		return bad("its request has no subject, action or resource")
 	case d.At.IsZero() || !d.At.Equal(f.At):

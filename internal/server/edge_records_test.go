@@ -234,6 +234,10 @@ func TestEdgeRecordsRefused(t *testing.T) {
 	if n, m := r.count("decision.made", "edge:gate"), r.count("outcome.reported", "edge:gate"); n != 1 || m != 1 {
 		t.Errorf("%d decisions and %d outcomes of the others, want one of each", n, m)
 	}
+	lifted := `"why":"it stands on an approval, whose uses are drawn by the service","decision":{"effect":"allow","subject":"agent:clerk","action":"list_entries","resource":"Ledger:x"}`
+	if rep := r.do("GET", "/v1/audit/entries?limit=1000&kind=edge.refused", adminToken, ""); !strings.Contains(rep.body, lifted) {
+		t.Errorf("the log does not say what was decided of what it does not take: no %s in %s", lifted, rep.body)
+	}
 
 	// What cannot be told apart into records is refused as a whole.
 	for body, why := range map[string]string{
@@ -321,6 +325,7 @@ func TestEdgeRecordsCut(t *testing.T) {
 			rec.Request.Context = nil
 			rec.Request.Observed.Provenance = &authz.Provenance{Untrusted: names, Prompt: names}
 		}},
+		{[]string{"request.approval"}, func(rec *pdp.Record) { rec.Request.Approval = &authz.ApprovalRef{ID: "nonsense"} }},
 		{nil, func(*pdp.Record) {}},
 	} {
 		ack := j.upload(int64(i+1), j.decision(time.Now(), "l2", tt.change))
