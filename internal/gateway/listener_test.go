@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -271,5 +272,39 @@ func TestUnreadStream(t *testing.T) {
 	fine.Body.Close()
 	if dials != 1 {
 		t.Errorf("there were %d connections, want one that goes on", dials)
+	}
+}
+
+// A deadline that a door has set for one answer does not count for the next one on the connection.
+func TestDeadlineOfAnotherAnswer(t *testing.T) {
+	cp := newControlPlane(t)
+	_, url, _ := serve(t, lines("listen: 127.0.0.1:0", "service: {url: "+cp.URL+"}"), gateway.Options{},
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "4")
+			fmt.Fprint(w, "fine")
+			rc := http.NewResponseController(w)
+			if err := rc.Flush(); err != nil {
+				t.Errorf("flushing: %v", err)
+			}
+			if err := rc.SetWriteDeadline(time.Now().Add(-time.Second)); err != nil { // it has passed when the next one comes
+				t.Errorf("setting a deadline: %v", err)
+			}
+		}))
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	in := bufio.NewReader(c)
+	for _, path := range []string{"/mcp", "/healthz", "/mcp", "/mcp"} {
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+			t.Errorf("%s: %d, %v", path, resp.StatusCode, err)
+		}
 	}
 }

@@ -124,8 +124,6 @@ func (g *Gateway) mount(door http.Handler) http.Handler {
 			p := newPaced(w, g.common.Limits.WriteTime)
 			defer p.end()
 			w = p
-		} else { // what the request before it on the connection has left
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		}
 		if g.Owns(r.URL.Path) {
 			own.ServeHTTP(w, r)
