@@ -26,6 +26,8 @@ type askKey [sha256.Size]byte
 
 // An ask is what persons were asked about one call.
 type ask struct {
+	owner string
+
 	mu     sync.Mutex
 	task   *client.Task
 	looked time.Time
@@ -34,6 +36,7 @@ type ask struct {
 
 const (
 	maxAsks   = 1000
+	maxAsksOf = 100 // one caller
 	askLife   = 24 * time.Hour
 	afterNo   = 10 * time.Minute // how long a no is remembered
 	lookPause = time.Second
@@ -75,9 +78,18 @@ func (a *asks) get(key askKey, now time.Time) *ask {
 func (a *asks) put(key askKey, k *ask, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.all) >= maxAsks {
+	own := 0
+	for _, o := range a.all {
+		if o.owner == k.owner {
+			own++
+		}
+	}
+	if len(a.all) >= maxAsks || own >= maxAsksOf {
 		oldest := key
 		for other, o := range a.all {
+			if own >= maxAsksOf && o.owner != k.owner {
+				continue // nobody has another's forgotten
+			}
 			if oldest == key || o.over.Before(a.all[oldest].over) {
 				oldest = other
 			}
@@ -134,6 +146,10 @@ func (g *Gate) permitCall(ctx context.Context, pa *Passage, c *call) (*client.Pe
 		task = nil
 	}
 	refused := g.classify(ctx, err)
+	if task != nil && !task.Done() && refused.reason == authz.CodeAskBudget { // no more can be asked, but this was
+		refused.task = task
+		return nil, refused.pending()
+	}
 	act := requestable(refused.re)
 	mode := g.mode(c.name)
 	switch {
@@ -146,7 +162,7 @@ func (g *Gate) permitCall(ctx context.Context, pa *Passage, c *call) (*client.Pe
 			refused.retry = retryLater
 			return nil, refused
 		}
-		g.asks.put(key, &ask{task: task, looked: time.Now()}, g.now())
+		g.asks.put(key, &ask{owner: callerKey(pa.p.Who), task: task, looked: time.Now()}, g.now())
 	}
 	refused.task = task
 	switch {

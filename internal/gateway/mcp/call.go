@@ -39,7 +39,7 @@ func (g *Gate) call(ctx context.Context, pa *Passage, f *Frame, params object) *
 	if refused != nil {
 		return pa.refuse(refused)
 	}
-	c.tasks = pa.p.Tasks || c.tasks
+	c.tasks = (pa.p.Tasks || c.tasks) && pa.version >= statelessVersion // earlier clients ask for one with the call
 	d, s, err := g.tool(ctx, pa.p, c.name)
 	switch {
 	case err != nil:

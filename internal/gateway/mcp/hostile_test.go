@@ -252,3 +252,33 @@ func TestTasksOfOthers(t *testing.T) {
 		r.Wait()
 	}
 }
+
+// Who asks persons about much has nothing of others forgotten.
+func TestAsksOfOthers(t *testing.T) {
+	o := newOffice(t)
+	r := o.gate(t, mcp.Options{Approvals: mcp.Approvals{Mode: "task"}})
+	as := func(key string) {
+		r.peer.Who = &gateway.Who{Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "assistant"}}, Key: key}
+	}
+	as("victim")
+	one := refusedCall(t, r.call(t, "write_file", `{"path":"/srv/v","content":"x"}`)).Meta.Refusal
+	as("mallory")
+	for n := range 101 {
+		refusedCall(t, r.call(t, "write_file", fmt.Sprintf(`{"path":"/srv/%d","content":"x"}`, n)))
+	}
+	as("victim")
+	two := refusedCall(t, r.call(t, "write_file", `{"path":"/srv/v","content":"x"}`)).Meta.Refusal
+	if one.Task == nil || two.Task == nil || two.Task.ID != one.Task.ID || two.Code != "approval_pending" {
+		t.Errorf("the victim's ask was %+v, and is %s %+v", one.Task, two.Code, two.Task)
+	}
+}
+
+// A client of an earlier revision that takes tasks is given one if it asks for one, and not else.
+func TestTasksOfEarlierClients(t *testing.T) {
+	o := newOffice(t)
+	r := o.gate(t, mcp.Options{Approvals: mcp.Approvals{Mode: "task"}})
+	r.peer.Version, r.peer.Tasks = "2025-11-25", true
+	if got := refusedCall(t, r.call(t, "write_file", `{"path":"/srv/tk","content":"x"}`)); got.Meta.Refusal.Code != "approval_pending" {
+		t.Errorf("refused as %+v", got)
+	}
+}
