@@ -465,7 +465,7 @@ func (c *child) read(out io.Reader) {
 }
 
 func (c *child) dispatch(f *mcp.Frame, text []byte) {
-	c.d.overhear(f)
+	c.d.overhear(c.u, f)
 	if f.Response() {
 		c.mu.Lock()
 		call := c.calls[string(f.ID)]

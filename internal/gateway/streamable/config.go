@@ -37,6 +37,7 @@ type Bounds struct {
 	BodyTime    time.Duration `yaml:"body_time"`    // for a request to arrive: 30s
 	CallTime    time.Duration `yaml:"call_time"`    // 30m
 	HelloTime   time.Duration `yaml:"hello_time"`   // for a server to introduce itself: 10s
+	ListTime    time.Duration `yaml:"list_time"`    // for a server's part in a list of several servers: 5s
 }
 
 // Check adds to ps what is wrong with d.
@@ -74,7 +75,7 @@ func (d *Document) Check(ps *gateway.Problems) {
 	}
 	b := &d.Bounds
 	if min(b.Message, b.Result, b.Sessions, b.PerCaller, b.Processes) < 0 ||
-		min(b.SessionIdle, b.ProcessIdle, b.BodyTime, b.CallTime, b.HelloTime) < 0 {
+		min(b.SessionIdle, b.ProcessIdle, b.BodyTime, b.CallTime, b.HelloTime, b.ListTime) < 0 {
 		ps.Add("bounds", "no bound is negative")
 	}
 }
@@ -97,7 +98,7 @@ func (d *Document) Config(g *gateway.Gateway) Config {
 		},
 		Upstreams: ups, PublicURL: g.PublicURL(), Origins: d.Origins,
 		MaxMessage: b.Message, MaxResult: b.Result, MaxSessions: b.Sessions, MaxPerCaller: b.PerCaller, MaxChildren: b.Processes,
-		SessionIdle: b.SessionIdle, ChildIdle: b.ProcessIdle, BodyTime: b.BodyTime, CallTime: b.CallTime, HelloTime: b.HelloTime,
+		SessionIdle: b.SessionIdle, ChildIdle: b.ProcessIdle, BodyTime: b.BodyTime, CallTime: b.CallTime, HelloTime: b.HelloTime, ListTime: b.ListTime,
 		Logger: g.Logger,
 	}
 }

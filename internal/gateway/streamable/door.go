@@ -70,6 +70,7 @@ type Config struct {
 	BodyTime     time.Duration // for the body of a request to arrive: 30s
 	CallTime     time.Duration // for a call: 30m
 	HelloTime    time.Duration // for a server to introduce itself: 10s
+	ListTime     time.Duration // for a server's part in a list of several servers: 5s
 	WriteTime    time.Duration // for a client to take a piece of an answer: 60s
 	Beat         time.Duration // between signs of life on a silent stream: 15s
 	ToolsKept    time.Duration // after which servers are asked for their tools again before a call: 5m
@@ -202,6 +203,7 @@ func defaults(c *Config) {
 	long(&c.BodyTime, 30*time.Second)
 	long(&c.CallTime, 30*time.Minute)
 	long(&c.HelloTime, 10*time.Second)
+	long(&c.ListTime, 5*time.Second)
 	long(&c.WriteTime, time.Minute)
 	long(&c.Beat, 15*time.Second)
 	long(&c.ToolsKept, 5*time.Minute)
@@ -275,8 +277,9 @@ const toolsChanged = "notifications/tools/list_changed"
 
 // overhear looks at what a server says before it goes on, or nowhere: after its tools have changed, no call is decided on what it
 // said of them before.
-func (d *Door) overhear(f *mcp.Frame) {
+func (d *Door) overhear(u *upstream, f *mcp.Frame) {
 	if f.Method == toolsChanged {
+		u.changed()
 		d.stale(0)
 	}
 }

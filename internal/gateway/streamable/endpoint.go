@@ -412,10 +412,13 @@ func (e *endpoint) peer(a *asker) *mcp.Peer {
 
 // request has a request judged, and passes it on.
 func (e *endpoint) request(ctx context.Context, a *asker, f *mcp.Frame) {
+	judged := ctx
 	if f.Method == "tools/call" {
 		e.stale(e.cfg.ToolsKept)
+		u, _ := e.server("tool", look(f.Params).name)
+		judged = context.WithValue(ctx, named{}, u)
 	}
-	pa := e.gate.Admit(ctx, e.peer(a), f)
+	pa := e.gate.Admit(judged, e.peer(a), f)
 	if pa.Answer != nil {
 		e.answer(a, pa.Answer)
 		return

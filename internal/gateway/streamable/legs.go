@@ -39,6 +39,7 @@ type call struct {
 	// asked answers a request that the server makes on the way: nil if it goes to the client, who answers later.
 	asked func(leg, *mcp.Frame) *mcp.Frame
 	open  func() error // the answer will be a stream; may be nil
+	most  int          // bytes of the answer, if it is held; 0: Config.MaxResult
 }
 
 func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
@@ -46,7 +47,9 @@ func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 // whole makes a call and returns its answer, which is held.
 func (d *Door) whole(ctx context.Context, l leg, c *call) (*mcp.Frame, error) {
 	var buf bounded
-	buf.max = d.cfg.MaxResult
+	if buf.max = d.cfg.MaxResult; c.most > 0 {
+		buf.max = c.most
+	}
 	var got *mcp.Frame
 	c.scan = &scanner{as: c.frame.ID, max: d.cfg.MaxMessage, out: &buf, begin: func() error { return nil }}
 	c.scan.frame = func(f *mcp.Frame) error {
@@ -135,7 +138,7 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	hear := c.scan.frame
 	c.scan.frame = func(f *mcp.Frame) error {
-		d.overhear(f)
+		d.overhear(u, f)
 		switch {
 		case !f.Request():
 			return hear(f)

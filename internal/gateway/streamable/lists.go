@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/gateway/mcp"
@@ -21,6 +23,8 @@ var lists = map[string]string{
 
 const (
 	pageSize  = 500  // after so many items a page ends with the server's own page
+	maxItems  = 1000 // of a page of a server
+	maxPages  = 100  // of one server in one page of ours
 	maxCursor = 4096 // bytes
 )
 
@@ -54,7 +58,7 @@ func parsePlace(s string) (place, error) {
 	return p, nil
 }
 
-// A page is what one server answered.
+// A page is what one server answered, or what several pages of it came to; what came before an error is there.
 type page struct {
 	items []json.RawMessage
 	next  string
@@ -64,7 +68,12 @@ type page struct {
 // list asks all servers for their lists and returns them as one, under names that keep them apart. Servers that do not
 // answer are left out.
 func (e *endpoint) list(ctx context.Context, a *asker, f *mcp.Frame) *mcp.Frame {
-	out, err := e.merge(ctx, a, f)
+	out, err := e.merge(ctx, a, f, func(u *upstream, cursor string) page {
+		if err := u.late(e.cfg.Now()); err != nil {
+			return page{err: err}
+		}
+		return e.pages(ctx, a, u, f, cursor, e.listTime(u))
+	})
 	switch {
 	case errors.Is(err, authz.ErrInvalid):
 		return errorFrame(f.ID, codeParams, err.Error())
@@ -74,7 +83,8 @@ func (e *endpoint) list(ctx context.Context, a *asker, f *mcp.Frame) *mcp.Frame 
 	return out
 }
 
-func (d *Door) merge(ctx context.Context, a *asker, f *mcp.Frame) (*mcp.Frame, error) {
+// merge makes one list of the parts that servers have in it.
+func (d *Door) merge(ctx context.Context, a *asker, f *mcp.Frame, part func(u *upstream, cursor string) page) (*mcp.Frame, error) {
 	from, cursor := 0, ""
 	var bad error
 	each(f.Params, func(name string, v json.RawMessage) {
@@ -103,47 +113,36 @@ func (d *Door) merge(ctx context.Context, a *asker, f *mcp.Frame) (*mcp.Frame, e
 		if i == from {
 			c = cursor
 		}
-		group.Go(func() { pages[i] = d.page(ctx, a, d.ups[i], f, c) })
+		group.Go(func() { pages[i] = part(d.ups[i], c) })
 	}
 	group.Wait()
 	items, answered := []byte{'['}, false
 	var n int
 	var next string
 	var failed error
-walk:
 	for i := from; i < len(d.ups); i++ {
 		p := pages[i]
-		for {
-			if p.err != nil {
-				failed = p.err
-				break
+		if p.err != nil {
+			failed = p.err
+		}
+		answered = answered || p.err == nil || len(p.items) > 0
+		for _, item := range p.items {
+			if n++; n > 1 {
+				items = append(items, ',')
 			}
-			answered = true
-			for _, item := range p.items {
-				if n++; n > 1 {
-					items = append(items, ',')
-				}
-				items = append(items, d.outwardItem(d.ups[i], f.Method, item)...)
-			}
-			if len(items) > d.cfg.MaxResult {
-				return nil, errLarge
-			}
-			if p.next == "" {
-				break
-			}
-			if n >= pageSize {
-				next = place{d.ups[i].Name, p.next}.String()
-				break walk
-			}
-			last := p.next
-			if p = d.page(ctx, a, d.ups[i], f, p.next); p.next == last { // it would never end
-				p.next = ""
-			}
+			items = append(items, d.outwardItem(d.ups[i], f.Method, item)...)
+		}
+		if p.next != "" {
+			next = place{d.ups[i].Name, p.next}.String()
+			break
 		}
 		if n >= pageSize && i+1 < len(d.ups) {
 			next = place{Server: d.ups[i+1].Name}.String()
 			break
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &fault{"the request was cancelled", context.Cause(ctx)}
 	}
 	if !answered && failed != nil {
 		return nil, failed
@@ -158,6 +157,52 @@ walk:
 		result = set(result, "resultType", json.RawMessage(`"complete"`))
 	}
 	return &mcp.Frame{ID: f.ID, Result: result}, nil
+}
+
+// listTime is how long a server's part in a list is waited for.
+func (d *Door) listTime(u *upstream) time.Duration {
+	if u.url == nil { // it may have to be started
+		return d.cfg.HelloTime + d.cfg.ListTime
+	}
+	return d.cfg.ListTime
+}
+
+// pages asks one server for its pages, until there is enough for one of ours. A server that takes too long, or never comes to
+// an end, has no part in the list, or only in its beginning: it is not to keep the others' from anybody.
+func (d *Door) pages(ctx context.Context, a *asker, u *upstream, f *mcp.Frame, cursor string, limit time.Duration) page {
+	in, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	var out page
+	room := d.cfg.MaxResult / len(d.ups)
+	for n := 1; ; n++ {
+		p := d.page(in, a, u, f, cursor)
+		for _, item := range p.items {
+			room -= len(item)
+		}
+		switch {
+		case ctx.Err() != nil:
+		case in.Err() != nil:
+			if u.url != nil { // a process is slow for one caller alone
+				u.tarry(d.cfg.Now())
+			}
+			p.err = &fault{fmt.Sprintf("server %q takes too long to list what it has", u.Name), in.Err()}
+		case p.err == nil && (room < 0 || len(p.items) > maxItems || n == maxPages && p.next != ""):
+			p.err = &fault{fmt.Sprintf("server %q lists more than can be read", u.Name), errLarge}
+		}
+		if p.err != nil {
+			d.cfg.Logger.WarnContext(ctx, "a server has no part in a list, or not all of its own", "server", u.Name, "method", f.Method, "error", p.err)
+			out.err = p.err
+			return out
+		}
+		out.items = append(out.items, p.items...)
+		if p.next == "" || p.next == cursor { // or it would never end
+			return out
+		}
+		if cursor = p.next; len(out.items) >= pageSize {
+			out.next = cursor
+			return out
+		}
+	}
 }
 
 // page asks one server for one page.
@@ -187,7 +232,7 @@ func (d *Door) page(ctx context.Context, a *asker, u *upstream, f *mcp.Frame, cu
 		case !a.modern && l.modern():
 			ask.Params = d.modernParams(out.Params)
 		}
-		if got, err = d.whole(ctx, l, &call{who: a.who, frame: &ask, method: f.Method}); err == nil {
+		if got, err = d.whole(ctx, l, &call{who: a.who, frame: &ask, method: f.Method, most: d.cfg.MaxResult / len(d.ups)}); err == nil {
 			break
 		}
 		old, ok := l.(*legacyLeg)
@@ -243,7 +288,23 @@ func (d *Door) outwardItem(u *upstream, method string, item json.RawMessage) jso
 	return edit(item, rename, member)
 }
 
-// Fetch asks the servers a whole question on behalf of a client: tools/list.
+// A named is which server a tool belongs to that is asked for: the value of a context. nil is none.
+type named struct{}
+
+// listed is what a server listed when it was last asked on behalf of the gateway itself.
+type listed struct {
+	items []json.RawMessage
+	at    time.Time
+}
+
+const (
+	maxListed = 1 << 20          // bytes that are kept of what a server listed
+	graceTime = 2 * time.Second  // for servers whose tool is not the one that is asked for
+	lateKept  = 10 * time.Second // for which a server that took too long is not waited for again
+)
+
+// Fetch asks the servers a whole question on behalf of a client: tools/list. Where it is about one server's tool, others are
+// asked only if what they listed is old, and not waited for for long.
 func (d *Door) Fetch(ctx context.Context, p *mcp.Peer, f *mcp.Frame) (*mcp.Frame, error) {
 	if lists[f.Method] == "" {
 		return nil, authz.Errorf(authz.ErrInvalid, "only lists are fetched")
@@ -272,5 +333,48 @@ func (d *Door) Fetch(ctx context.Context, p *mcp.Peer, f *mcp.Frame) (*mcp.Frame
 	if a.modern {
 		out.Params = d.modernParams(f.Params)
 	}
-	return d.merge(ctx, a, &out)
+	of, about := ctx.Value(named{}).(*upstream)
+	var failed error // of the server that it is about
+	got, err := d.merge(ctx, a, &out, func(u *upstream, cursor string) page {
+		if len(d.ups) == 1 || about && u == of {
+			p := d.remember(ctx, a, u, &out, cursor, d.cfg.HelloTime+d.cfg.ListTime, true)
+			failed = p.err
+			return p
+		}
+		limit := d.listTime(u)
+		if about {
+			limit = min(limit, graceTime)
+		}
+		return d.remember(ctx, a, u, &out, cursor, limit, false)
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	return got, err
+}
+
+// remember is pages, by what is remembered of a server where that will do.
+func (d *Door) remember(ctx context.Context, a *asker, u *upstream, f *mcp.Frame, cursor string, limit time.Duration, anew bool) page {
+	if f.Method != "tools/list" || cursor != "" {
+		return d.pages(ctx, a, u, f, cursor, limit)
+	}
+	now := d.cfg.Now()
+	last, turn := u.last()
+	if !anew && last != nil && now.Sub(last.at) < d.cfg.ToolsKept {
+		return page{items: last.items}
+	}
+	err := u.late(now)
+	var p page
+	if err == nil || anew {
+		p = d.pages(ctx, a, u, f, cursor, limit)
+	} else {
+		p.err = err
+	}
+	switch {
+	case p.err == nil && p.next == "":
+		u.list(&listed{p.items, now}, turn)
+	case p.err != nil && !anew && last != nil && now.Sub(last.at) < 2*d.cfg.ToolsKept:
+		return page{items: last.items}
+	}
+	return p
 }

@@ -25,10 +25,13 @@ type upstream struct {
 
 	answers atomic.Int64 // to requests of the server's own, under way
 
-	mu     sync.Mutex
-	facts  [2]*facts // by the client's era: legacy, modern
-	failed error     // nil if it last answered
-	since  time.Time
+	mu      sync.Mutex
+	facts   [2]*facts // by the client's era: legacy, modern
+	failed  error     // nil if it last answered
+	since   time.Time
+	tarried time.Time // when it last took too long for a list
+	listed  *listed   // nil if nothing is remembered
+	turn    int       // counts how often it said that its tools have changed
 }
 
 // facts are what a server says of itself.
@@ -115,6 +118,54 @@ func (u *upstream) down(now time.Time) error {
 	return nil
 }
 
+// tarry notes that the server took too long for a list.
+func (u *upstream) tarry(now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.tarried = now
+}
+
+// late returns an error if the server has just taken too long for a list.
+func (u *upstream) late(now time.Time) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.tarried.IsZero() && now.Sub(u.tarried) < lateKept {
+		return &fault{fmt.Sprintf("server %q takes too long to list what it has", u.Name), context.DeadlineExceeded}
+	}
+	return nil
+}
+
+// last returns what the server listed last, nil if it is not known, and the turn for list.
+func (u *upstream) last() (*listed, int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.listed, u.turn
+}
+
+// list remembers what the server listed, unless it has said since that its tools have changed.
+func (u *upstream) list(l *listed, turn int) {
+	size := 0
+	for _, item := range l.items {
+		size += len(item)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.turn == turn {
+		u.listed = nil
+		if size <= maxListed {
+			u.listed = l
+		}
+	}
+}
+
+// changed forgets what the server listed.
+func (u *upstream) changed() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.listed = nil
+	u.turn++
+}
+
 // send sends an HTTP request to a server, with the gateway's credential in the place of what the agent showed.
 // The error is a *fault.
 func (d *Door) send(ctx context.Context, u *upstream, who *gateway.Who, method string, h http.Header, body []byte) (*http.Response, error) {
@@ -197,8 +248,13 @@ func drain(b io.ReadCloser) {
 // probe asks a server whether it speaks 2026-07-28.
 func (d *Door) probe(ctx context.Context, u *upstream, who *gateway.Who) (*facts, error) {
 	f := &mcp.Frame{ID: json.RawMessage("1"), Method: "server/discover", Params: d.modernParams(nil)}
-	got, err := d.whole(ctx, &modernLeg{d: d, u: u}, &call{who: who, frame: f, method: f.Method})
+	in, stop := context.WithTimeout(ctx, d.cfg.HelloTime)
+	defer stop()
+	got, err := d.whole(in, &modernLeg{d: d, u: u}, &call{who: who, frame: f, method: f.Method})
 	if err != nil {
+		if in.Err() != nil && ctx.Err() == nil {
+			err = &fault{fmt.Sprintf("server %q does not introduce itself", u.Name), err}
+		}
 		return nil, err
 	}
 	if got.Error != nil {
