@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
@@ -183,5 +184,23 @@ func TestStdioNothingBesideAMask(t *testing.T) {
 		}
 		d.back <- fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, id)
 		d.hear(t)
+	}
+}
+
+// A call that stands on an approval is broken off when that ends.
+func TestStdioApprovalEnds(t *testing.T) {
+	j := &judge{decide: func(*authz.Request) *client.Answer {
+		a := allow()
+		a.Until = time.Now().Add(200 * time.Millisecond)
+		return a
+	}}
+	d := openMemory(t, j, mcp.Options{})
+	d.say(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow"}}`)
+	_, id := d.got(t, "slow")
+	if got := d.hear(t); !strings.Contains(got, `"id":1,"error":{"code":-32001,"message":"Access denied: the approval ended`) {
+		t.Errorf("the client got %s", got)
+	}
+	if got, _ := d.got(t); !strings.HasPrefix(got, fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s,`, id)) {
+		t.Errorf("the server got %s", got)
 	}
 }
