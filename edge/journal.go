@@ -25,12 +25,12 @@ import (
 // A journal is what was decided and has not reached the control plane: files of lines, each of which is written
 // before the answer that it records is given.
 //
-//	safeconduct-journal 1 NAME FIRST            the first line of a file
+//	safeconduct-journal 1 NAME FIRST [BASE]     the first line of a file; see journal.base
 //	CRC d NUMBER 0 {"request":...}              a decision
 //	CRC o NUMBER OF {"result":...}              an outcome of decision number OF
 //
 // CRC is CRC-32C, in hex, over the file's first line and the rest of the line. Records count from 1 without gaps,
-// from file to file. What is written survives the end of the process, however it ends; the disk is told to keep it
+// from file to file. A file that was begun anew supersedes those of before: its name says so. What is written survives the end of the process, however it ends; the disk is told to keep it
 // every syncEvery, so that a loss of power loses no more than that.
 //
 // Writers that come while another one writes share the next write: numbers are given under mu, and so is the
@@ -49,23 +49,33 @@ type journal struct {
 	size    int64  // of cur: what it is known to hold
 	seed    uint32 // of the CRCs of cur
 	files   []segment
-	old     []file // to be synced, then closed
-	next    int64  // number of the next record
-	written int64  // of the last record that is written
-	buf     []byte // lines that wait for the next write
-	spare   []byte // to swap with buf
-	waiting *share // who waits for it; nil if nobody
-	writing bool   // whether somebody writes
-	dirty   bool   // whether something is not synced
-	err     error  // why nothing can be written; nil if something can
-	acked   int64  // number of the last record that was acknowledged
-	pending int64  // bytes that were not
-	done    bool   // closed
-	used    bool   // whether it was there when it was opened
+	old     []past   // to be synced, then closed
+	trash   []string // files that could not be removed yet
+	begun   string   // a file that could neither be begun nor removed; "" if there is none
+	stuck   error    // why nothing can be written before the journal is begun anew; nil if it can
+	next    int64    // number of the next record
+	written int64    // of the last record that is written
+	buf     []byte   // lines that wait for the next write
+	spare   []byte   // to swap with buf
+	waiting *share   // who waits for it; nil if nobody
+	writing bool     // whether somebody writes
+	dirty   bool     // whether something is not synced
+	err     error    // why nothing can be written; nil if something can
+	acked   int64    // number of the last record that was acknowledged
+	pending int64    // bytes that were not
+	done    bool     // closed
+	used    bool     // whether it was there when it was opened
 	idle    *sync.Cond
 	oldest  moments // when records were written
 
+	gen  int64 // how often it was begun anew in its directory
 	base int64 // see id
+}
+
+// A past is a file that is not written any more.
+type past struct {
+	file
+	gone bool // nothing in it is needed
 }
 
 // now is the time of the journal's own notes, which nothing depends on.
@@ -83,11 +93,12 @@ type file interface {
 // A segment is one file of a journal.
 type segment struct {
 	path  string
-	first int64 // number of its first record
-	size  int64 // of all but the last segment, whose size is journal.size
-	head  int64 // bytes of its first line
-	sent  int64 // bytes that were acknowledged, the first line included
-	upTo  int64 // number of the last record in them
+	first int64  // number of its first record
+	size  int64  // of all but the last segment, whose size is journal.size
+	head  int64  // bytes of its first line
+	sent  int64  // bytes that were acknowledged, the first line included
+	upTo  int64  // number of the last record in them
+	seed  uint32 // of the CRCs in it
 }
 
 // A share is one write that several wait for.
@@ -152,17 +163,20 @@ func openJournal(dir string, most int64, open func(string) (file, error), warn f
 
 // load reads what is there, and opens the last file for more.
 func (j *journal) load() error {
-	if err := finishRenewal(j.dir); err != nil {
-		return fmt.Errorf("beginning the journal anew: %w", err)
-	}
-	names, err := journalFiles(j.dir)
+	names, before, gen, err := journalFiles(j.dir)
 	if err != nil {
 		return fmt.Errorf("looking into the journal: %w", err)
 	}
+	for _, path := range before {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("beginning the journal anew: %w", err)
+		}
+	}
+	j.gen = gen
+	torn := false // whether the files so far lack an end
 	j.used = len(names) > 0
-	for i, path := range names {
-		last := i == len(names)-1
-		seg, count, err := j.read(path, last)
+	for _, path := range names {
+		seg, count, err := j.read(path)
 		if err != nil {
 			return err
 		}
@@ -170,11 +184,19 @@ func (j *journal) load() error {
 			if err := os.Remove(path); err != nil {
 				return fmt.Errorf("removing an empty file of the journal: %w", err)
 			}
+			torn = true
 			continue
 		}
-		if len(j.files) > 0 && seg.first != j.next {
-			return damaged(path, "record %d should come first, not %d: a file is missing", j.next, seg.first)
+		if n := len(j.files); n > 0 && seg.first != j.next {
+			// A file is ended when it is full. One that is not has lost its end to a loss of power.
+			if !torn && j.files[n-1].size >= segmentSize || seg.first < j.next {
+				return damaged(path, "record %d should come first, not %d: a file is missing", j.next, seg.first)
+			}
+			if err := j.fill(seg.first); err != nil {
+				return err
+			}
 		}
+		torn = false
 		j.files = append(j.files, *seg)
 		j.next = seg.first + count
 		j.pending += seg.size - seg.head
@@ -195,29 +217,70 @@ func (j *journal) load() error {
 	if j.cur, err = j.open(seg.path); err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
-	j.size = seg.size
-	j.seed = seedOf(j.name, seg.first)
+	j.size, j.seed = seg.size, seg.seed
 	return nil
 }
 
-// journalFiles returns the files of a journal, by their first records: their names have a fixed width.
-func journalFiles(dir string) ([]string, error) {
-	all, err := os.ReadDir(dir)
-	var names []string
-	for _, e := range all { // sorted
-		if strings.HasSuffix(e.Name(), suffix) {
-			names = append(names, filepath.Join(dir, e.Name()))
-		}
+// fill takes the numbers of records that were lost, up to that of the next one that was not. In the log they are refused.
+func (j *journal) fill(next int64) error {
+	s := &j.files[len(j.files)-1]
+	if next-j.next > segmentSize/16 {
+		return damaged(s.path, "%d records are missing after it", next-j.next)
 	}
-	return names, err
+	var text []byte
+	for n := j.next; n < next; n++ {
+		text = appendLine(text, s.seed, n, &lost)
+	}
+	f, err := j.open(s.path)
+	if err == nil {
+		_, err = f.Write(text)
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("repairing the journal: %w", err)
+	}
+	if j.warn != nil {
+		j.warn("journal has lost records, whose numbers are taken by others that say nothing", "file", s.path, "first", j.next, "last", next-1)
+	}
+	s.size += int64(len(text))
+	j.pending += int64(len(text))
+	j.next = next
+	return nil
+}
+
+// lost takes the number of a record that is lost: an outcome of nothing, which the control plane refuses, and its log says so.
+var lost = entry{kind: 'o', body: []byte("{}")}
+
+// journalFiles returns the files of a journal, by their first records: their names have a fixed width. Before are those of the
+// journals that it followed, gen how many these were.
+func journalFiles(dir string) (names, before []string, gen int64, err error) {
+	all, err := os.ReadDir(dir)
+	for _, e := range all { // sorted
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if !ok {
+			continue
+		}
+		of := int64(0)
+		if rest, renewed := strings.CutPrefix(name, "r"); renewed {
+			number, _, _ := strings.Cut(rest, "-")
+			if of, ok = count([]byte(strings.TrimLeft(number, "0"))); !ok {
+				continue
+			}
+		}
+		if of > gen {
+			names, before, gen = nil, append(before, names...), of
+		}
+		names = append(names, filepath.Join(dir, e.Name()))
+	}
+	return names, before, gen, err
 }
 
 func damaged(path, format string, args ...any) error {
 	return authz.Errorf(authz.ErrInvalid, "the journal's file %s is damaged: %s; keep its directory, and give the decision point a new one", path, fmt.Sprintf(format, args...))
 }
 
-// read checks one file and returns it, nil if it is empty, and how many records it holds. Of the last one a torn end is cut off.
-func (j *journal) read(path string, last bool) (*segment, int64, error) {
+// read checks one file and returns it, nil if it has not even its first line, and how many records it holds. A torn end is cut off.
+func (j *journal) read(path string) (*segment, int64, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the journal: %w", err)
@@ -225,19 +288,19 @@ func (j *journal) read(path string, last bool) (*segment, int64, error) {
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 1<<20)
 	head, err := r.ReadString('\n')
-	if err != nil && last {
+	if err != nil {
 		if !errors.Is(err, io.EOF) {
 			return nil, 0, fmt.Errorf("reading the journal: %w", err)
 		}
 		return nil, 0, nil
 	}
-	name, first, ok := parseHead(head)
-	if !ok || filepath.Base(path) != fileName(first) || j.name != "" && name != j.name {
+	name, first, base, ok := parseHead(head)
+	if !ok || filepath.Base(path) != fileName(j.gen, first) || j.name != "" && (name != j.name || base != j.base) {
 		return nil, 0, damaged(path, "its first line is not what it should be")
 	}
-	j.name = name
-	seg := &segment{path: path, first: first, head: int64(len(head)), size: int64(len(head)), sent: int64(len(head)), upTo: first - 1}
-	seed := seedOf(name, first)
+	j.name, j.base = name, base
+	seed := seedOf([]byte(head))
+	seg := &segment{path: path, first: first, head: int64(len(head)), size: int64(len(head)), sent: int64(len(head)), upTo: first - 1, seed: seed}
 	for n := first; ; n++ {
 		line, err := readLine(r)
 		if len(line) == 0 && errors.Is(err, io.EOF) {
@@ -251,7 +314,7 @@ func (j *journal) read(path string, last bool) (*segment, int64, error) {
 			seg.size += int64(len(line))
 			continue
 		}
-		if !last || ok || anyLine(r, seed) {
+		if ok || anyLine(r, seed) {
 			return nil, 0, damaged(path, "record %d, at byte %d, is not what was written", n, seg.size)
 		}
 		if j.warn != nil {
@@ -294,28 +357,39 @@ func anyLine(r *bufio.Reader, seed uint32) bool {
 	}
 }
 
-func fileName(first int64) string { return fmt.Sprintf("%020d%s", first, suffix) }
-
-func headLine(name string, first int64) []byte {
-	return append(strconv.AppendInt(append([]byte(magic+name), ' '), first, 10), '\n')
+func fileName(gen, first int64) string {
+	if gen > 0 {
+		return fmt.Sprintf("r%09d-%020d%s", gen, first, suffix)
+	}
+	return fmt.Sprintf("%020d%s", first, suffix)
 }
 
-func seedOf(name string, first int64) uint32 {
-	return crc32.Checksum(headLine(name, first), castagnoli)
+func headLine(name string, first, base int64) []byte {
+	b := strconv.AppendInt(append([]byte(magic+name), ' '), first, 10)
+	if base > 0 {
+		b = strconv.AppendInt(append(b, ' '), base, 10)
+	}
+	return append(b, '\n')
 }
+
+func seedOf(head []byte) uint32 { return crc32.Checksum(head, castagnoli) }
 
 // parseHead reads the first line of a file.
-func parseHead(line string) (name string, first int64, ok bool) {
+func parseHead(line string) (name string, first, base int64, ok bool) {
 	rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), magic)
 	if !ok {
-		return "", 0, false
+		return "", 0, 0, false
 	}
-	name, number, ok := strings.Cut(rest, " ")
-	first, err := strconv.ParseInt(number, 10, 64)
-	if !ok || err != nil || first < 1 || name == "" || len(name) > 64 || string(headLine(name, first)) != line {
-		return "", 0, false
+	name, rest, _ = strings.Cut(rest, " ")
+	number, more, has := strings.Cut(rest, " ")
+	first, ok = count([]byte(number))
+	if has && ok {
+		base, ok = count([]byte(more))
 	}
-	return name, first, true
+	if !ok || first < 1 || name == "" || len(name) > 64 || string(headLine(name, first, base)) != line {
+		return "", 0, 0, false
+	}
+	return name, first, base, true
 }
 
 // A record is one line of a journal.
@@ -372,29 +446,43 @@ func count(b []byte) (int64, bool) {
 
 // begin begins a file with the next record. The caller holds j.mu, or is alone; nobody writes.
 func (j *journal) begin() error {
-	path := filepath.Join(j.dir, fileName(j.next))
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(j.dir, fileName(j.gen, j.next))
+	if _, err := os.Lstat(path); path != j.begun && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fmt.Errorf("beginning a file of the journal: there is a file %s already", path), err)
 	}
 	f, err := j.open(path)
 	if err != nil {
 		return fmt.Errorf("beginning a file of the journal: %w", err)
 	}
-	head := headLine(j.name, j.next)
-	if n, err := f.Write(head); err != nil || n != len(head) {
-		if err == nil {
-			err = io.ErrShortWrite
+	head := headLine(j.name, j.next, j.base)
+	if err := writeHead(f, head); err != nil {
+		rerr := errors.Join(f.Close(), os.Remove(path))
+		if rerr != nil {
+			j.begun = path
 		}
-		return errors.Join(fmt.Errorf("beginning a file of the journal: %w", err), f.Close(), os.Remove(path))
+		return errors.Join(fmt.Errorf("beginning a file of the journal: %w", err), rerr)
 	}
 	if j.cur != nil {
-		j.old = append(j.old, j.cur)
+		j.old = append(j.old, past{file: j.cur})
 		j.files[len(j.files)-1].size = j.size
 	}
-	j.cur, j.size, j.seed = f, int64(len(head)), seedOf(j.name, j.next)
-	j.files = append(j.files, segment{path: path, first: j.next, head: j.size, sent: j.size, upTo: j.next - 1})
+	j.begun = ""
+	j.cur, j.size, j.seed = f, int64(len(head)), seedOf(head)
+	j.files = append(j.files, segment{path: path, first: j.next, head: j.size, sent: j.size, upTo: j.next - 1, seed: j.seed})
 	j.dirty = true
 	return nil
+}
+
+// writeHead writes the first line of a file, whatever has been left in that by an earlier try.
+func writeHead(f file, head []byte) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	n, err := f.Write(head)
+	if err == nil && n != len(head) {
+		err = io.ErrShortWrite
+	}
+	return err
 }
 
 // append writes entries together, and returns the id of the first once they are written.
@@ -453,6 +541,8 @@ func (j *journal) append(entries ...entry) (int64, error) {
 // accepts returns why nothing can be written, if nothing can. The caller holds j.mu.
 func (j *journal) accepts() error {
 	switch {
+	case j.stuck != nil:
+		return authz.Errorf(authz.ErrUnavailable, "the journal %s could not be begun anew: %w", j.dir, j.stuck)
 	case j.done:
 		return authz.Errorf(authz.ErrUnavailable, "the journal is closed: the decision point has ended")
 	case j.pending+int64(len(j.buf)) > j.max:
@@ -467,8 +557,16 @@ func (j *journal) accepts() error {
 	return nil
 }
 
-// repair cuts off what a write has left that failed, or begins another file. The caller holds j.mu; nobody writes.
+// repair cuts off what a write has left that failed, and begins another file, or the same one anew if there is nothing in it. The
+// caller holds j.mu; nobody writes.
 func (j *journal) repair() error {
+	if s := &j.files[len(j.files)-1]; s.first == j.next {
+		if err := writeHead(j.cur, headLine(j.name, s.first, j.base)); err != nil {
+			return err
+		}
+		j.size, j.dirty, j.err = s.head, true, nil
+		return nil
+	}
 	if err := j.cur.Truncate(j.size); err != nil {
 		return err
 	}
@@ -544,17 +642,21 @@ func (j *journal) wake() {
 // sync tells the disk to keep what was written. If it cannot, nothing more is written before it can again.
 func (j *journal) sync() error {
 	j.mu.Lock()
-	if !j.dirty && len(j.old) == 0 {
+	if !j.dirty && len(j.old) == 0 && len(j.trash) == 0 {
 		j.mu.Unlock()
 		return nil
 	}
-	cur, old := j.cur, j.old
-	j.old, j.dirty = nil, false
+	cur, old, trash := j.cur, j.old, j.trash
+	j.old, j.trash, j.dirty = nil, nil, false
 	j.mu.Unlock()
 	var err error
-	for _, f := range old {
-		err = errors.Join(err, f.Sync(), f.Close())
+	for _, f := range old { // before the one that follows them
+		if !f.gone {
+			err = errors.Join(err, f.Sync())
+		}
+		err = errors.Join(err, f.Close())
 	}
+	j.discard(trash)
 	err = errors.Join(err, cur.Sync())
 	if len(old) > 0 && err == nil {
 		err = syncDir(j.dir)
@@ -616,7 +718,7 @@ func (j *journal) unsent(after int64, most int, bytes int) (batch, error) {
 		from, number = seg.sent, seg.upTo+1
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(f, from, end-from), 1<<20)
-	seed, total := seedOf(j.nameNow(), seg.first), 0
+	seed, total := seg.seed, 0
 	for ; len(b.records) < most; number++ {
 		line, err := readLine(r)
 		if errors.Is(err, io.EOF) && len(line) == 0 {
@@ -670,9 +772,17 @@ func (j *journal) acknowledge(last int64, b *batch) {
 		j.pending += size - s.sent
 	}
 	j.mu.Unlock()
-	for _, path := range gone {
-		if err := os.Remove(path); err != nil && j.warn != nil { // it would only be sent once more
-			j.warn("an acknowledged file of the journal could not be removed", "err", err)
+	j.discard(gone)
+}
+
+// discard removes files of which nothing is needed. One that cannot be removed, as where it is still open, is tried again
+// at every sync; left behind it would only be sent once more.
+func (j *journal) discard(paths []string) {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			j.mu.Lock()
+			j.trash = append(j.trash, path)
+			j.mu.Unlock()
 		}
 	}
 }
@@ -682,7 +792,7 @@ func (j *journal) state() (records, size int64, oldest time.Time, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
-	case j.done:
+	case j.done, j.stuck != nil:
 		err = j.accepts()
 	case j.err != nil:
 		err = authz.Errorf(authz.ErrUnavailable, "the journal %s cannot be written: %w", j.dir, j.err)
@@ -715,8 +825,10 @@ func (j *journal) close() error {
 	}
 	j.mu.Unlock()
 	err := j.sync()
-	for _, path := range gone {
-		err = errors.Join(err, os.Remove(path))
+	for _, path := range append(gone, j.trash...) {
+		if rerr := os.Remove(path); !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
 	}
 	return errors.Join(err, j.cur.Close(), j.lock.Close())
 }

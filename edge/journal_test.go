@@ -481,7 +481,8 @@ func TestRenewalCrashes(t *testing.T) {
 	if err := j.Acknowledge(2, 2); err != nil {
 		t.Fatal(err)
 	}
-	old, err := os.ReadFile((*disk)(nil).files(t, dir)[0])
+	first := (*disk)(nil).files(t, dir)[0]
+	old, err := os.ReadFile(first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -495,17 +496,195 @@ func TestRenewalCrashes(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	file := (*disk)(nil).files(t, dir)[0]
-	if err := os.Rename(file, filepath.Join(dir, "renewed")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, old, 0o600); err != nil {
+	if err := os.WriteFile(first, old, 0o600); err != nil { // which was not removed yet
 		t.Fatal(err)
 	}
 	j = open(t, dir)
-	defer j.Close()
 	if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
 		t.Errorf("after the crash (-want +got):\n%s", diff)
+	}
+	if files := (*disk)(nil).files(t, dir); len(files) != 1 || files[0] == first {
+		t.Errorf("files: %q, want one, and not the old one", files)
+	}
+	// Ids go on, so that none of them names another decision than before.
+	if n, err := j.Append(`{"n":4}`); n != 5 || err != nil {
+		t.Errorf("Append = %d, %v, want 5", n, err)
+	}
+	if _, err := j.AppendOutcome(2, `{}`); !errors.Is(err, authz.ErrNotFound) {
+		t.Errorf("the outcome of a decision of the old journal: %v, want %v", err, authz.ErrNotFound)
+	}
+	if n, err := j.AppendOutcome(4, `{"of":4}`); n != 6 || err != nil {
+		t.Errorf("AppendOutcome = %d, %v, want 6", n, err)
+	}
+	if err := j.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := j.Append(`{"n":5}`); n != 7 || err != nil {
+		t.Errorf("Append = %d, %v, want 7", n, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := edge.CheckJournal(dir); n != 5 || err != nil {
+		t.Errorf("%d records, %v, want 5", n, err)
+	}
+}
+
+// What is answered is in the journal, also if that could not be begun anew.
+func TestRenewalFails(t *testing.T) {
+	for _, stuck := range []bool{false, true} { // whether the new file cannot be taken back either
+		dir, fail := t.TempDir(), false
+		j := open(t, dir, func(path string) (edge.File, error) {
+			if !fail {
+				return edge.OpenFile(path)
+			}
+			if stuck { // a directory that is not empty
+				if err := errors.Join(os.Remove(path), os.MkdirAll(filepath.Join(path, "x"), 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return nil, errors.New("too many open files")
+		})
+		if _, err := j.Append(`{"n":1}`, `{"n":2}`); err != nil {
+			t.Fatal(err)
+		}
+		fail = true
+		if err := j.Renew(); err == nil || !strings.Contains(err.Error(), "too many open files") {
+			t.Fatalf("Renew: %v, want why it fails", err)
+		}
+		fail = false
+		want := []string{`{"n":1}`, `{"n":2}`}
+		_, err := j.Append(`{"n":3}`)
+		if stuck {
+			if !errors.Is(err, authz.ErrUnavailable) || !strings.Contains(err.Error(), "too many open files") {
+				t.Errorf("Append: %v, want %v and why", err, authz.ErrUnavailable)
+			}
+			if err := os.RemoveAll((*disk)(nil).files(t, dir)[1]); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			if err != nil {
+				t.Errorf("Append after a renewal that was taken back: %v", err)
+			}
+			want = append(want, `{"n":3}`)
+		}
+		if err := j.Renew(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Append(`{"n":4}`); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, `{"n":4}`)
+		j.Abandon()
+		j = open(t, dir)
+		if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
+			t.Errorf("after a crash (-want +got):\n%s", diff)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A disk that fails when a file has just been begun is written again once it does not.
+func TestEmptyFileFails(t *testing.T) {
+	for name, fail := range map[string]func(*disk, *edge.Journal) error{
+		"to sync": func(d *disk, j *edge.Journal) error {
+			d.set(-1, errors.New("input/output error"), false)
+			return j.Sync()
+		},
+		"to write, and to cut off what was written": func(d *disk, j *edge.Journal) error {
+			d.set(5, nil, true)
+			_, err := j.Append(`{}`)
+			return err
+		},
+	} {
+		dir := t.TempDir()
+		d := &disk{room: -1}
+		j := open(t, dir, d.open)
+		if err := fail(d, j); err == nil {
+			t.Fatalf("%s: it does not fail", name)
+		}
+		d.set(-1, nil, false)
+		for i := range 3 {
+			if n, err := j.Append(`{}`); n != int64(i+1) || err != nil {
+				t.Errorf("%s: Append = %d, %v, want %d", name, n, err, i+1)
+			}
+		}
+		if err := j.Sync(); err != nil {
+			t.Errorf("%s: Sync: %v", name, err)
+		}
+		j.Abandon()
+		if n, err := edge.CheckJournal(dir); n != 3 || err != nil {
+			t.Errorf("%s: %d records, %v, want 3", name, n, err)
+		}
+	}
+}
+
+// A loss of power takes the end of a file, and leaves what follows it in another. What is left keeps its numbers.
+func TestPowerLoss(t *testing.T) {
+	for name, cut := range map[string]int64{"within a record": 10, "a whole record": 1<<20 + 24, "more": 3 << 20} {
+		dir := t.TempDir()
+		j := open(t, dir)
+		pad := `{"x":"` + strings.Repeat("y", 1<<20) + `"}`
+		for range 8 {
+			if _, err := j.Append(pad); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := j.Append(`{"n":9}`); err != nil {
+			t.Fatal(err)
+		}
+		j.Abandon()
+		files := (*disk)(nil).files(t, dir)
+		if len(files) != 2 {
+			t.Fatalf("files: %q, want two", files)
+		}
+		info, err := os.Stat(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(files[0], info.Size()-cut); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // it is repaired once
+			if n, err := edge.CheckJournal(dir); n != 9 || err != nil {
+				t.Fatalf("%s: %d records, %v, want 9", name, n, err)
+			}
+		}
+		j = open(t, dir)
+		last := ""
+		for after := int64(0); after < 9; {
+			first, some, err := j.Unsent(100)
+			if err != nil || first != after+1 || len(some) == 0 {
+				t.Fatalf("%s: Unsent = %d, %d records, %v, want %d", name, first, len(some), err, after+1)
+			}
+			after, last = after+int64(len(some)), some[len(some)-1]
+			if err := j.Acknowledge(after, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if last != `{"n":9}` {
+			t.Errorf("%s: record 9 is %.40q, want what was written", name, last)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Not even the first line of what was begun last, and of what was before that, has reached the disk.
+	dir := t.TempDir()
+	j := open(t, dir)
+	if _, err := j.Append(`{"n":1}`); err != nil {
+		t.Fatal(err)
+	}
+	j.Abandon()
+	for _, first := range []int{5, 9} {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%020d.journal", first)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := edge.CheckJournal(dir); n != 1 || err != nil {
+		t.Errorf("%d records, %v, want 1", n, err)
 	}
 }
 

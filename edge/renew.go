@@ -12,9 +12,6 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 )
 
-// renewed is what a journal that is begun anew is called before the files of the old one are gone.
-const renewed = "renewed"
-
 // sentUpTo returns the number of the last record that was acknowledged.
 func (j *journal) sentUpTo() int64 {
 	j.mu.Lock()
@@ -30,42 +27,51 @@ func (j *journal) nameNow() string {
 }
 
 // id returns by what a record is known outside: e and its number, counted on from the journals that this one followed
-// since it was opened. The caller holds j.mu.
+// in its directory. The caller holds j.mu.
 func (j *journal) id(number int64) int64 { return j.base + number }
 
 // renew begins another journal with what was not acknowledged. Outcomes of decisions that were are dropped: in the
 // new journal they are of nothing. Nobody writes meanwhile.
 //
-// The new file is whole before any of the old ones goes, and its name says so to whoever opens the journal after a crash.
+// The new file is whole once it is there, and supersedes the old ones by its name, also for whoever opens the journal after a
+// crash. So from then on nothing may be written into those: if the new one cannot be used and not be taken back either, nothing
+// is, until the next try.
 func (j *journal) renew() error {
+	gone, err := j.anew()
+	j.discard(gone)
+	return err
+}
+
+// anew is renew, and returns the files of which nothing is needed any more.
+func (j *journal) anew() (gone []string, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for j.writing {
 		j.idle.Wait()
 	}
 	if j.done {
-		return authz.Errorf(authz.ErrUnavailable, "the journal is closed")
+		return nil, authz.Errorf(authz.ErrUnavailable, "the journal is closed")
 	}
 	name, shift := rand.Text(), j.acked
-	text, seed := headLine(name, 1), seedOf(name, 1)
-	head, count := int64(len(text)), int64(0)
+	text := headLine(name, 1, j.base+shift)
+	seed, head, n := seedOf(text), int64(len(text)), int64(0)
 	for i := range j.files {
 		s := &j.files[i]
 		old, err := os.ReadFile(s.path)
 		if err != nil {
-			return fmt.Errorf("reading the journal: %w", err)
+			return nil, fmt.Errorf("reading the journal: %w", err)
 		}
 		size := s.size
 		if i == len(j.files)-1 {
 			size = j.size
 		}
 		if int64(len(old)) < size {
-			return damaged(s.path, "it has %d bytes of %d", len(old), size)
+			return nil, damaged(s.path, "it has %d bytes of %d", len(old), size)
 		}
 		for line := range bytes.Lines(old[s.head:size]) {
-			rec, ok := parseLine(line, seedOf(j.name, s.first))
+			rec, ok := parseLine(line, s.seed)
 			if !ok {
-				return damaged(s.path, "a record is not what was written")
+				return nil, damaged(s.path, "a record is not what was written")
 			}
 			if rec.number <= shift {
 				continue
@@ -73,59 +79,42 @@ func (j *journal) renew() error {
 			e := entry{kind: rec.kind, of: rec.of, body: rec.body}
 			if e.kind == 'o' {
 				if e.of -= shift; e.of <= 0 {
-					e = entry{kind: 'o', body: []byte("{}")} // its number is taken, and it is refused there
+					e = lost
 				}
 			}
-			count++
-			text = appendLine(text, seed, count, &e)
+			n++
+			text = appendLine(text, seed, n, &e)
 		}
 	}
-	if err := writeWhole(j.dir, renewed, text); err != nil {
-		return err
+	path := filepath.Join(j.dir, fileName(j.gen+1, 1))
+	err = writeWhole(j.dir, filepath.Base(path), text)
+	var f file
+	if err == nil {
+		f, err = j.open(path)
 	}
-	for i := range j.files {
-		if err := os.Remove(j.files[i].path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	path := filepath.Join(j.dir, fileName(1))
-	if err := os.Rename(filepath.Join(j.dir, renewed), path); err != nil {
-		return err
-	}
-	f, err := j.open(path)
 	if err != nil {
-		return err
+		j.stuck = nil
+		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) || syncDir(j.dir) != nil {
+			j.stuck = err
+		}
+		return nil, err
 	}
-	j.old = append(j.old, j.cur)
-	j.base += shift
-	j.name, j.seed, j.cur, j.size, j.dirty = name, seed, f, int64(len(text)), true
-	j.files = []segment{{path: path, first: 1, head: head, sent: head}}
-	j.acked, j.written, j.next, j.pending = 0, count, count+1, j.size-head
+	for _, s := range j.files {
+		gone = append(gone, s.path)
+	}
+	j.old = append(j.old, past{file: j.cur})
+	for i := range j.old {
+		j.old[i].gone = true
+	}
+	j.gen, j.base = j.gen+1, j.base+shift
+	j.name, j.seed, j.cur, j.size, j.dirty, j.err, j.stuck = name, seed, f, int64(len(text)), true, nil, nil
+	j.files = []segment{{path: path, first: 1, head: head, sent: head, seed: seed}}
+	j.acked, j.written, j.next, j.pending = 0, n, n+1, j.size-head
 	j.oldest.reset()
-	if count > 0 {
-		j.oldest.add(count, now())
+	if n > 0 {
+		j.oldest.add(n, now())
 	}
-	return nil
-}
-
-// finishRenewal finishes what a crash has interrupted.
-func finishRenewal(dir string) error {
-	whole := filepath.Join(dir, renewed)
-	if _, err := os.Stat(whole); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	names, err := journalFiles(dir)
-	if err != nil {
-		return err
-	}
-	for _, path := range names {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-	}
-	return os.Rename(whole, filepath.Join(dir, fileName(1)))
+	return gone, nil
 }
 
 // writeWhole writes a file that is whole, on the disk, or not there.
