@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
@@ -105,7 +106,7 @@ func (p *Point) turn(ctx context.Context, q *client.Question, t *turn) ([]*clien
 	if requestable && !t.asked {
 		return p.ask(ctx, q, t)
 	}
-	if err := p.record(w, all); err != nil {
+	if err := p.record(ctx, w, all); err != nil {
 		return nil, err
 	}
 	if approved {
@@ -188,6 +189,9 @@ func (p *Point) judge(w *work, pic *picture, b *bearer, reqs []authz.Request) (a
 	return all, requestable, nil
 }
 
+// recordTime is how old what was decided may be when it is recorded: what is known may be another thing by then.
+const recordTime = 5 * time.Second
+
 // unrecorded is the id of an answer that is to be recorded.
 const unrecorded = "?"
 
@@ -237,7 +241,7 @@ func (p *Point) ask(ctx context.Context, q *client.Question, t *turn) ([]*client
 }
 
 // record writes what was decided into the journal, and gives the answers their ids.
-func (p *Point) record(w *work, all []*client.Answer) error {
+func (p *Point) record(ctx context.Context, w *work, all []*client.Answer) error {
 	if len(w.ends) == 0 {
 		return nil
 	}
@@ -249,9 +253,12 @@ func (p *Point) record(w *work, all []*client.Answer) error {
 		w.entries = append(w.entries, entry{kind: 'd', body: w.text[begin:end]})
 		begin = end
 	}
-	id, err := p.journal.Load().append(w.entries...)
+	id, err := p.journal.Load().append(ctx, w.entries...)
 	if err != nil {
 		return err
+	}
+	if took := age(w.rec.Decision.At, p.cfg.Now()); took > recordTime {
+		return authz.Errorf(authz.ErrUnavailable, "the journal is too slow: it took %v to record what was decided, and no more than %v may pass", took.Round(time.Millisecond), recordTime)
 	}
 	for _, a := range all {
 		if a.ID == unrecorded {
@@ -337,6 +344,6 @@ func (p *Point) Outcome(ctx context.Context, id string, o client.Outcome) error 
 	if err != nil {
 		return err
 	}
-	_, err = j.append(entry{kind: 'o', of: n, body: body})
+	_, err = j.append(ctx, entry{kind: 'o', of: n, body: body})
 	return err
 }

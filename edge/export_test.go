@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"time"
@@ -42,12 +43,34 @@ func (j *Journal) Append(bodies ...string) (int64, error) {
 	for _, b := range bodies {
 		all = append(all, entry{kind: 'd', body: []byte(b)})
 	}
-	return j.j.append(all...)
+	return j.j.append(context.Background(), all...)
+}
+
+// MaxWaiters is how many may wait while somebody writes.
+const MaxWaiters = maxWaiters
+
+// Waiters returns how many do.
+func (j *Journal) Waiters() int {
+	j.j.mu.Lock()
+	defer j.j.mu.Unlock()
+	return j.j.waiters
+}
+
+// Writing reports whether somebody writes.
+func (j *Journal) Writing() bool {
+	j.j.mu.Lock()
+	defer j.j.mu.Unlock()
+	return j.j.writing
+}
+
+// AppendUntil writes a decision, or waits until ctx ends.
+func (j *Journal) AppendUntil(ctx context.Context, body string) (int64, error) {
+	return j.j.append(ctx, entry{kind: 'd', body: []byte(body)})
 }
 
 // AppendOutcome writes an outcome.
 func (j *Journal) AppendOutcome(of int64, body string) (int64, error) {
-	return j.j.append(entry{kind: 'o', of: of, body: []byte(body)})
+	return j.j.append(context.Background(), entry{kind: 'o', of: of, body: []byte(body)})
 }
 
 // Unsent returns the bodies of up to most records that were not acknowledged, and the number of the first.

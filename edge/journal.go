@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
@@ -58,6 +59,7 @@ type journal struct {
 	buf     []byte   // lines that wait for the next write
 	spare   []byte   // to swap with buf
 	waiting *share   // who waits for it; nil if nobody
+	waiters int      // how many wait while somebody writes
 	writing bool     // whether somebody writes
 	dirty   bool     // whether something is not synced
 	err     error    // why nothing can be written; nil if something can
@@ -112,6 +114,7 @@ const (
 	segmentSize = 8 << 20
 	smallest    = 64 << 10 // a file of less is not ended only because all of it was acknowledged
 	maxLine     = 4 << 20
+	maxWaiters  = 4096 // that wait while somebody writes
 	syncEvery   = 100 * time.Millisecond
 	magic       = "safeconduct-journal 1 "
 	suffix      = ".journal"
@@ -485,10 +488,22 @@ func writeHead(f file, head []byte) error {
 	return err
 }
 
-// append writes entries together, and returns the id of the first once they are written.
-// authz.ErrUnavailable: they are not.
-func (j *journal) append(entries ...entry) (int64, error) {
+// append writes entries together, and returns the id of the first once they are written. authz.ErrUnavailable: they are
+// not, or ctx ended before that was known.
+func (j *journal) append(ctx context.Context, entries ...entry) (int64, error) {
 	j.mu.Lock()
+	if j.writing { // a disk that hangs must not collect all who ask
+		if j.waiters >= maxWaiters {
+			j.mu.Unlock()
+			return 0, authz.Errorf(authz.ErrUnavailable, "the journal %s is too slow: %d answers wait to be written", j.dir, maxWaiters)
+		}
+		j.waiters++
+		defer func() {
+			j.mu.Lock()
+			j.waiters--
+			j.mu.Unlock()
+		}()
+	}
 	for j.writing && j.size+int64(len(j.buf)) >= segmentSize {
 		j.idle.Wait() // for the next file: lines are made for one
 	}
@@ -524,18 +539,43 @@ func (j *journal) append(entries ...entry) (int64, error) {
 			case <-s.done: // the write before failed
 				return first, s.err
 			case <-s.lead:
+				return first, j.write()
+			case <-ctx.Done():
+				go func() { // for those that wait for it
+					select {
+					case <-s.done:
+					case <-s.lead:
+						_ = j.write() // those have it
+					}
+				}()
+				return 0, gaveUp(ctx)
 			}
-			j.mu.Lock()
-		} else {
-			j.mu.Unlock()
-			<-s.done
+		}
+		j.mu.Unlock()
+		select {
+		case <-s.done:
 			return first, s.err
+		case <-ctx.Done():
+			return 0, gaveUp(ctx)
 		}
 	}
 	j.writing = true
 	err := j.flush()
 	j.mu.Unlock()
 	return first, err
+}
+
+// write writes what waits, in one's turn.
+func (j *journal) write() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.writing = true
+	return j.flush()
+}
+
+// gaveUp is the error of who waits no longer. What was to be written may be, as a decision that nobody heard of.
+func gaveUp(ctx context.Context) error {
+	return authz.Errorf(authz.ErrUnavailable, "waiting for the journal: %w", ctx.Err())
 }
 
 // accepts returns why nothing can be written, if nothing can. The caller holds j.mu.

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -407,6 +409,65 @@ func TestSyncFails(t *testing.T) {
 	}
 	if n, err := edge.CheckJournal(dir); n != 2 || err != nil {
 		t.Errorf("%d records, %v, want 2", n, err)
+	}
+}
+
+// A disk that hangs keeps nobody longer than he wants to wait, and not more than may wait; what was given up is written all the
+// same, and so is what others wait for.
+func TestDiskHangs(t *testing.T) {
+	dir := t.TempDir()
+	d := &disk{room: -1}
+	j := open(t, dir, d.open)
+	d.mu.Lock() // writes hang
+	first := make(chan error, 1)
+	go func() { _, err := j.Append(`{"n":1}`); first <- err }()
+	ctx, cancel := context.WithCancel(t.Context())
+	var some, others sync.WaitGroup
+	waiting := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); j.Waiters() != n; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d wait, want %d", j.Waiters(), n)
+			}
+		}
+	}
+	const gone = 5
+	for end := time.Now().Add(20 * time.Second); !j.Writing() && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	for range gone { // the first of them is to write what waits
+		some.Go(func() {
+			if _, err := j.AppendUntil(ctx, `{"gone":true}`); !errors.Is(err, authz.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+				t.Errorf("AppendUntil: %v, want %v", err, context.Canceled)
+			}
+		})
+	}
+	waiting(gone)
+	for range edge.MaxWaiters - gone {
+		others.Go(func() {
+			if _, err := j.Append(`{"stays":true}`); err != nil {
+				t.Errorf("Append of one that waits: %v", err)
+			}
+		})
+	}
+	waiting(edge.MaxWaiters)
+	if _, err := j.Append(`{}`); !errors.Is(err, authz.ErrUnavailable) || !strings.Contains(err.Error(), "too slow") {
+		t.Errorf("Append of one more: %v, want %v", err, authz.ErrUnavailable)
+	}
+	cancel()
+	some.Wait()
+	waiting(edge.MaxWaiters - gone)
+	d.mu.Unlock()
+	others.Wait()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	waiting(0)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := edge.CheckJournal(dir); n != edge.MaxWaiters+1 || err != nil {
+		t.Errorf("%d records, %v, want %d", n, err, edge.MaxWaiters+1)
 	}
 }
 
