@@ -121,6 +121,8 @@ func FuzzMask(f *testing.F) {
 	f.Add("iban", `{"to":{"iban":1},"a":[1,{"iban":2}]}`)
 	f.Add("/a~1b/0/~01", `{"a/b":[{"~1":true}]}`)
 	f.Add("/", `{"":{"":1}}`)
+	f.Add("/to/IBAN", `{"To":{"iban":1},"a":[1,{"iban":2}]}`)
+	f.Add("kς", `{"\u212aΣ":1,"Kσ":2,"kß":3}`)
 	f.Add("/0/1", `[[1,2],3]`)
 	f.Add("/a~", `{"a~":1}`)
 	f.Add("\xff", "{\"\xff\":1}")
@@ -150,13 +152,13 @@ func FuzzMask(f *testing.F) {
 
 // hideByHand masks by comparing the pointer of every value with the field.
 func hideByHand(v any, field, pointer string) any {
-	if pointer != "" && pointer == field {
+	if pointer != "" && strings.EqualFold(pointer, field) {
 		return "hidden!"
 	}
 	switch v := v.(type) {
 	case map[string]any:
 		for name, below := range v {
-			if name == field && !strings.HasPrefix(field, "/") {
+			if strings.EqualFold(name, field) && !strings.HasPrefix(field, "/") {
 				v[name] = "hidden!"
 				continue
 			}
