@@ -346,10 +346,10 @@ func (pa *Passage) end(ctx context.Context, o client.Outcome) {
 			return
 		}
 		o.Latency = max(pa.g.now().Sub(pa.began), time.Nanosecond)
-		g := pa.g
+		g, permit := pa.g, pa.permit // the Passage may become another's
 		report := func() {
-			if err := pa.permit.Done(context.WithoutCancel(ctx), o); err != nil {
-				g.log.Warn("what came of an act could not be reported", "decisions", strings.Join(pa.permit.Decisions(), " "), "error", err)
+			if err := permit.Done(context.WithoutCancel(ctx), o); err != nil {
+				g.log.Warn("what came of an act could not be reported", "decisions", strings.Join(permit.Decisions(), " "), "error", err)
 			}
 		}
 		select {
