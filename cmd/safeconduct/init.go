@@ -368,7 +368,10 @@ func (in *initCommand) restore(current []byte) error {
 	if err := in.replace(current, back.Text); err != nil {
 		return err
 	}
-	in.say("Taken back. The keys stand in %s again.", in.file)
+	in.say("Taken back.")
+	if len(used) > 0 {
+		in.say("The keys stand in %s again.", in.file)
+	}
 	if len(back.Left) > 0 {
 		in.say("What was kept stays, because something is left: %s", in.backup())
 		return in.report(&clientconfig.Change{}, true)
