@@ -113,8 +113,7 @@ func TestEdgeRecords(t *testing.T) {
 	r.party("clerk", "EdDSA")
 	j := r.elsewhere(r.edge("gate"), "J1", "clerk")
 	now := time.Now()
-	var before standing
-	before = r.standing("clerk")
+	before := r.standing("clerk")
 	ack := j.upload(1, j.decision(now, "l2"), came(1, `{"result":"harmful","latency_ms":12}`), j.decision(now.Add(-time.Hour), "l3"), j.decision(now, "l4"))
 	if ack.Last != 4 || ack.Refused != nil || ack.Seqs[0] == 0 || ack.Seqs[1] != ack.Seqs[0]+1 || ack.Seqs[3] != ack.Seqs[0]+3 {
 		t.Fatalf("acknowledged: %+v", ack)
