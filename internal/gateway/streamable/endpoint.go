@@ -399,7 +399,7 @@ func until(ctx context.Context, who *gateway.Who) (context.Context, context.Canc
 func (e *endpoint) peer(a *asker) *mcp.Peer {
 	p := &mcp.Peer{Who: a.who, Version: a.version, Notify: a.reply.notify}
 	if a.session != nil {
-		p.Session, p.Tasks = a.session.label, a.session.tasks
+		p.Session = a.session.label // the tasks of earlier revisions are others: asked for in each call, of another shape
 	} else {
 		each(a.glance.caps, func(name string, v json.RawMessage) {
 			if name == "extensions" {
@@ -412,14 +412,21 @@ func (e *endpoint) peer(a *asker) *mcp.Peer {
 
 // request has a request judged, and passes it on.
 func (e *endpoint) request(ctx context.Context, a *asker, f *mcp.Frame) {
-	judged := ctx
+	judged, q := ctx, (*quest)(nil)
 	if f.Method == "tools/call" {
 		e.stale(e.cfg.ToolsKept)
 		u, _ := e.server("tool", look(f.Params).name)
-		judged = context.WithValue(ctx, named{}, u)
+		q = &quest{of: u}
+		judged = context.WithValue(ctx, questKey{}, q)
 	}
 	pa := e.gate.Admit(judged, e.peer(a), f)
 	if pa.Answer != nil {
+		if q != nil && pa.Answer.Error != nil && pa.Answer.Error.Code == codeInternal {
+			if lost := q.lost.Load(); lost != nil { // say whose tools are not known
+				e.answer(a, errorFrame(f.ID, codeInternal, lost.text+": what the tool is is not known, and the call is refused"))
+				return
+			}
+		}
 		e.answer(a, pa.Answer)
 		return
 	}
@@ -495,7 +502,11 @@ func (e *endpoint) forward(ctx context.Context, a *asker, pa *mcp.Passage, f *mc
 		if l, err = e.leg(ctx, a, u); err == nil {
 			err = e.over(ctx, a, u, l, &out, scan)
 		}
-		if err == nil || !again || !errors.Is(err, errLost) || scan.result || answer != nil {
+		// A server that answers 404 within a session did nothing: it does not know the session (2025-11-25, session management).
+		// Without one it may have done what it was asked.
+		old, _ := l.(*legacyLeg)
+		lost := errors.Is(err, errLost) && old != nil && old.id != ""
+		if err == nil || !again || !lost || scan.result || answer != nil {
 			if err == nil && !pa.Whole && answer == nil {
 				err = a.reply.end()
 				pa.Streamed(scan.written, err)

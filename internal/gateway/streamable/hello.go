@@ -24,7 +24,7 @@ func (e *endpoint) initialize(ctx context.Context, w http.ResponseWriter, a *ask
 				s.version = asked
 			}
 		case "capabilities":
-			s.caps, s.tasks = e.clientCaps(v)
+			s.caps = e.clientCaps(v)
 		case "clientInfo":
 			if v[0] == '{' && len(v) <= 4096 {
 				s.info = v
@@ -57,25 +57,24 @@ func (e *endpoint) initialize(ctx context.Context, w http.ResponseWriter, a *ask
 	e.finish(ctx, a, pa, &mcp.Frame{ID: f.ID, Result: p})
 }
 
-// clientCaps returns what of a client's capabilities servers are told, and whether it can be given tasks.
-func (d *Door) clientCaps(v json.RawMessage) (json.RawMessage, bool) {
-	out, tasks := json.RawMessage("{}"), false
+// clientCaps returns what of a client's capabilities servers are told.
+func (d *Door) clientCaps(v json.RawMessage) json.RawMessage {
+	out := json.RawMessage("{}")
 	if len(v) > 16<<10 {
-		return out, false
+		return out
 	}
 	each(v, func(name string, v json.RawMessage) {
 		switch name {
 		case "sampling", "elicitation", "roots":
 			out = set(out, name, v)
 		case "tasks":
-			tasks = true
 		default:
 			if len(d.ups) == 1 {
 				out = set(out, name, v)
 			}
 		}
 	})
-	return out, tasks
+	return out
 }
 
 // discover answers server/discover (2026-07-28).

@@ -127,8 +127,7 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 		if err != nil {
 			return "", 0, err
 		}
-		if code := f.Error.Code; l.modern() && resp.StatusCode == http.StatusNotFound && code != codeMethod ||
-			!l.modern() && resp.StatusCode == http.StatusNotFound && code != codeMethod {
+		if resp.StatusCode == http.StatusNotFound && f.Error.Code != codeMethod {
 			return "", 0, &fault{fmt.Sprintf("server %q answered with status 404", u.Name), errLost}
 		}
 		f.ID, c.scan.answered = c.scan.as, true

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -288,8 +289,14 @@ func (d *Door) outwardItem(u *upstream, method string, item json.RawMessage) jso
 	return edit(item, rename, member)
 }
 
-// A named is which server a tool belongs to that is asked for: the value of a context. nil is none.
-type named struct{}
+// A quest is for what a tool is that a client calls.
+type quest struct {
+	of   *upstream             // that the tool belongs to; nil is none
+	lost atomic.Pointer[fault] // why it does not list it
+}
+
+// questKey is the key of a *quest in a context.
+type questKey struct{}
 
 // listed is what a server listed when it was last asked on behalf of the gateway itself.
 type listed struct {
@@ -333,10 +340,10 @@ func (d *Door) Fetch(ctx context.Context, p *mcp.Peer, f *mcp.Frame) (*mcp.Frame
 	if a.modern {
 		out.Params = d.modernParams(f.Params)
 	}
-	of, about := ctx.Value(named{}).(*upstream)
+	q, about := ctx.Value(questKey{}).(*quest)
 	var failed error // of the server that it is about
 	got, err := d.merge(ctx, a, &out, func(u *upstream, cursor string) page {
-		if len(d.ups) == 1 || about && u == of {
+		if len(d.ups) == 1 || about && u == q.of {
 			p := d.remember(ctx, a, u, &out, cursor, d.cfg.HelloTime+d.cfg.ListTime, true)
 			failed = p.err
 			return p
@@ -348,6 +355,9 @@ func (d *Door) Fetch(ctx context.Context, p *mcp.Peer, f *mcp.Frame) (*mcp.Frame
 		return d.remember(ctx, a, u, &out, cursor, limit, false)
 	})
 	if failed != nil {
+		if f := (*fault)(nil); about && errors.As(failed, &f) {
+			q.lost.Store(f)
+		}
 		return nil, failed
 	}
 	return got, err

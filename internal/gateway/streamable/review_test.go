@@ -2,6 +2,7 @@ package streamable_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/safeconduct/safeconduct/internal/gateway/mcp"
 	"github.com/safeconduct/safeconduct/internal/gateway/streamable"
 )
 
@@ -198,5 +200,87 @@ func TestServerAsksTooMuch(t *testing.T) {
 	}
 	if n := posts.Load(); n > 8 {
 		t.Errorf("%d answers are under way at once, want at most 8", n)
+	}
+}
+
+// A call that a server answers by 404, outside of any session, may have happened: it is not sent again.
+func TestNotSentTwice(t *testing.T) {
+	var n atomic.Int64
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		n.Add(1)
+		w.WriteHeader(http.StatusNotFound)
+	})
+	r := raise(t, nil, streamable.Upstream{Name: "one", URL: up.URL})
+	if got := ask(t, r, "tools/call", "t", `"name":"t"`); !strings.Contains(got, "404") {
+		t.Errorf("the client gets %s, want the server's status", got)
+	}
+	if n.Load() != 1 {
+		t.Errorf("the server got the call %d times, want once", n.Load())
+	}
+}
+
+// A call that a server answers by 404 because it has forgotten the session is sent in a new one.
+func TestLostSession(t *testing.T) {
+	var sessions, calls atomic.Int64
+	up := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		b, _ := io.ReadAll(q.Body)
+		var f struct {
+			ID     json.RawMessage
+			Method string
+		}
+		_ = json.Unmarshal(b, &f)
+		w.Header().Set("Content-Type", "application/json")
+		switch f.Method {
+		case "initialize":
+			w.Header().Set("Mcp-Session-Id", fmt.Sprint("s", sessions.Add(1)))
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}}`, f.ID)
+		case "tools/list":
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{%s}}`, f.ID, oneTool)
+		case "tools/call":
+			calls.Add(1)
+			if q.Header.Get("Mcp-Session-Id") != "s2" {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, f.ID)
+		default:
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	r := raise(t, nil, streamable.Upstream{Name: "old", URL: up.URL, Revision: v2025})
+	if got := ask(t, r, "tools/call", "t", `"name":"t"`); !strings.Contains(got, `"content":[]`) || calls.Load() != 2 || sessions.Load() != 2 {
+		t.Errorf("the client gets %s after %d calls in %d sessions, want the answer after 2 in 2", got, calls.Load(), sessions.Load())
+	}
+}
+
+// watching is a gate that notes whom it judges.
+type watching struct {
+	*mcp.Gate
+	tasks atomic.Bool
+}
+
+func (g *watching) Admit(ctx context.Context, p *mcp.Peer, f *mcp.Frame) *mcp.Passage {
+	g.tasks.Store(p.Tasks)
+	return g.Gate.Admit(ctx, p, f)
+}
+
+// Only clients of 2026-07-28 are given tasks that they did not ask for: those of earlier revisions ask with each call.
+func TestTasksCapability(t *testing.T) {
+	r := raise(t, nil, streamable.Upstream{Name: "one", URL: upstream(t, func(http.ResponseWriter, *http.Request) {}).URL})
+	g := &watching{Gate: r.gate}
+	srv := newServer(t, r.door.Serve(g))
+	for _, c := range []struct {
+		body    string
+		headers []string
+		want    bool
+	}{
+		{`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"tasks":{"requests":{"tools":{"call":{}}}},"extensions":{"io.modelcontextprotocol/tasks":{}}},"clientInfo":{"name":"x","version":"1"}}}`, nil, false},
+		{`{"jsonrpc":"2.0","id":1,"method":"ping","params":{` + strings.Replace(meta, `Capabilities":{}`, `Capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}`, 1) + `}}`, []string{"Mcp-Protocol-Version", v2026, "Mcp-Method", "ping"}, true},
+	} {
+		g.tasks.Store(!c.want)
+		resp := send(t, &rig{Server: srv}, c.body, c.headers...)
+		if got := g.tasks.Load(); resp.StatusCode != 200 || got != c.want {
+			t.Errorf("%s: status %d, Peer.Tasks = %v, want %v", c.body, resp.StatusCode, got, c.want)
+		}
 	}
 }

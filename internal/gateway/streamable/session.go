@@ -25,7 +25,6 @@ type session struct {
 	version string
 	caps    json.RawMessage // what the client can be asked
 	info    json.RawMessage
-	tasks   bool
 
 	used  atomic.Int64 // unix nanoseconds
 	busy  atomic.Int64 // requests and streams under way

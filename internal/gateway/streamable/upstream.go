@@ -112,10 +112,13 @@ func (u *upstream) state(err error, now time.Time) (news bool) {
 func (u *upstream) down(now time.Time) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.failed != nil && now.Sub(u.since) < downKept {
+	if u.failed == nil || now.Sub(u.since) >= downKept {
+		return nil
+	}
+	if f := (*fault)(nil); errors.As(u.failed, &f) {
 		return u.failed
 	}
-	return nil
+	return &fault{fmt.Sprintf("server %q does not answer", u.Name), u.failed}
 }
 
 // tarry notes that the server took too long for a list.
