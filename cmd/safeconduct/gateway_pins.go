@@ -31,7 +31,7 @@ notice the approval within a second.
 The pins are in the gateway's --pins FILE; without the flag, in the file of the server that --name names.`,
 		Example: `  $ safeconduct gateway pins list --name files
   $ safeconduct gateway pins diff --name files
-  $ safeconduct gateway pins approve --name files write_file@sha256:1d6f...`,
+  $ safeconduct gateway pins approve --name files write_file@sha256:...`,
 	}
 	var file, name string
 	open := func() (*mcp.Pins, error) {
@@ -199,7 +199,7 @@ If a server has said something else since, nothing is approved.
 A gateway that runs takes the approval up within a second.`,
 		Example: `  $ safeconduct gateway pins diff --name files
   ...
-  $ safeconduct gateway pins approve --name files write_file@sha256:1d6f...`}
+  $ safeconduct gateway pins approve --name files write_file@sha256:...`}
 	asJSON := jsonFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -406,7 +406,7 @@ func TestForgedMeta(t *testing.T) {
 func TestBadCalls(t *testing.T) {
 	r := newRig(t, mcp.Options{}, plainTool)
 	for _, params := range []string{
-		`{}`, `{"name":1}`, `{"name":""}`, `{"name":"no_such_tool"}`, `{"name":"read_file","arguments":[]}`, `{"name":"read_file","arguments":null}`,
+		`{}`, `{"name":1}`, `{"name":""}`, `{"name":"no_such_tool"}`, `{"name":"read_file","arguments":[]}`, `{"name":"read_file","arguments":""}`,
 		`{"name":"read\nfile"}`, `{"name":"read_file\u0000"}`, `{"name":"read_file "}`, `{"name":"reаd_file"}`, `{"name":"` + strings.Repeat("a", 300) + `"}`,
 		`{"name":"read_file","task":1}`, `{"name":"read_file","_meta":[]}`,
 	} {
