@@ -282,6 +282,30 @@ func (d *Door) overhear(u *upstream, f *mcp.Frame) {
 		u.changed()
 		d.stale(0)
 	}
+	if params, clean := withoutOurs(f.Params); !clean {
+		d.cfg.Logger.Warn("what only the gateway says was taken out of a server's message", "server", u.Name, "method", f.Method)
+		f.Params = params
+	}
+}
+
+// withoutOurs returns params without what only the gateway says, and whether nothing had to be taken out.
+func withoutOurs(params json.RawMessage) (json.RawMessage, bool) {
+	clean := true
+	walk(params, func(name string) bool { return name == "_meta" }, func(_ string, meta json.RawMessage) {
+		each(meta, func(name string, _ json.RawMessage) { clean = clean && !ours(name) })
+	})
+	if clean {
+		return params, true
+	}
+	return edit(params, func(meta json.RawMessage) json.RawMessage {
+		out := json.RawMessage("{}")
+		each(meta, func(name string, v json.RawMessage) {
+			if !ours(name) {
+				out = set(out, name, v)
+			}
+		})
+		return out
+	}, "_meta"), false
 }
 
 // stale says that the tools of servers may be others now, if what is known of them is older than that.

@@ -434,6 +434,8 @@ func (e *endpoint) request(ctx context.Context, a *asker, f *mcp.Frame) {
 		e.answer(a, errorFrame(f.ID, codeInternal, "the request was not decided"))
 		return
 	}
+	ctx, stop := pa.Limit(ctx)
+	defer stop()
 	f = pa.Forward
 	switch {
 	case f.Method == "ping":
@@ -494,6 +496,9 @@ func (e *endpoint) forward(ctx context.Context, a *asker, pa *mcp.Passage, f *mc
 		scan.frame = func(g *mcp.Frame) error {
 			if g.Response() {
 				answer = g
+				return nil
+			}
+			if g = pa.Beside(g); g == nil {
 				return nil
 			}
 			return a.reply.notify(e.outward(u, g))

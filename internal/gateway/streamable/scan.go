@@ -40,6 +40,8 @@ type scanner struct {
 	hex     int // of \u: digits missing
 	isKey   bool
 	key     []byte // of the member that is being read, as written, at most maxKey bytes
+	meta    []byte // of a member of the result's _meta, whole, while it is read
+	inMeta  bool   // such a key is being read
 	cut     bool   // key is longer
 	stack   []level
 	from    int // the first byte of the chunk that was not copied
@@ -64,6 +66,7 @@ type level struct {
 	object bool
 	some   bool // has a member
 	uris   bool // stands where MCP has contents
+	meta   bool // is the result's _meta
 }
 
 type state uint8
@@ -99,7 +102,13 @@ const (
 	toOut
 )
 
-const maxKey = 128
+const (
+	maxKey     = 128
+	maxMetaKey = 1024
+)
+
+// forged is put before names in a result's _meta that only the gateway uses.
+const forged = "unverified-"
 
 var (
 	errGrammar = errors.New("the server's message is not JSON")
@@ -110,6 +119,7 @@ var (
 
 // reset makes s ready for the next message.
 func (s *scanner) reset() {
+	s.inMeta = false
 	s.state, s.need, s.isKey, s.cut, s.dst, s.skip, s.result, s.added, s.started = atStart, 0, false, false, nowhere, false, false, 0, false
 	s.key, s.stack, s.held, s.version, s.parts, s.top = s.key[:0], s.stack[:0], nil, s.version[:0], members{}, ""
 }
@@ -188,7 +198,14 @@ func (s *scanner) step(p []byte, i int) (int, error) {
 		if c != '"' {
 			return i, errGrammar
 		}
-		s.stack[len(s.stack)-1].some = true
+		l := &s.stack[len(s.stack)-1]
+		l.some = true
+		if l.meta && s.dst == toOut { // it goes on once it is known
+			if err := s.flush(p, i); err != nil {
+				return i, err
+			}
+			s.inMeta, s.meta, s.dst = true, s.meta[:0], nowhere
+		}
 		s.state, s.isKey, s.key, s.cut = inString, true, s.key[:0], false
 		return i + 1, nil
 	case atColon:
@@ -235,7 +252,7 @@ func (s *scanner) value(p []byte, i int) (int, error) {
 		if depth >= mcp.MaxDepth {
 			return i, errGrammar
 		}
-		inner := level{object: c == '{'}
+		inner := level{object: c == '{', meta: c == '{' && depth == 2 && s.result && strings.EqualFold(s.name(), "_meta")}
 		switch {
 		case depth == 1:
 			inner.uris = s.result
@@ -425,6 +442,9 @@ func (s *scanner) text(p []byte, i int) (int, error) {
 			if s.isKey {
 				s.state = atColon
 				s.note()
+				if s.inMeta {
+					return i + 1, s.named(i + 1)
+				}
 				return i + 1, nil
 			}
 			return i + 1, s.ended(p, i+1)
@@ -461,6 +481,9 @@ func (s *scanner) text(p []byte, i int) (int, error) {
 
 // remember keeps the bytes of a key.
 func (s *scanner) remember(b []byte) {
+	if s.inMeta && len(s.meta) <= maxMetaKey {
+		s.meta = append(s.meta, b[:min(len(b), maxMetaKey+1-len(s.meta))]...)
+	}
 	if !s.isKey || s.cut {
 		return
 	}
@@ -470,6 +493,26 @@ func (s *scanner) remember(b []byte) {
 	}
 	s.key = append(s.key, b...)
 }
+
+// named lets the key of a member of the result's _meta go on. The bytes after it begin at p[i].
+func (s *scanner) named(i int) error {
+	s.inMeta, s.dst, s.from = false, toOut, i
+	if len(s.meta) > maxMetaKey {
+		return errLarge
+	}
+	quoted := append(append([]byte{'"'}, s.meta...), '"')
+	name, err := jsontext.AppendUnquote(nil, quoted)
+	if err != nil {
+		return errGrammar
+	}
+	if ours(string(name)) {
+		quoted = append([]byte(`"`+forged), quoted[1:]...)
+	}
+	return s.emit(quoted)
+}
+
+// ours reports whether only the gateway uses a name in _meta.
+func ours(name string) bool { return strings.HasPrefix(strings.ToLower(name), mcp.MetaPrefix) }
 
 // note looks whether the result has a member that would be added.
 func (s *scanner) note() {

@@ -297,3 +297,50 @@ func TestMasked(t *testing.T) {
 		}
 	}
 }
+
+// While a result is to be masked nothing of it comes beside it.
+func TestNothingBesideAMask(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, m := range []string{
+			`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"secret"}}`,
+			`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1,"message":"secret"}}`,
+			`{"jsonrpc":"2.0","id":"c1","result":{"resultType":"complete","content":[],"structuredContent":{"iban":"secret","name":"x"}}}`,
+		} {
+			fmt.Fprintf(w, "data: %s\n\n", m)
+		}
+	})
+	r := raise(t, nil, streamable.Upstream{Name: "one", URL: up.URL})
+	r.decider.answer = func(q authz.Request) *client.Answer {
+		a := &client.Answer{Decision: authz.Decision{Effect: authz.Allow}, ID: "d1"}
+		if q.Action.Name == "tools/call" {
+			a.Obligations = []authz.Obligation{{ID: "m", Type: "mask", Properties: json.RawMessage(`{"fields":["iban"]}`)}}
+		}
+		return a
+	}
+	got := read(t, send(t, r, callBody, modernCall...))
+	if strings.Contains(got, "secret") || !strings.Contains(got, `"progress":1`) || !strings.Contains(got, `"structuredContent":{"iban":"***","name":"x"}`) {
+		t.Errorf("the client got %s", got)
+	}
+}
+
+// A call that stands on an approval is broken off when that ends.
+func TestApprovalEnds(t *testing.T) {
+	gone := make(chan struct{})
+	up := upstream(t, func(_ http.ResponseWriter, q *http.Request) {
+		<-q.Context().Done()
+		close(gone)
+	})
+	r := raise(t, nil, streamable.Upstream{Name: "one", URL: up.URL})
+	r.decider.answer = func(q authz.Request) *client.Answer {
+		a := &client.Answer{Decision: authz.Decision{Effect: authz.Allow}, ID: "d1"}
+		if q.Action.Name == "tools/call" {
+			a.Until = time.Now().Add(200 * time.Millisecond)
+		}
+		return a
+	}
+	if got := read(t, send(t, r, callBody, modernCall...)); !strings.Contains(got, `"error"`) {
+		t.Errorf("the client got %s", got)
+	}
+	<-gone
+}
