@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,8 @@ type disk struct {
 	room  int64 // bytes that fit; less than 0: as many as there are
 	sync  error
 	stuck bool // nothing can be cut off
+
+	hang atomic.Pointer[func()] // called before each write
 }
 
 var errFull = errors.New("no space left on device")
@@ -49,6 +52,9 @@ type failing struct {
 }
 
 func (f *failing) Write(b []byte) (int, error) {
+	if hang := f.d.hang.Load(); hang != nil {
+		(*hang)()
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if f.d.room < 0 {
@@ -469,6 +475,27 @@ func TestDiskHangs(t *testing.T) {
 	if n, err := edge.CheckJournal(dir); n != edge.MaxWaiters+1 || err != nil {
 		t.Errorf("%d records, %v, want %d", n, err, edge.MaxWaiters+1)
 	}
+}
+
+// What took too long to record is no answer any more.
+func TestSlowToRecord(t *testing.T) {
+	p := newPlane(t)
+	cfg := p.config()
+	var ahead atomic.Int64
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	d := &disk{room: -1}
+	r := run(t, cfg, d.open)
+	hang := func() { ahead.Add(int64(6 * time.Second)) }
+	d.hang.Store(&hang)
+	a, err := r.ask(handbook(t))
+	if !errors.Is(err, authz.ErrUnavailable) || !strings.Contains(err.Error(), "too slow") || a.ID != "" {
+		t.Errorf("Answer that took 6 seconds to record: %s, %v, want %v", a.Code, err, authz.ErrUnavailable)
+	}
+	d.hang.Store(nil)
+	if a, err := r.ask(handbook(t)); err != nil || !a.Allowed() {
+		t.Errorf("afterwards: %s, %v, want it allowed", a.Code, err)
+	}
+	p.taken(2) // the log has both
 }
 
 func TestTooMuchPending(t *testing.T) {
