@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +60,7 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	if err := watchMCP(gw, door); err != nil {
 		return err
 	}
-	pins, err := mcp.OpenPins(doc.Path(doc.PinFile))
+	pins, err := openPins(&doc, file)
 	if err != nil {
 		return err
 	}
@@ -96,6 +99,23 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	gate.Wait()
 	stop()
 	return errors.Join(err, ended(<-failed))
+}
+
+// openPins opens the pins that a document names; by default they are beside it: mcp.pins.json of mcp.yaml. What is pinned must
+// outlast the gateway, or every start would take tools for what they are then.
+func openPins(doc *streamable.Document, document string) (*mcp.Pins, error) {
+	path := doc.Path(doc.PinFile)
+	if path == "" {
+		path = strings.TrimSuffix(document, filepath.Ext(document)) + ".pins.json"
+	}
+	try, err := os.CreateTemp(filepath.Dir(path), ".pins-*")
+	if err != nil {
+		return nil, hinted(fmt.Errorf("pins cannot be kept in %s: %w", path, err), "name a file that can be written: pins: FILE in the document")
+	}
+	if err := errors.Join(try.Close(), os.Remove(try.Name())); err != nil {
+		return nil, err
+	}
+	return mcp.OpenPins(path)
 }
 
 // watchMCP has the gateway's health pages and metrics tell what the door knows.
