@@ -65,3 +65,9 @@ func ProofMemory(most int, skew time.Duration) func(caller, id string, issued, n
 func Listen(l net.Listener, most, perAddress int, patience time.Duration, log *slog.Logger) net.Listener {
 	return &listener{Listener: l, most: most, perAddress: perAddress, patience: patience, log: log}
 }
+
+// NotReady returns why no decision can be had.
+func (g *Gateway) NotReady() error { return g.notReady() }
+
+// Clip cuts a text off.
+var Clip = clip

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,10 +70,16 @@ func (g *Gateway) tellOpen() {
 	}
 }
 
-// clip returns the first n bytes of s, valid and without control characters.
+// clip returns the first n bytes of s at most, to the end of a word if there is one, valid and without control characters. It
+// ends in dots if it is not all of s.
 func clip(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
+	const dots = "..."
+	if len(s) <= n {
+		return printable(s)
 	}
-	return printable(s)
+	cut := s[:n-len(dots)]
+	if i := strings.LastIndexByte(cut, ' '); i > len(cut)/2 {
+		cut = cut[:i+1]
+	}
+	return printable(strings.ToValidUTF8(cut, "")) + dots
 }

@@ -20,6 +20,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -64,6 +65,7 @@ type Gateway struct {
 	client   *oauthClient           // the gateway as a client; nil if it has no key
 	health   health
 	open     failOpen
+	bound    bound                           // see Start
 	servers  atomic.Pointer[func() []Server] // see Watch
 	stopping chan struct{}
 }
@@ -181,15 +183,22 @@ func (g *Gateway) serviceToken() (string, error) {
 	if file == "" {
 		tok := strings.TrimSpace(os.Getenv(TokenVariable))
 		if tok == "" {
-			return "", authz.Errorf(authz.ErrInvalid, "the gateway has no token for %s: name its file in service.token_file, or set %s", g.common.Service.URL, TokenVariable)
+			return "", advise(authz.Errorf(authz.ErrInvalid, "the gateway has no token for %s: name its file in service.token_file, or set %s", g.common.Service.URL, TokenVariable), g.tokenHint())
 		}
 		return tok, nil
 	}
 	b, err := keyfile.Read(g.common.Path(file), 4<<10)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", advise(authz.Errorf(authz.ErrInvalid, "reading service.token_file: %w", err), g.tokenHint())
+	case err != nil:
 		return "", authz.Errorf(authz.ErrInvalid, "reading service.token_file: %w", err)
 	}
-	return strings.TrimSpace(string(b)), nil
+	tok := strings.TrimSpace(string(b))
+	if tok == "" {
+		return "", advise(authz.Errorf(authz.ErrInvalid, "reading service.token_file: %s is empty", g.common.Path(file)), g.tokenHint())
+	}
+	return tok, nil
 }
 
 // secrets opens the file of secrets, if anything names one.

@@ -18,13 +18,36 @@ import (
 const (
 	lookEvery = 5 * time.Second
 	lookGood  = 20 * time.Second
+	// tokenEvery is how often it is asked whether it takes the gateway's token. One that it does not is asked about at every look.
+	tokenEvery = time.Minute
 )
 
-// health is whether the service answers, as it was last seen.
+// health is whether the service answers, and takes the gateway's token, as it was last seen.
 type health struct {
-	mu   sync.Mutex
-	good time.Time // when it last answered that it is ready
-	err  error     // of the last look
+	mu      sync.Mutex
+	good    time.Time // when it last answered that it is ready
+	err     error     // of the last look
+	taken   time.Time // when it last took the token
+	refused error     // why it did not, if that was later
+}
+
+// token takes note of what the service answered to something that the token was shown with.
+func (h *health) token(g *Gateway, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch refused := g.tokenRefused(err); {
+	case refused != nil:
+		h.refused = refused
+	case !errors.Is(err, authz.ErrUnavailable) && !errors.Is(err, context.Canceled):
+		h.taken, h.refused = g.now(), nil
+	}
+}
+
+// stale reports whether the token must be asked about.
+func (h *health) stale(g *Gateway) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refused != nil || g.now().Sub(h.taken) >= tokenEvery
 }
 
 // run returns what looks at the service, and reports what was not yet.
@@ -48,6 +71,13 @@ func (h *health) look(ctx context.Context, g *Gateway) {
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
 	err := g.probe(ctx)
+	if err == nil && h.stale(g) {
+		if asked := g.askToken(ctx); errors.Is(asked, authz.ErrUnavailable) {
+			err = asked
+		} else if g.tokenRefused(asked) == nil {
+			g.Reports.greet()
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err = err; err == nil {
@@ -74,9 +104,13 @@ func (g *Gateway) probe(ctx context.Context) error {
 
 // notReady returns why no decision can be had now, nil if one can.
 func (g *Gateway) notReady() error {
-	if g.point != nil {
+	g.health.mu.Lock()
+	defer g.health.mu.Unlock()
+	if g.point != nil { // which goes on for a while by what it knows
 		st := g.point.Status()
 		switch {
+		case (st.Err != nil || !st.Ready) && g.health.refused != nil:
+			return g.health.refused
 		case st.Err != nil:
 			return st.Err
 		case !st.Ready:
@@ -84,9 +118,9 @@ func (g *Gateway) notReady() error {
 		}
 		return nil
 	}
-	g.health.mu.Lock()
-	defer g.health.mu.Unlock()
 	switch {
+	case g.health.refused != nil:
+		return g.health.refused
 	case !g.health.good.IsZero() && g.now().Sub(g.health.good) < lookGood:
 		return nil
 	case g.health.err != nil:

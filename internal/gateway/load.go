@@ -61,6 +61,35 @@ func Parse(path string, text []byte, into any) error {
 	return ps.err()
 }
 
+// DoorOf returns which door a document is for by what only that one's have: "mcp", "http" or "envoy"; "" if it cannot be told.
+func DoorOf(path string) string {
+	text, err := readBounded(path, maxDocument)
+	if err != nil {
+		return ""
+	}
+	ps := &Problems{file: path, text: text}
+	if ps.parse(); ps.err() != nil {
+		return ""
+	}
+	var d map[string]any
+	if decodeLoosely(text, &d) != nil {
+		return ""
+	}
+	has := func(members ...string) bool {
+		return slices.ContainsFunc(members, func(m string) bool { _, ok := d[m]; return ok })
+	}
+	_, list := d["upstreams"].([]any)
+	switch {
+	case has(doorEnvoy):
+		return doorEnvoy
+	case list || has("endpoint", "tools", "methods", "pins"):
+		return "mcp"
+	case has("routes", "openapi"):
+		return "http"
+	}
+	return ""
+}
+
 // readBounded returns what a file says, of at most that many bytes.
 func readBounded(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)

@@ -17,10 +17,12 @@ import (
 type Reporter struct {
 	g     *Gateway
 	queue chan report
+	again chan struct{} // asks for a hello, since none was taken yet
 
-	mu    sync.Mutex
-	lost  int
-	hello map[string]any // what a door adds to hellos
+	mu      sync.Mutex
+	lost    int
+	hello   map[string]any // what a door adds to hellos
+	greeted bool           // a hello was taken
 }
 
 type report struct {
@@ -36,7 +38,9 @@ const (
 	firstRest   = time.Second // before a report is sent again; each rest is twice the one before
 )
 
-func newReporter(g *Gateway) *Reporter { return &Reporter{g: g, queue: make(chan report, maxReports)} }
+func newReporter(g *Gateway) *Reporter {
+	return &Reporter{g: g, queue: make(chan report, maxReports), again: make(chan struct{}, 1)}
+}
 
 // Report sends a report later. It never waits, and never blocks an act: what does not fit into the queue is counted and lost.
 // detail must not be changed afterwards. Nothing in it may be a secret. A nil Reporter tells nobody.
@@ -91,7 +95,25 @@ func (r *Reporter) greeting() report {
 	return report{client.ReportHello, d}
 }
 
-// run sends reports, one after the other, until ctx ends. Then it says goodbye.
+// greet has a hello said if none was taken yet: the service answers now.
+func (r *Reporter) greet() {
+	if r.hasGreeted() {
+		return
+	}
+	select {
+	case r.again <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Reporter) hasGreeted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.greeted
+}
+
+// run sends reports, one after the other, until ctx ends. Then it says goodbye, if it has said hello: of a gateway that never
+// served nothing is to be told, and another one may go by its name.
 func (r *Reporter) run(ctx context.Context) error {
 	t := time.NewTicker(helloEvery)
 	defer t.Stop()
@@ -99,12 +121,19 @@ func (r *Reporter) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			if !r.hasGreeted() {
+				return nil
+			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), byeTime)
 			defer cancel()
 			_ = r.once(ctx, report{kind: client.ReportBye})
 			return nil
 		case <-t.C:
 			r.send(ctx, r.greeting())
+		case <-r.again:
+			if !r.hasGreeted() {
+				r.send(ctx, r.greeting())
+			}
 		case next := <-r.queue:
 			r.send(ctx, next)
 		}
@@ -137,5 +166,14 @@ func (r *Reporter) send(ctx context.Context, next report) {
 }
 
 func (r *Reporter) once(ctx context.Context, next report) error {
-	return r.g.Client.Report(ctx, client.EnforcementReport{Kind: next.kind, Gateway: r.g.common.Name, Version: r.g.opts.Version, Detail: next.detail})
+	err := r.g.Client.Report(ctx, client.EnforcementReport{Kind: next.kind, Gateway: r.g.common.Name, Version: r.g.opts.Version, Detail: next.detail})
+	if r.g.point == nil || r.g.tokenRefused(err) != nil { // a decision point needs more than to be let report
+		r.g.health.token(r.g, err)
+	}
+	if err == nil && next.kind == client.ReportHello {
+		r.mu.Lock()
+		r.greeted = true
+		r.mu.Unlock()
+	}
+	return err
 }

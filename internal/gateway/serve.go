@@ -22,24 +22,12 @@ import (
 // way have ended, or have had the time that limits.stop gives them. It returns nil then.
 func (g *Gateway) Serve(ctx context.Context, door http.Handler) error {
 	c := g.common
-	if c.Listen == "" {
-		return authz.Errorf(authz.ErrInvalid, "%s names no address to listen on", c.file)
+	if err := g.bind(ctx); err != nil {
+		return err
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return authz.Errorf(authz.ErrInvalid, "listening: %w", err)
-	}
-	if g.PublicURL() == "" {
-		g.setPublic(c.scheme() + "://" + ln.Addr().String())
-	}
+	ln, hl, cert := g.bound.door, g.bound.health, g.bound.cert
 	s := g.server(g.mount(door))
-	if c.TLS.Cert != "" {
-		cert, err := newCertificateFile(g)
-		if err != nil {
-			ln.Close()
-			return err
-		}
+	if cert != nil {
 		s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
 		if c.TLS.ClientCertificates {
 			s.TLSConfig.ClientAuth = tls.RequestClientCert
@@ -47,12 +35,7 @@ func (g *Gateway) Serve(ctx context.Context, door http.Handler) error {
 	}
 	servers := []*http.Server{s}
 	done := make(chan error, 2)
-	if c.Health.Listen != "" {
-		hl, err := lc.Listen(ctx, "tcp", c.Health.Listen)
-		if err != nil {
-			ln.Close()
-			return authz.Errorf(authz.ErrInvalid, "listening for health.listen: %w", err)
-		}
+	if hl != nil {
 		mux := http.NewServeMux()
 		g.healthRoutes(mux)
 		hs := g.server(mux)
