@@ -83,8 +83,9 @@ func ValidName(name string) bool {
 
 // A File is a file of secrets, opened with its key. It is safe for concurrent use.
 type File struct {
-	path string
-	key  *keyring.SealingKey
+	path    string
+	keyFile string // "" if none was named
+	key     *keyring.SealingKey
 
 	mu      sync.Mutex
 	text    []byte // that was read last; nil if there is no file
@@ -119,12 +120,16 @@ func Open(path, keyFile string, create bool) (*File, error) {
 	if path == "" {
 		return nil, authz.Errorf(authz.ErrInvalid, "no file of secrets is named, and there is no home directory to have one in")
 	}
-	f := &File{path: path}
+	f := &File{path: path, keyFile: keyFile}
 	if err := f.read(); err != nil {
 		return nil, err
 	}
 	var err error
-	if f.key, err = loadKey(keyFile, create && len(f.secrets) == 0); err != nil {
+	if f.key, err = loadKey(keyFile, create && len(f.secrets) == 0); errors.Is(err, authz.ErrNotFound) && len(f.secrets) == 0 {
+		return nil, &advised{err, "the key is made with the first secret: " + f.put("NAME")}
+	} else if errors.Is(err, authz.ErrNotFound) {
+		return nil, &advised{err, "there are secrets in " + path + ": name the file of the key that sealed them (secrets.key, --key), or set " + KeyVariable}
+	} else if err != nil {
 		return nil, err
 	}
 	if names := slices.Sorted(maps.Keys(f.secrets)); len(names) > 0 { // one tells of all: a wrong key is told at once
@@ -204,11 +209,32 @@ func unknown(name string) error {
 	return authz.Errorf(authz.ErrNotFound, "no secret of the name %.80q", name)
 }
 
+// put returns the command that puts a secret there.
+func (f *File) put(name string) string {
+	cmd := "`safeconduct secret put " + name
+	if f.path != DefaultFile() {
+		cmd += " --file " + f.path
+	}
+	if f.keyFile != "" && f.keyFile != f.path+".key" && (f.path != DefaultFile() || f.keyFile != DefaultKey()) {
+		cmd += " --key " + f.keyFile
+	}
+	return cmd + "`, with the value on standard input"
+}
+
+// An advised is an error with what to do about it, which its method Hint returns.
+type advised struct {
+	error
+	hint string
+}
+
+func (e *advised) Hint() string  { return e.hint }
+func (e *advised) Unwrap() error { return e.error }
+
 // open returns a value. f.mu is held, or f is nobody else's.
 func (f *File) open(name string) (string, error) {
 	e, ok := f.secrets[name]
 	if !ok {
-		return "", unknown(name)
+		return "", &advised{unknown(name), "put it there: " + f.put(name)}
 	}
 	sealed, err := base64.StdEncoding.Strict().DecodeString(e.Sealed)
 	if err != nil {
