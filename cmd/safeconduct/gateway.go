@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/safeconduct/safeconduct/internal/gateway"
 )
 
 func newGateway() *cobra.Command {
@@ -20,4 +22,12 @@ be decided is refused.`,
 	}
 	c.AddCommand(newGatewayMCP(), newGatewayHTTP(), newGatewayEnvoy(), newGatewayPins(), newGatewayTools())
 	return c
+}
+
+// wrongDoor returns err, which says what is wrong with a door's document, with a hint if the document is for another door.
+func wrongDoor(err error, file, door string) error {
+	if d := gateway.DoorOf(file); d != "" && d != door {
+		return hinted(err, "this looks like a document of `safeconduct gateway %s`", d)
+	}
+	return err
 }

@@ -49,7 +49,7 @@ with the decision's id in headers and in dynamic metadata.`,
 func runGatewayEnvoy(c *cobra.Command, file string, failOpen, asJSON bool) error {
 	var doc extauthz.Document
 	if err := gateway.Load(file, &doc); err != nil {
-		return err
+		return wrongDoor(err, file, "envoy")
 	}
 	table, problems := doc.Compile(func(name string) ([]byte, error) { return os.ReadFile(doc.Path(name)) })
 	if len(problems) > 0 {
@@ -91,6 +91,9 @@ func runGatewayEnvoy(c *cobra.Command, file string, failOpen, asJSON bool) error
 		Enforcer: &client.Enforcer{Guard: g.Enforcer.Guard, Handlers: extauthz.Handlers(g.Enforcer.Handlers), Timeout: g.Enforcer.Timeout},
 		Realm:    g.Realm(""),
 	})
+	if err := g.Start(ctx); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return g.Run(ctx) })
 	group.Go(func() error { return g.Serve(ctx, http.NotFoundHandler()) })

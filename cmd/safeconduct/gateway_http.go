@@ -59,7 +59,7 @@ func httpConfigFlag(c *cobra.Command) *string {
 func runGatewayHTTP(c *cobra.Command, file string, failOpen, asJSON bool) error {
 	doc, err := httpproxy.Load(file)
 	if err != nil {
-		return err
+		return wrongDoor(err, file, "http")
 	}
 	ctx := c.Context()
 	g, p, err := doc.Open(ctx, gateway.Options{
@@ -76,6 +76,9 @@ func runGatewayHTTP(c *cobra.Command, file string, failOpen, asJSON bool) error 
 		return hinted(err, "--allow-fail-open permits it, shows it on every health page, and makes it a finding")
 	}
 	if err != nil {
+		return err
+	}
+	if err := g.Start(ctx); err != nil {
 		return err
 	}
 	// What acts came to is still reported after the last of them: first the door ends, then its reports, then the
@@ -130,7 +133,7 @@ same request are an error, unless one of them is the more specific one.`,
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		doc, err := httpproxy.Load(*file)
 		if err != nil {
-			return err
+			return wrongDoor(err, *file, "http")
 		}
 		routes := doc.Table().Routes()
 		if *asJSON {
@@ -219,7 +222,7 @@ what it says cannot be mapped.`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		doc, err := httpproxy.Load(*file)
 		if err != nil {
-			return err
+			return wrongDoor(err, *file, "http")
 		}
 		in, err := routeInput(c, args[0], args[1], *headers, *body, *claims)
 		if err != nil {

@@ -115,7 +115,7 @@ func (g *stdioGateway) run(ctx context.Context, command []string) error {
 	var doc mcp.Document
 	if g.config != "" {
 		if err := gateway.Load(g.config, &doc); err != nil {
-			return err
+			return wrongDoor(err, g.config, "mcp")
 		}
 	}
 	if err := g.override(&doc, command); err != nil {
@@ -229,6 +229,9 @@ func (g *stdioGateway) open(ctx context.Context, doc *mcp.Document, log *slog.Lo
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := gw.Start(ctx); err != nil {
+		return nil, nil, err
+	}
 	s := doc.Authorization.Subject
 	if agent != nil {
 		return gw, presenting(agent, s.String()), nil
@@ -285,11 +288,7 @@ func (g *stdioGateway) link(command []string) (mcp.Link, error) {
 				return "", fmt.Errorf("opening the secrets: %w", err)
 			}
 		}
-		v, err := store.Value(name, time.Now())
-		if err != nil {
-			return "", hinted(err, "put it there: safeconduct secret put %s", name)
-		}
-		return v, nil
+		return store.Value(name, time.Now())
 	}
 	if g.url != "" {
 		h := http.Header{}

@@ -37,7 +37,7 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	}
 	var doc streamable.Document
 	if err := gateway.Load(file, &doc); err != nil {
-		return err
+		return wrongDoor(err, file, "mcp")
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	ctx := cmd.Context()
@@ -75,6 +75,9 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	mux := http.NewServeMux()
 	mux.Handle(doc.Endpoint, door.Serve(gate))
 
+	if err := gw.Start(ctx); err != nil {
+		return err
+	}
 	// What acts came to is still reported after the last of them: the gateway's background ends last.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

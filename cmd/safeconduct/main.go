@@ -168,5 +168,9 @@ func hint(err error) string {
 	if errors.As(err, &h) {
 		return h.hint
 	}
+	var own interface{ Hint() string } // of packages that know themselves what to do
+	if errors.As(err, &own) {
+		return own.Hint()
+	}
 	return ""
 }
