@@ -453,6 +453,11 @@ func (c *child) read(out io.Reader) {
 			f, err := mcp.ParseFrame(text, len(text))
 			if err != nil { // servers print what they should not; it is no message, and goes nowhere
 				c.d.cfg.Logger.Warn("a server's message was refused", "server", c.u.Name, "error", err)
+			} else if !f.Response() && len(text) > c.d.cfg.MaxMessage {
+				c.d.cfg.Logger.Warn("a server's message was refused", "server", c.u.Name, "error", errLarge)
+				if f.Request() {
+					_ = c.write(errorFrame(f.ID, codeRequest, "the message is too large"))
+				}
 			} else {
 				c.dispatch(f, text)
 			}

@@ -29,6 +29,7 @@ type Document struct {
 type Bounds struct {
 	Message     int           `yaml:"message"`      // bytes of a message: 4 MiB by default
 	Result      int           `yaml:"result"`       // bytes of a result that must be held: 32 MiB
+	Held        int           `yaml:"held"`         // bytes of results that are held for all requests together: 256 MiB
 	Sessions    int           `yaml:"sessions"`     // 20000
 	PerCaller   int           `yaml:"per_caller"`   // sessions of one caller: 1000
 	Processes   int           `yaml:"processes"`    // 64
@@ -74,7 +75,7 @@ func (d *Document) Check(ps *gateway.Problems) {
 		}
 	}
 	b := &d.Bounds
-	if min(b.Message, b.Result, b.Sessions, b.PerCaller, b.Processes) < 0 ||
+	if min(b.Message, b.Result, b.Held, b.Sessions, b.PerCaller, b.Processes) < 0 ||
 		min(b.SessionIdle, b.ProcessIdle, b.BodyTime, b.CallTime, b.HelloTime, b.ListTime) < 0 {
 		ps.Add("bounds", "no bound is negative")
 	}
@@ -97,7 +98,7 @@ func (d *Document) Config(g *gateway.Gateway) Config {
 			return Transport(g.Credentials.TLS(u.Credential))
 		},
 		Upstreams: ups, PublicURL: g.PublicURL(), Origins: d.Origins,
-		MaxMessage: b.Message, MaxResult: b.Result, MaxSessions: b.Sessions, MaxPerCaller: b.PerCaller, MaxChildren: b.Processes,
+		MaxMessage: b.Message, MaxResult: b.Result, MaxHeld: b.Held, MaxSessions: b.Sessions, MaxPerCaller: b.PerCaller, MaxChildren: b.Processes,
 		SessionIdle: b.SessionIdle, ChildIdle: b.ProcessIdle, BodyTime: b.BodyTime, CallTime: b.CallTime, HelloTime: b.HelloTime, ListTime: b.ListTime,
 		Logger: g.Logger,
 	}

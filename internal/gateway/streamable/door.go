@@ -26,6 +26,8 @@ type Door struct {
 	origins []string
 	host    string // that the public URL names
 
+	held held
+
 	mu        sync.Mutex
 	sessions  map[string]*session // by label
 	bridges   map[string]*session // by Who.Key
@@ -62,6 +64,7 @@ type Config struct {
 
 	MaxMessage   int           // bytes of a message that is held: 4 MiB by default
 	MaxResult    int           // bytes of a result that is held because it must be whole: 32 MiB
+	MaxHeld      int           // bytes of results that are held for all requests together: 256 MiB
 	MaxSessions  int           // 20000
 	MaxPerCaller int           // sessions of one caller: 1000
 	MaxChildren  int           // processes: 64
@@ -126,6 +129,7 @@ func New(cfg Config) (*Door, error) {
 		cfg: cfg, sessions: make(map[string]*session), bridges: make(map[string]*session),
 		perCaller: make(map[string]int), children: make(map[childKey]*child), origins: cfg.Origins,
 	}
+	d.held.max = int64(cfg.MaxHeld)
 	d.stop, d.cancel = context.WithCancel(context.Background())
 	d.info = set(set(nil, "version", quote(cfg.Version)), "name", quote("safeconduct"))
 	if cfg.PublicURL != "" {
@@ -195,6 +199,7 @@ func defaults(c *Config) {
 	}
 	def(&c.MaxMessage, 4<<20)
 	def(&c.MaxResult, 32<<20)
+	def(&c.MaxHeld, max(256<<20, c.MaxResult))
 	def(&c.MaxSessions, 20000)
 	def(&c.MaxPerCaller, 1000)
 	def(&c.MaxChildren, 64)

@@ -107,7 +107,7 @@ func raise(t testing.TB, change func(*streamable.Config), ups ...streamable.Upst
 		t.Fatal(err)
 	}
 	r.gate, err = mcp.NewGate(mcp.Config{
-		Gateway:  &gateway.Gateway{Enforcer: &client.Enforcer{Guard: &client.Guard{Decider: r.decider}, Outcome: r.decider.Outcome}, Logger: logger},
+		Gateway:  &gateway.Gateway{Enforcer: &client.Enforcer{Guard: &client.Guard{Decider: r.decider}, Handlers: client.BuiltIn(logger), Outcome: r.decider.Outcome}, Logger: logger},
 		Resource: "https://gw.example/mcp", Options: mcp.Options{Methods: map[string]any{"subscriptions/listen": "server/discover"}}, Server: r.door.Server, Fetch: r.door.Fetch, Logger: logger,
 	})
 	if err != nil {

@@ -452,6 +452,11 @@ func (e *endpoint) request(ctx context.Context, a *asker, f *mcp.Frame) {
 		e.finish(ctx, a, pa, e.setLevel(ctx, a, f))
 	case lists[f.Method] != "" && len(e.ups) > 1:
 		out := e.list(ctx, a, f)
+		n := len(out.Result)
+		if !e.held.take(n) {
+			n, out = 0, errorFrame(f.ID, codeInternal, errHeld.Error())
+		}
+		defer e.held.give(n)
 		e.finish(ctx, a, pa, out)
 	default:
 		e.forward(ctx, a, pa, f)
@@ -486,11 +491,13 @@ func (e *endpoint) forward(ctx context.Context, a *asker, pa *mcp.Passage, f *mc
 	out := *f
 	out.Params = params
 	var held bounded
+	defer func() { held.release() }()
 	var answer *mcp.Frame
 	for again := true; ; again = false {
 		scan := &scanner{as: f.ID, max: e.cfg.MaxMessage, uris: escaped(e.uriPrefix(u)), private: true, out: a.reply, begin: a.reply.begin}
 		if pa.Whole {
-			held = bounded{max: e.cfg.MaxResult}
+			held.release()
+			held = bounded{max: e.cfg.MaxResult, all: &e.held}
 			scan.out, scan.begin = &held, func() error { return nil }
 		}
 		scan.frame = func(g *mcp.Frame) error {

@@ -46,10 +46,11 @@ func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
 // whole makes a call and returns its answer, which is held.
 func (d *Door) whole(ctx context.Context, l leg, c *call) (*mcp.Frame, error) {
-	var buf bounded
-	if buf.max = d.cfg.MaxResult; c.most > 0 {
+	buf := bounded{max: d.cfg.MaxResult, all: &d.held}
+	if c.most > 0 {
 		buf.max = c.most
 	}
+	defer buf.release()
 	var got *mcp.Frame
 	c.scan = &scanner{as: c.frame.ID, max: d.cfg.MaxMessage, out: &buf, begin: func() error { return nil }}
 	c.scan.frame = func(f *mcp.Frame) error {
@@ -75,15 +76,45 @@ func (d *Door) whole(ctx context.Context, l leg, c *call) (*mcp.Frame, error) {
 type bounded struct {
 	b   []byte
 	max int
+	all *held // that it is part of; may be nil
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if len(b.b)+len(p) > b.max {
 		return 0, errLarge
 	}
+	if b.all != nil && !b.all.take(len(p)) {
+		return 0, errHeld
+	}
 	b.b = append(b.b, p...)
 	return len(p), nil
 }
+
+// release gives back what the buffer takes of all that is held, once nobody needs it any more.
+func (b *bounded) release() {
+	if b.all != nil {
+		b.all.give(len(b.b))
+	}
+	b.b = nil
+}
+
+// held counts the bytes of results that are held for all requests together.
+type held struct {
+	n   atomic.Int64
+	max int64
+}
+
+var errHeld = errors.New("the gateway holds as much as it may for all requests together: try again later")
+
+func (h *held) take(n int) bool {
+	if h.n.Add(int64(n)) > h.max {
+		h.n.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+func (h *held) give(n int) { h.n.Add(-int64(n)) }
 
 // modernLeg speaks 2026-07-28 over HTTP: nothing is kept between requests.
 type modernLeg struct {
@@ -205,7 +236,7 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 }
 
 func (d *Door) badMessage(ctx context.Context, u *upstream, err error) error {
-	for _, e := range []error{errGrammar, errMessage, errID, errLarge, errEvent, errFlood} {
+	for _, e := range []error{errGrammar, errMessage, errID, errLarge, errEvent, errFlood, errHeld} {
 		if errors.Is(err, e) {
 			d.cfg.Logger.WarnContext(ctx, "a server's message was refused", "server", u.Name, "error", err)
 			return &fault{fmt.Sprintf("the answer of server %q was refused: %v", u.Name, err), err}

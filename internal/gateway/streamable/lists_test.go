@@ -109,3 +109,27 @@ func TestListsRemembered(t *testing.T) {
 		t.Errorf("the second server was asked %d times, want anew for its own tool", n)
 	}
 }
+
+// What is held for all requests together is bounded, and given back.
+func TestHeld(t *testing.T) {
+	var size atomic.Int64
+	list := func(w http.ResponseWriter, q *http.Request) {
+		answerTo(w, q, `"tools":[{"name":"t","description":"`+strings.Repeat("x", int(size.Load()))+`","inputSchema":{"type":"object"}}]`)
+	}
+	for _, ups := range [][]streamable.Upstream{
+		{{Name: "one", URL: lister(t, list).URL}},
+		{{Name: "one", URL: lister(t, list).URL}, {Name: "two", URL: lister(t, func(w http.ResponseWriter, q *http.Request) { answerTo(w, q, oneTool) }).URL}},
+	} {
+		r := raise(t, func(c *streamable.Config) { c.MaxHeld = 64 << 10 }, ups...)
+		size.Store(100 << 10)
+		if got := ask(t, r, "tools/list", "", ""); len(got) > 64<<10 {
+			t.Errorf("%d servers: a list of 100 KiB is passed on, where 64 KiB may be held", len(ups))
+		}
+		size.Store(10 << 10)
+		for range 20 {
+			if got := ask(t, r, "tools/list", "", ""); !strings.Contains(got, "xxxx") {
+				t.Fatalf("%d servers: a list of 10 KiB = %.300s", len(ups), got)
+			}
+		}
+	}
+}

@@ -328,6 +328,7 @@ func TestNothingBesideAMask(t *testing.T) {
 func TestApprovalEnds(t *testing.T) {
 	gone := make(chan struct{})
 	up := upstream(t, func(_ http.ResponseWriter, q *http.Request) {
+		_, _ = io.Copy(io.Discard, q.Body) // after it, the server sees that the client has gone
 		<-q.Context().Done()
 		close(gone)
 	})
