@@ -28,6 +28,7 @@ type child struct {
 	ready chan struct{} // closed once it was started and has introduced itself, or has not
 	err   error         // why not
 	era   bool          // it is spoken to by 2026-07-28
+	facts *facts        // what it said of itself
 
 	cmd   *exec.Cmd
 	out   sync.Mutex // of stdin
@@ -320,7 +321,7 @@ func (c *child) hello(ctx context.Context, h hello) error {
 			f, err = c.initialize(ctx, h)
 		}
 		if err == nil {
-			c.era = modern
+			c.era, c.facts = modern, f
 			f.by = c.key.caller
 			c.u.learn(c.key.modern, f)
 			return nil

@@ -240,3 +240,20 @@ done`
 		t.Error("Close has not returned after 10 s")
 	}
 }
+
+// What a process says of itself to one caller is not told to another.
+func TestChildInstructions(t *testing.T) {
+	const script = `while read -r line; do
+  id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+  case "$line" in
+  *'"server/discover"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{},"instructions":"of %s"}}\n' "$id" "$$";;
+  esac
+done`
+	r := raise(t, nil, streamable.Upstream{Name: "child", Command: []string{"sh", "-c", script}})
+	alice := connect(t, r, "alice", v2026, nil).InitializeResult().Instructions
+	bob := connect(t, r, "bob", v2026, nil).InitializeResult().Instructions
+	again := connect(t, r, "alice", v2026, nil).InitializeResult().Instructions
+	if alice == "" || bob == "" || alice == bob || again != alice {
+		t.Errorf("alice is told %q, bob %q, alice again %q, want what each one's own process says", alice, bob, again)
+	}
+}

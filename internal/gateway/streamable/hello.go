@@ -94,14 +94,14 @@ func (e *endpoint) discover(ctx context.Context, a *asker, f *mcp.Frame) *mcp.Fr
 }
 
 // meet returns what the servers say of themselves, nil for those that do not answer. What a server says to one caller, by a
-// credential that may be that caller's own, is not told to another.
+// credential that may be that caller's own or in that caller's process, is not told to another.
 func (e *endpoint) meet(ctx context.Context, a *asker) []*facts {
 	out := make([]*facts, len(e.ups))
 	var group sync.WaitGroup
 	for i, u := range e.ups {
 		now := e.cfg.Now()
 		k := u.known(a.modern, now)
-		if k != nil && (u.Credential == "" || k.by == a.who.Key) {
+		if k != nil && u.url != nil && (u.Credential == "" || k.by == a.who.Key) {
 			out[i] = k
 			continue
 		}
@@ -111,6 +111,12 @@ func (e *endpoint) meet(ctx context.Context, a *asker) []*facts {
 		group.Go(func() {
 			ctx, stop := context.WithTimeout(ctx, e.cfg.HelloTime)
 			defer stop()
+			if u.url == nil { // each caller's process says what it says to that caller
+				if l, err := e.child(ctx, a, u); err == nil {
+					out[i] = l.(*childLeg).c.facts //nolint:forcetypeassert // it is what child returns
+				}
+				return
+			}
 			if k != nil && k.modern { // the leg is known; what it says to this caller is not
 				if f, err := e.probe(ctx, u, a.who); err == nil {
 					f.by = a.who.Key
