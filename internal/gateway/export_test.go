@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -71,3 +72,6 @@ func (g *Gateway) NotReady() error { return g.notReady() }
 
 // Clip cuts a text off.
 var Clip = clip
+
+// Bind takes the addresses of the document, as Start does.
+func (g *Gateway) Bind(ctx context.Context) error { return g.bind(ctx) }

@@ -92,6 +92,9 @@ func serve(t testing.TB, text string, o gateway.Options, handler http.Handler) (
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := g.Bind(t.Context()); err != nil { // so that the hello of Run names the address
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- g.Serve(ctx, handler) }()

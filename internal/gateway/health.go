@@ -31,14 +31,21 @@ type health struct {
 	refused error     // why it did not, if that was later
 }
 
-// token takes note of what the service answered to something that the token was shown with.
+// token takes note of what the service answered to something that the token was shown with. What /readyz tells everybody does not
+// name the token's file; the log does.
 func (h *health) token(g *Gateway, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch refused := g.tokenRefused(err); {
 	case refused != nil:
-		h.refused = refused
+		if h.refused == nil {
+			g.Logger.Error("the service refuses the gateway's token", "err", refused, "hint", g.tokenHint())
+		}
+		h.refused = errors.New("the service refuses the gateway's token")
 	case !errors.Is(err, authz.ErrUnavailable) && !errors.Is(err, context.Canceled):
+		if h.refused != nil {
+			g.Logger.Info("the service takes the gateway's token again")
+		}
 		h.taken, h.refused = g.now(), nil
 	}
 }

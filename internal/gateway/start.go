@@ -25,7 +25,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	err := g.askToken(ctx)
+	err := g.ask(ctx)
 	if refused := g.tokenRefused(err); refused != nil {
 		g.bound.close()
 		return refused
@@ -33,7 +33,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if errors.Is(err, authz.ErrUnavailable) {
 		g.Logger.WarnContext(ctx, "the service does not answer: nothing is decided there until it does", "url", g.common.Service.URL, "err", clip(err.Error(), 200))
 	}
-	return nil
+	return nil // and Run asks again at once
 }
 
 // bound is what Serve serves on.
@@ -98,9 +98,16 @@ func listen(ctx context.Context, part, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// askToken asks the service whether it takes the gateway's token, and takes note of the answer. Nothing is recorded there. The
-// error counts only if tokenRefused makes something of it, or if it is authz.ErrUnavailable.
+// askToken does what ask does, and takes note of the answer.
 func (g *Gateway) askToken(ctx context.Context) error {
+	err := g.ask(ctx)
+	g.health.token(g, err)
+	return err
+}
+
+// ask asks the service whether it takes the gateway's token. Nothing is recorded there. The error counts only if tokenRefused makes
+// something of it, or if it is authz.ErrUnavailable.
+func (g *Gateway) ask(ctx context.Context) error {
 	var err error
 	if g.point != nil { // of the role edge; there is no such version
 		err = g.Client.Do(ctx, http.MethodGet, "/v1/edge/policies/0", nil, nil)
@@ -110,7 +117,6 @@ func (g *Gateway) askToken(ctx context.Context) error {
 	if ctx.Err() != nil {
 		err = authz.Errorf(authz.ErrUnavailable, "the service does not answer")
 	}
-	g.health.token(g, err)
 	return err
 }
 

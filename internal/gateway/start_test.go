@@ -182,7 +182,8 @@ func TestTokenIsAskedAboutAgain(t *testing.T) {
 	var status atomic.Int32
 	cp := newAnswering(t, func() int { return int(status.Load()) })
 	now := newClock()
-	g := open(t, lines("listen: 127.0.0.1:0", "service: {url: "+cp+"}"), gateway.Options{Now: now.Now})
+	var log bytes.Buffer
+	g := open(t, lines("listen: 127.0.0.1:0", "service: {url: "+cp+"}"), gateway.Options{Now: now.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, c := range []struct {
 		what   string
 		status int
@@ -202,6 +203,9 @@ func TestTokenIsAskedAboutAgain(t *testing.T) {
 		if err := g.NotReady(); (err == nil) != c.ready {
 			t.Errorf("%s: %v", c.what, err)
 		}
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "--role pep") || !strings.Contains(log.String(), "again") {
+		t.Errorf("%d errors are logged, want one, and that it is over:\n%s", n, &log)
 	}
 }
 
