@@ -257,3 +257,21 @@ done`
 		t.Errorf("alice is told %q, bob %q, alice again %q, want what each one's own process says", alice, bob, again)
 	}
 }
+
+// A process's notification that is larger than a message may be goes nowhere; its answer may be larger.
+func TestChildLargeNotification(t *testing.T) {
+	const script = `big=$(printf '%070000d' 7)
+while read -r line; do
+  id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+  case "$line" in
+  *'"server/discover"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}\n' "$id";;
+  *'"tools/list"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","tools":[{"name":"t","inputSchema":{"type":"object"}}]}}\n' "$id";;
+  *'"tools/call"'*) printf '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"large %s"}}\n{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"small"}}\n{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","content":[],"x":"%s"}}\n' "$big" "$id" "$big";;
+  esac
+done`
+	r := raise(t, func(c *streamable.Config) { c.MaxMessage = 64 << 10 }, streamable.Upstream{Name: "child", Command: []string{"sh", "-c", script}})
+	got := ask(t, r, "tools/call", "t", `"name":"t"`)
+	if strings.Contains(got, "large") || !strings.Contains(got, `"small"`) || !strings.Contains(got, `"content":[]`) {
+		t.Errorf("the client gets %d bytes, with the large notification: %v; want the small one and the answer", len(got), strings.Contains(got, "large"))
+	}
+}
