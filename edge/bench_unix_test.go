@@ -55,6 +55,26 @@ func BenchmarkAnswer(b *testing.B) {
 			i++
 		}
 	})
+	// An answer that refuses is also explained: what would change it is looked for, and tried.
+	for name, allows := range map[string]bool{"allowed": true, "refused": false} {
+		var some []client.Question
+		for i := range qs {
+			if a, err := r.Answer(b.Context(), &qs[i]); err == nil && a[0].Allowed() == allows {
+				some = append(some, qs[i])
+			}
+		}
+		b.Run(name, func(b *testing.B) {
+			defer processor(b)()
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if _, err := r.Answer(b.Context(), &some[i%len(some)]); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
+	}
 	b.Run("many", func(b *testing.B) {
 		defer processor(b)()
 		b.ReportAllocs()

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/lockfile"
 )
 
 // A journal is what was decided and has not reached the control plane: files of lines, each of which is written
@@ -149,7 +150,7 @@ func openJournal(dir string, most int64, open func(string) (file, error), warn f
 	if j.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, fmt.Errorf("opening the journal's lock: %w", err)
 	}
-	if err = lockFile(j.lock); errors.Is(err, errLocked) {
+	if err = lockfile.Take(j.lock); errors.Is(err, lockfile.ErrTaken) {
 		err = authz.Errorf(authz.ErrConflict, "the journal %s is in use by another process: give each its own directory", dir)
 	}
 	if err == nil {

@@ -19,6 +19,7 @@ import (
 	lite3 "modernc.org/sqlite/lib"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/lockfile"
 )
 
 // applicationID marks a SQLite file as ours: "SFCD".
@@ -92,10 +93,10 @@ func (db *DB) takeFile(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := lockFile(lock); err != nil {
+	if err := lockfile.Take(lock); err != nil {
 		b, _ := os.ReadFile(path + ".lock")
 		lock.Close()
-		if errors.Is(err, errLocked) {
+		if errors.Is(err, lockfile.ErrTaken) {
 			by := ""
 			if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
 				by = fmt.Sprintf(" (process %d)", pid)

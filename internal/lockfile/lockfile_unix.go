@@ -1,6 +1,6 @@
 //go:build unix && !aix && !solaris
 
-package store
+package lockfile
 
 import (
 	"errors"
@@ -8,17 +8,16 @@ import (
 	"syscall"
 )
 
-var errLocked = errors.New("locked")
-
-// lockFile takes f for this process until f is closed or the process ends, however it ends.
-func lockFile(f *os.File) error {
+// Take takes f for this process until f is closed or the process ends, however it ends:
+// ErrTaken if another process has it.
+func Take(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, syscall.EWOULDBLOCK):
-			return errLocked
+			return ErrTaken
 		case !errors.Is(err, syscall.EINTR):
 			return err
 		}

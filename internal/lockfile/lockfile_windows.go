@@ -1,4 +1,4 @@
-package edge
+package lockfile
 
 import (
 	"errors"
@@ -7,13 +7,11 @@ import (
 	"unsafe"
 )
 
-var errLocked = errors.New("locked")
-
 var lockFileEx = syscall.NewLazyDLL("kernel32.dll").NewProc("LockFileEx")
 
-// lockFile takes f for this process until f is closed or the process ends, however it ends. It
-// locks one byte far behind the end, so that others can still read what the file says.
-func lockFile(f *os.File) error {
+// Take takes f for this process until f is closed or the process ends, however it ends:
+// ErrTaken if another process has it. It locks one byte far behind the end, so that others can still read what the file says.
+func Take(f *os.File) error {
 	const exclusive, failImmediately = 2, 1
 	at := syscall.Overlapped{OffsetHigh: 1}
 	ok, _, err := lockFileEx.Call(f.Fd(), exclusive|failImmediately, 0, 1, 0, uintptr(unsafe.Pointer(&at)))
@@ -22,7 +20,7 @@ func lockFile(f *os.File) error {
 	case ok != 0:
 		return nil
 	case errors.Is(err, lockViolation):
-		return errLocked
+		return ErrTaken
 	}
 	return err
 }
