@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
-	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 // payingHouse is an organisation whose agents pay, and whose people agree to larger sums.
@@ -44,36 +40,9 @@ forbid (principal, action == Action::"pay", resource) when { context.args.amount
 // and anna.
 func askingService(t *testing.T) (admin, pep, anna *client.Client) {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range payingHouse {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg := server.Default()
-	cfg.Listen, cfg.Data, cfg.Log.Key, cfg.Postgres = "127.0.0.1:0", t.TempDir(), "", storetest.Config(t).Postgres
-	cfg.Organisation = server.Organisation{Catalog: filepath.Join(dir, "catalog.yaml"), Schema: filepath.Join(dir, "schema.cedarschema"),
-		Policies: []string{filepath.Join(dir, "*.cedar")}, Agents: filepath.Join(dir, "agents.yaml")}
-	cfg.AdminToken, cfg.PEPToken = "test-administrator-token-0123456789", "test-enforcement-token-0123456789"
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("stopping the service: %v", err)
-		}
-	})
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
-	if admin, err = client.New(s.URL(), cfg.AdminToken); err != nil {
+	s := servertest.Start(t, servertest.Texts(t, payingHouse))
+	var err error
+	if admin, err = client.New(s.URL(), servertest.AdminToken); err != nil {
 		t.Fatal(err)
 	}
 	var made struct{ Token string }
@@ -89,7 +58,7 @@ func askingService(t *testing.T) (admin, pep, anna *client.Client) {
 			t.Fatalf("%s %s: %v", step.method, step.path, err)
 		}
 	}
-	if pep, err = client.New(s.URL(), cfg.PEPToken); err != nil {
+	if pep, err = client.New(s.URL(), servertest.PEPToken); err != nil {
 		t.Fatal(err)
 	}
 	if anna, err = client.New(s.URL(), made.Token); err != nil {

@@ -1,20 +1,14 @@
 package client_test
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
-	"github.com/safeconduct/safeconduct/examples/agentdojo"
-	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 const (
@@ -25,40 +19,14 @@ const (
 // realService runs the service itself, with the example organisation. It returns an administrator and an enforcement point.
 func realService(t *testing.T) (admin, pep *client.Client) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := server.Load(filepath.Join(dir, "safeconduct.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Listen, cfg.Data, cfg.Log.Key = "127.0.0.1:0", t.TempDir(), ""
-	cfg.Postgres = storetest.Config(t).Postgres
+	cfg := servertest.Example(t)
 	cfg.OAuth.Audiences = []string{"https://bank.example.com"}
-	cfg.AdminToken, cfg.PEPToken = "test-administrator-token-0123456789", "test-enforcement-token-0123456789"
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
+	s := servertest.Start(t, cfg)
+	var err error
+	if admin, err = client.New(s.URL(), servertest.AdminToken); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("stopping the service: %v", err)
-		}
-	})
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
-	if admin, err = client.New(s.URL(), cfg.AdminToken); err != nil {
-		t.Fatal(err)
-	}
-	if pep, err = client.New(s.URL(), cfg.PEPToken); err != nil {
+	if pep, err = client.New(s.URL(), servertest.PEPToken); err != nil {
 		t.Fatal(err)
 	}
 	return admin, pep

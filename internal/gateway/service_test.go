@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,10 +18,8 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
-	"github.com/safeconduct/safeconduct/examples/agentdojo"
 	"github.com/safeconduct/safeconduct/internal/gateway"
-	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 const (
@@ -30,44 +27,18 @@ const (
 	helper = "banking.gpt-4o-mini-2024-07-18"
 	api    = "https://bank.example.com"
 
-	adminToken = "test-administrator-token-0123456789"
-	pepToken   = "test-enforcement-token-0123456789"
+	adminToken = servertest.AdminToken
+	pepToken   = servertest.PEPToken
 )
 
 // service runs the service itself, with the example organisation. Passports can be had for the audiences, too.
 func service(t *testing.T, audiences ...string) (admin *client.Client) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := server.Load(filepath.Join(dir, "safeconduct.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Listen, cfg.Data, cfg.Log.Key = "127.0.0.1:0", t.TempDir(), ""
-	cfg.Postgres = storetest.Config(t).Postgres
+	cfg := servertest.Example(t)
 	cfg.OAuth.Audiences = append([]string{resource, api}, audiences...)
-	cfg.AdminToken, cfg.PEPToken = adminToken, pepToken
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("stopping the service: %v", err)
-		}
-	})
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
-	if admin, err = client.New(s.URL(), adminToken); err != nil {
+	s := servertest.Start(t, cfg)
+	var err error
+	if admin, err = client.New(s.URL(), servertest.AdminToken); err != nil {
 		t.Fatal(err)
 	}
 	return admin

@@ -1,17 +1,13 @@
 package sdktest_test
 
 import (
-	"context"
 	"encoding/json"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/safeconduct/safeconduct/client"
-	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 // The house whose agents the SDKs are: they pay, people agree to larger sums, and the largest nobody pays.
@@ -62,38 +58,11 @@ type setup struct {
 // start runs the service itself and returns the name of a file that tells of it.
 func start(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range house {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg := server.Default()
-	cfg.Listen, cfg.Data, cfg.Log.Key, cfg.Postgres = "127.0.0.1:0", t.TempDir(), "", storetest.Config(t).Postgres
-	cfg.Organisation = server.Organisation{Catalog: filepath.Join(dir, "catalog.yaml"), Schema: filepath.Join(dir, "schema.cedarschema"),
-		Policies: []string{filepath.Join(dir, "*.cedar")}, Agents: filepath.Join(dir, "agents.yaml")}
+	cfg := servertest.Texts(t, house)
 	cfg.OAuth.Audiences = []string{bank}
-	cfg.AdminToken, cfg.PEPToken = "test-administrator-token-0123456789", "test-enforcement-token-0123456789"
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("stopping the service: %v", err)
-		}
-	})
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
+	s := servertest.Start(t, cfg)
 
-	admin, err := client.New(s.URL(), cfg.AdminToken)
+	admin, err := client.New(s.URL(), servertest.AdminToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +78,7 @@ func start(t *testing.T) string {
 		return do("POST", "/v1/agents/"+agent+"/enrolment", map[string]any{"why": "test", "ttl_seconds": 3600})
 	}
 	made := setup{
-		URL: s.URL(), Admin: cfg.AdminToken, PEP: cfg.PEPToken, Scratch: t.TempDir(), Bank: bank,
+		URL: s.URL(), Admin: servertest.AdminToken, PEP: servertest.PEPToken, Scratch: t.TempDir(), Bank: bank,
 		Approver: do("POST", "/v1/callers", map[string]any{"name": "anna", "role": "approver", "why": "test"}),
 		KeyFile:  filepath.Join(t.TempDir(), "clerk.key"),
 		Enrolments: map[string]string{

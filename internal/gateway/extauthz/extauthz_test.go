@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
@@ -28,12 +27,11 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
-	"github.com/safeconduct/safeconduct/examples/agentdojo"
 	"github.com/safeconduct/safeconduct/internal/gateway"
 	"github.com/safeconduct/safeconduct/internal/gateway/extauthz"
 	"github.com/safeconduct/safeconduct/internal/gateway/route"
 	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 const rules = `
@@ -66,36 +64,8 @@ const payer = "banking.gpt-4o-2024-05-13"
 // service runs the service with the example organisation, and returns an enforcement point's client.
 func service(t *testing.T) (*client.Client, *server.Server) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, agentdojo.Files); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := server.Load(filepath.Join(dir, "safeconduct.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Listen, cfg.Data, cfg.Log.Key = "127.0.0.1:0", t.TempDir(), ""
-	cfg.Postgres = storetest.Config(t).Postgres
-	cfg.AdminToken, cfg.PEPToken = "test-administrator-token-0123456789", "test-enforcement-token-0123456789"
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("stopping the service: %v", err)
-		}
-	})
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
-	c, err := client.New(s.URL(), cfg.PEPToken)
+	s := servertest.Start(t, servertest.Example(t))
+	c, err := client.New(s.URL(), servertest.PEPToken)
 	if err != nil {
 		t.Fatal(err)
 	}

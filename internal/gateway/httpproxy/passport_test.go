@@ -19,8 +19,7 @@ import (
 	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/gateway"
 	"github.com/safeconduct/safeconduct/internal/gateway/httpproxy"
-	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 // bank is an organisation whose agents pay, and whose people agree to larger sums.
@@ -61,31 +60,12 @@ const publicURL = "http://127.0.0.1:1" // by which agents know the gateway: noth
 // is shown now is so old.
 func newHouse(t *testing.T, late time.Duration, behind http.HandlerFunc) *house {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range bank {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg := server.Default()
-	cfg.Listen, cfg.Data, cfg.Log.Key, cfg.Postgres = "127.0.0.1:0", t.TempDir(), "", storetest.Config(t).Postgres
-	cfg.Organisation = server.Organisation{Catalog: filepath.Join(dir, "catalog.yaml"), Schema: filepath.Join(dir, "schema.cedarschema"),
-		Policies: []string{filepath.Join(dir, "*.cedar")}, Agents: filepath.Join(dir, "agents.yaml")}
-	cfg.AdminToken, cfg.PEPToken = "test-administrator-token-0123456789", "test-enforcement-token-0123456789"
+	cfg := servertest.Texts(t, bank)
 	cfg.OAuth.Audiences = []string{publicURL}
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, "the service", s.Run)
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
+	s := servertest.Start(t, cfg)
 	h := &house{log: new(logs), bank: httptest.NewServer(behind)}
 	t.Cleanup(h.bank.Close)
-	admin, err := client.New(s.URL(), cfg.AdminToken)
+	admin, err := client.New(s.URL(), servertest.AdminToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +86,12 @@ func newHouse(t *testing.T, late time.Duration, behind http.HandlerFunc) *house 
 	if h.anna, err = client.New(s.URL(), made.Token); err != nil {
 		t.Fatal(err)
 	}
-	if h.agent, err = client.Enrol(t.Context(), client.Enrolment{Issuer: s.URL(), Token: enrolment.Token, File: filepath.Join(dir, "key")}); err != nil {
+	if h.agent, err = client.Enrol(t.Context(), client.Enrolment{Issuer: s.URL(), Token: enrolment.Token, File: filepath.Join(t.TempDir(), "key")}); err != nil {
 		t.Fatal(err)
 	}
 
-	t.Setenv(gateway.TokenVariable, cfg.PEPToken)
-	file := filepath.Join(dir, "http.yaml")
+	t.Setenv(gateway.TokenVariable, servertest.PEPToken)
+	file := filepath.Join(t.TempDir(), "http.yaml")
 	if err := os.WriteFile(file, []byte(`
 listen: 127.0.0.1:0
 public_url: `+publicURL+`

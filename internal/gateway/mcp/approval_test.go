@@ -1,10 +1,8 @@
 package mcp_test
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +13,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/gateway"
 	"github.com/safeconduct/safeconduct/internal/gateway/mcp"
 	"github.com/safeconduct/safeconduct/internal/server"
-	"github.com/safeconduct/safeconduct/internal/store/storetest"
+	"github.com/safeconduct/safeconduct/internal/server/servertest"
 )
 
 // An office is a real service with the organisation of examples/mcp, in which a person decides about tools that
@@ -24,36 +22,20 @@ type office struct {
 	pep, operator *client.Client
 }
 
+// example returns the configuration of examples/mcp.
+func example(t *testing.T) server.Config {
+	t.Helper()
+	cfg, err := server.Load("../../../examples/mcp/safeconduct.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	dir, err := filepath.Abs("../../../examples/mcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := server.Default()
-	cfg.Listen, cfg.Data, cfg.Log.Key, cfg.Postgres = "127.0.0.1:0", t.TempDir(), "", storetest.Config(t).Postgres
-	cfg.Organisation = server.Organisation{Catalog: filepath.Join(dir, "catalog.yaml"), Schema: filepath.Join(dir, "schema.cedarschema"),
-		Policies: []string{filepath.Join(dir, "policies", "*.cedar")}, Agents: filepath.Join(dir, "agents.yaml")}
-	cfg.AdminToken, cfg.PEPToken = "test-administrator-token-0123456789", "test-enforcement-token-0123456789"
-	s, err := server.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("stopping the service: %v", err)
-		}
-	})
-	select {
-	case <-s.Up():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the service does not come up")
-	}
-	admin, err := client.New(s.URL(), cfg.AdminToken)
+	s := servertest.Start(t, example(t))
+	admin, err := client.New(s.URL(), servertest.AdminToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +53,7 @@ func newOffice(t *testing.T) *office {
 		}
 	}
 	o := &office{}
-	if o.pep, err = client.New(s.URL(), cfg.PEPToken); err != nil {
+	if o.pep, err = client.New(s.URL(), servertest.PEPToken); err != nil {
 		t.Fatal(err)
 	}
 	if o.operator, err = client.New(s.URL(), made.Token); err != nil {
