@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,15 +17,15 @@ type teller struct {
 	*heap
 	more  chan feed.Forget
 	stale bool
-	told  int // feeds that are being told
+	told  atomic.Int64 // feeds that are being told
 }
 
 func (e *teller) Feed(ctx context.Context, start feed.Start, send func(string, int64, any) error) error {
 	if e.stale {
 		return authz.Errorf(authz.ErrUnavailable, "the log was last read to its end long ago")
 	}
-	e.told++
-	defer func() { e.told-- }()
+	e.told.Add(1)
+	defer e.told.Add(-1)
 	start.Seq = 7
 	err := send(feed.EventStart, 7, start)
 	for err == nil {
@@ -70,12 +71,12 @@ func TestFeed(t *testing.T) {
 		if got, want := next(), "id: 8\nevent: forget\ndata: {\"id\":\"bot\"}\n\n"; got != want {
 			t.Errorf("told %q, want %q", got, want)
 		}
-		s.callers.revoked = true
+		s.callers.revoked.Store(true)
 		if got := next(); got != "" {
 			t.Errorf("told %q after the token was revoked, want the end", got)
 		}
-		if synctest.Wait(); s.door.Feeds() != 0 || e.told != 0 {
-			t.Errorf("%d feeds are open, %d told, want none", s.door.Feeds(), e.told)
+		if synctest.Wait(); s.door.Feeds() != 0 || e.told.Load() != 0 {
+			t.Errorf("%d feeds are open, %d told, want none", s.door.Feeds(), e.told.Load())
 		}
 	})
 }
@@ -142,14 +143,14 @@ func TestFeedEnds(t *testing.T) {
 		s, e := serveFeeds(t)
 		blocks(t, s.get("/v1/edge/feed", "edge-token").Body)()
 		time.Sleep(12 * time.Second) // nobody reads the first head
-		if synctest.Wait(); s.door.Feeds() != 0 || e.told != 0 {
-			t.Errorf("unread: %d feeds are open, %d told, want none", s.door.Feeds(), e.told)
+		if synctest.Wait(); s.door.Feeds() != 0 || e.told.Load() != 0 {
+			t.Errorf("unread: %d feeds are open, %d told, want none", s.door.Feeds(), e.told.Load())
 		}
 		blocks(t, s.get("/v1/edge/feed", "edge-token").Body)()
 		s.conn.Close()
 		time.Sleep(2 * time.Second)
-		if synctest.Wait(); s.door.Feeds() != 0 || e.told != 0 {
-			t.Errorf("gone: %d feeds are open, %d told, want none", s.door.Feeds(), e.told)
+		if synctest.Wait(); s.door.Feeds() != 0 || e.told.Load() != 0 {
+			t.Errorf("gone: %d feeds are open, %d told, want none", s.door.Feeds(), e.told.Load())
 		}
 		next := blocks(t, s.get("/v1/edge/feed", "edge-token").Body)
 		next()

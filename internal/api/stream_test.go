@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,11 +74,11 @@ func (f *fixedSignals) subscribers() int {
 // revocable is an Authenticator whose tokens are good until they are revoked.
 type revocable struct {
 	tokens
-	revoked bool
+	revoked atomic.Bool
 }
 
 func (r *revocable) Authenticate(token string) (*caller.Caller, error) {
-	if r.revoked {
+	if r.revoked.Load() {
 		return nil, authz.Errorf(authz.ErrUnauthenticated, "the bearer token is unknown or revoked")
 	}
 	return r.tokens.Authenticate(token)
@@ -314,7 +315,7 @@ func TestStreamEndsWithTheToken(t *testing.T) {
 		next()
 		idle()
 		synctest.Wait()
-		s.callers.revoked = true
+		s.callers.revoked.Store(true)
 		s.signals.send(lowered)
 		if got := next(); got != "" {
 			t.Errorf("got %q after the token was revoked, want the end", got)

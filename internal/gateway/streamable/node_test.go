@@ -68,6 +68,7 @@ func TestNodeClients(t *testing.T) {
 	memory := server("memory", "server-memory")
 	memory.Env = map[string]string{"MEMORY_FILE_PATH": filepath.Join(files, "memory.json")}
 	r := raise(t, func(c *streamable.Config) { c.HelloTime = 30 * time.Second }, server("everything", "server-everything"), server("filesystem", "server-filesystem", files), memory)
+	r.decider.mu.Lock() // who will be asking is another process
 	r.decider.answer = func(q authz.Request) *client.Answer {
 		d := authz.Decision{Effect: authz.Allow}
 		if q.Resource.ID == "everything__get-env" {
@@ -75,6 +76,7 @@ func TestNodeClients(t *testing.T) {
 		}
 		return &client.Answer{Decision: d, ID: "d1"}
 	}
+	r.decider.mu.Unlock()
 	ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
 	defer stop()
 	cmd := exec.CommandContext(ctx, bin, "clients.mjs", r.URL+"/mcp", "alice", files)
