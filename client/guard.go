@@ -71,8 +71,10 @@ func (e *RefusedError) Undecided() bool {
 	if e.judged || e.Task != nil || !errors.Is(e.Cause, authz.ErrUnavailable) {
 		return false
 	}
-	if a := e.Answer; a != nil && (a.DecisionID() != "" || a.Code != authz.CodeUnavailable) {
-		return false
+	for _, a := range append(slices.Clip(e.Answers), e.Answer) {
+		if a != nil && (a.DecisionID() != "" || a.Code != authz.CodeUnavailable) {
+			return false
+		}
 	}
 	for _, kind := range []error{authz.ErrInvalid, authz.ErrUnauthenticated, authz.ErrForbidden, authz.ErrNotFound, authz.ErrConflict} {
 		if errors.Is(e.Cause, kind) {

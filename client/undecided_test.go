@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -85,5 +86,28 @@ func TestUndecided(t *testing.T) {
 		if got := refused.Undecided(); got != c.want {
 			t.Errorf("%s: Undecided = %v, want %v: %v", name, got, c.want, err)
 		}
+	}
+}
+
+// halfway has decided one of two questions when it fails.
+type halfway struct{}
+
+func (halfway) Answer(context.Context, *client.Question) ([]*client.Answer, error) {
+	var none, forbidden client.Answer
+	none.Refuse(authz.CodeUnavailable, "")
+	forbidden.Refuse(authz.CodeForbidden, "")
+	return []*client.Answer{&none, &forbidden}, authz.Errorf(authz.ErrUnavailable, "it failed")
+}
+
+func (halfway) Outcome(context.Context, string, client.Outcome) error { return nil }
+
+// A refusal among questions that were asked together is an answer, whatever became of the others.
+func TestUndecidedAmongOthers(t *testing.T) {
+	q := one
+	q.Requests = append(slices.Clone(one.Requests), one.Requests...)
+	_, err := (&client.Enforcer{Guard: &client.Guard{Decider: halfway{}}}).Permit(t.Context(), q, false)
+	refused, ok := errors.AsType[*client.RefusedError](err)
+	if !ok || refused.Undecided() || !errors.Is(err, authz.ErrUnavailable) {
+		t.Errorf("Permit: %v, want a *client.RefusedError that is not undecided", err)
 	}
 }
