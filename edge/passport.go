@@ -6,12 +6,15 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
@@ -176,9 +179,19 @@ func (s *passports) bound(b *bearer, pr *authz.Presented, now time.Time) error {
 	case proofOld:
 		return &passportError{"whether the DPoP proof was used before is not known any more: make another"}
 	case proofsFull:
-		return authz.Errorf(authz.ErrUnavailable, "more than %d proofs were shown within %v: no more are taken", maxProofs, 2*proofSkew)
+		return tooManyProofs()
 	}
 	return nil
+}
+
+// tooManyProofs is a refusal, as that of the control plane is with 429: whoever can show many proofs must not make a decision be had
+// by nobody, which some let pass (client.RefusedError.Undecided).
+func tooManyProofs() error {
+	e := &client.Error{
+		Status:  http.StatusTooManyRequests,
+		Message: fmt.Sprintf("more than %d proofs were shown within %v: no more are taken", maxProofs, 2*proofSkew),
+	}
+	return authz.Errorf(authz.ErrUnavailable, "%w", e)
 }
 
 // inquire asks the control plane about a token, once for all who want to know at the same time: an answer to a question of before

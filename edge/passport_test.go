@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
+	"github.com/safeconduct/safeconduct/edge"
 	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
@@ -274,5 +276,46 @@ func TestShown(t *testing.T) {
 		if code, _ := r.present(shown, req); code != authz.CodePassportInvalid {
 			t.Errorf("shown %s: %s, want %s", name, code, authz.CodePassportInvalid)
 		}
+	}
+}
+
+// Whoever can have many proofs shown, or ask much, does not bring about that nobody decides, which some let pass.
+func TestPassportTooMany(t *testing.T) {
+	p := newPlane(t)
+	cfg := p.config()
+	var status atomic.Int64
+	cfg.URL = p.front("/v1/edge/passport", func(w http.ResponseWriter, r *http.Request, plane http.Handler) {
+		if s := status.Load(); s != 0 {
+			w.WriteHeader(int(s))
+			return
+		}
+		plane.ServeHTTP(w, r)
+	})
+	r := run(t, cfg)
+	req := handbook(t)
+	pr := newPresenter(t, p, authz.AgentID(req.Subject.ID), nil)
+	guard := &client.Enforcer{Guard: &client.Guard{Decider: r.Point}}
+	undecided := func() bool {
+		t.Helper()
+		_, err := guard.Permit(t.Context(), client.Question{Requests: []authz.Request{req}, Presented: pr.show()}, false)
+		refused, ok := errors.AsType[*client.RefusedError](err)
+		if !ok || !errors.Is(err, authz.ErrUnavailable) {
+			t.Fatalf("Permit: %v, want a *client.RefusedError that is %v", err, authz.ErrUnavailable)
+		}
+		return refused.Undecided()
+	}
+	for s, want := range map[int64]bool{http.StatusTooManyRequests: false, http.StatusServiceUnavailable: true} {
+		status.Store(s)
+		if got := undecided(); got != want {
+			t.Errorf("when the control plane says %d of a passport: Undecided = %v, want %v", s, got, want)
+		}
+	}
+	status.Store(0)
+	if code, err := r.present(pr.show(), req); err != nil || code != authz.CodeAllowed {
+		t.Fatalf("a passport that counts: %s, %v", code, err)
+	}
+	edge.FillProofs(r.Point)
+	if undecided() {
+		t.Error("when no more proofs are taken: it counts as undecided")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/client"
 )
 
 // A service is the control plane, as far as client.Client does not speak to it.
@@ -22,7 +23,8 @@ type service struct {
 // maxAnswer bounds every answer but the feed.
 const maxAnswer = 64 << 20
 
-// A statusError is an answer that is not 200. It wraps one of the kinds of package authz.
+// A statusError is an answer that is not 200. It wraps one of the kinds of package authz, and a *client.Error, by whose
+// status client.RefusedError.Undecided tells a control plane that refuses us from one that fails.
 type statusError struct {
 	status int
 	code   string
@@ -38,7 +40,9 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the control plane answered with status %d: %s", e.status, e.text)
 }
 
-func (e *statusError) Unwrap() error { return e.kind }
+func (e *statusError) Unwrap() []error {
+	return []error{e.kind, &client.Error{Status: e.status, Code: e.code, Message: e.text}}
+}
 
 // call sends one request and returns the answer, whose body the caller closes. Other statuses than 200 are a *statusError.
 func (s *service) call(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
