@@ -2,6 +2,8 @@ module github.com/safeconduct/safeconduct
 
 go 1.26.0
 
+ignore ./internal/console/app
+
 require (
 	cel.dev/cel-go v0.33.2
 	github.com/cedar-policy/cedar-go v1.9.0

@@ -104,7 +104,7 @@ with --json, of JSON.`,
 			root.AddCommand(c)
 		}
 	}
-	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newVersion())
+	add("service", newServe(), newDemo(), newStatus(), newKeys(), newBackup(), newOpenAPI(), newVersion())
 	add("enforce", newGateway(), newSecret(), newInit())
 	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor(), newApprovals(), newDelivery(), newEnforcement())
 	add("agent", newToken())

@@ -30,6 +30,12 @@ type operationDoc struct {
 // object is one JSON object of the document.
 type object map[string]any
 
+// Document returns the OpenAPI 3.1 document of a service at a public URL, without the service.
+func Document(publicURL string) ([]byte, error) {
+	s := &Server{Config: Config{PublicURL: publicURL}, limits: Limits{}.withDefaults()}
+	return document(s.routes(), publicURL)
+}
+
 // document returns the OpenAPI 3.1 document of the routes. It is made from the list of routes and
 // the Go types, so it cannot fall behind them.
 func document(routes []route, publicURL string) ([]byte, error) {

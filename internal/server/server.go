@@ -32,6 +32,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/console"
 	"github.com/safeconduct/safeconduct/internal/enforcement"
 	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/monitor"
@@ -83,6 +84,7 @@ type Server struct {
 	notifier *notify.Notifier
 	asks     *askNumbers
 	persons  *signin.Door
+	console  *console.Console
 
 	metrics *prometheus.Registry
 	numbers *metrics
@@ -455,11 +457,14 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		return nil, nil, err
 	}
 	s.door.Store(door)
+	if err := s.newConsole(); err != nil {
+		return nil, nil, err
+	}
 	h, err := door.Handler()
 	if err != nil {
 		return nil, nil, err
 	}
-	return traced(ctx, s.cfg.Telemetry, s.version, s.besideOAuth(s.besidePersons(h)))
+	return traced(ctx, s.cfg.Telemetry, s.version, s.besideOAuth(s.besidePersons(s.besideConsole(h))))
 }
 
 // reachable returns the URL of a listener from this machine.

@@ -1,0 +1,6181 @@
+// Made by `npm run types` from the OpenAPI document. Do not edit.
+
+export interface paths {
+    "/.well-known/authzen-configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metadata of this policy decision point */
+        get: operations["getWellKnownAuthzenConfiguration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/evaluation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Decide one request */
+        post: operations["postAccessV1Evaluation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/evaluations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Decide several requests */
+        post: operations["postAccessV1Evaluations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask about a refusal that persons can lift */
+        post: operations["postAccessV1Requests"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/requests/schemas/{template}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what a request may add */
+        get: operations["getAccessV1RequestsSchemasTemplate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/requests/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read how far a request has come */
+        get: operations["getAccessV1RequestsId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/requests/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel a request that waits */
+        post: operations["postAccessV1RequestsIdCancel"];
+        /** Cancel a request that waits */
+        delete: operations["deleteAccessV1RequestsIdCancel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/search/action": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Find actions that a subject may do on a resource */
+        post: operations["postAccessV1SearchAction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/search/resource": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Find resources on which a subject may do an action */
+        post: operations["postAccessV1SearchResource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access/v1/search/subject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Find subjects that may do an action on a resource */
+        post: operations["postAccessV1SearchSubject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The log's newest signed checkpoint */
+        get: operations["getCheckpoint"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the process is alive */
+        get: operations["getHealthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Numbers, as Prometheus reads them */
+        get: operations["getMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This document */
+        get: operations["getOpenapiJson"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the service can decide */
+        get: operations["getReadyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tile/{path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A tile of the log's Merkle tree (C2SP tlog-tiles) */
+        get: operations["getTilePath"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List agents */
+        get: operations["getAgents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one agent */
+        get: operations["getAgentsId"];
+        /** Register an agent, or change it */
+        put: operations["putAgentsId"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/document": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Link a client ID metadata document to an agent */
+        post: operations["postAgentsIdDocument"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/enrolment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a token with which an agent registers a key; it is shown once */
+        post: operations["postAgentsIdEnrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the keys of an agent, also those of the past */
+        get: operations["getAgentsIdKeys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/keys/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Revoke a key of an agent, or all */
+        post: operations["postAgentsIdKeysRevoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Suspend, quarantine, restore or retire an agent */
+        post: operations["postAgentsIdState"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/trust": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Explain how far an agent is trusted, and why */
+        get: operations["getAgentsIdTrust"];
+        put?: never;
+        /** Set how far an agent is trusted for a while, or restore it */
+        post: operations["postAgentsIdTrust"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List alerts */
+        get: operations["getAlerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Raise an alert, or change it */
+        put: operations["putAlertsId"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/clear": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Clear an alert */
+        post: operations["postAlertsIdClear"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List asks, newest first: a person's inbox, or all of them */
+        get: operations["getApprovals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/answers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Answer several asks for the very same */
+        post: operations["postApprovalsAnswers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/away": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List who is away, and who answers instead */
+        get: operations["getApprovalsAway"];
+        /** Say that a person is away and who answers instead, or is back */
+        put: operations["putApprovalsAway"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Count asks, answers and how long they took */
+        get: operations["getApprovalsStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one ask: everything needed to judge it */
+        get: operations["getApprovalsId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/answer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say yes or no */
+        post: operations["postApprovalsIdAnswer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/break-glass": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve alone and at once, with a reason and a review afterwards */
+        post: operations["postApprovalsIdBreakGlass"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End an ask that waits */
+        post: operations["postApprovalsIdCancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make the digest that a passkey signs for an answer */
+        post: operations["postApprovalsIdChallenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say whether breaking the glass was justified */
+        post: operations["postApprovalsIdReview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take the approvals of an ask back */
+        post: operations["postApprovalsIdRevoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/story": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tell everything that came of an ask, by the log */
+        get: operations["getApprovalsIdStory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{id}/view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Record that a person looks at an ask: an answer needs it */
+        post: operations["postApprovalsIdView"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Search the log, newest first */
+        get: operations["getAuditEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/entries/{seq}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one entry */
+        get: operations["getAuditEntriesSeq"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/entries/{seq}/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prove that an entry is in the log */
+        get: operations["getAuditEntriesSeqProof"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/growth": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prove that the log only grew since it had so many batches */
+        get: operations["getAuditGrowth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The key that verifies the log's checkpoints */
+        get: operations["getAuditKey"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/callers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List who may call */
+        get: operations["getCallers"];
+        put?: never;
+        /** Make a caller; its token is shown once */
+        post: operations["postCallers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/callers/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Revoke a caller's token */
+        post: operations["postCallersIdRevoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/decisions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a recorded decision */
+        get: operations["getDecisionsId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/decisions/{id}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Explain a recorded decision: the operator's view */
+        get: operations["getDecisionsIdExplain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/decisions/{id}/outcome": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report what came of a decision */
+        post: operations["postDecisionsIdOutcome"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what was told of asks, or could not be, newest first */
+        get: operations["getDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one delivery */
+        get: operations["getDeliveriesId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try a delivery again that was given up */
+        post: operations["postDeliveriesIdRetry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/edge/feed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Follow what is decided by: server-sent events for decision points elsewhere */
+        get: operations["getEdgeFeed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/edge/passport": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look at a passport whose proof is checked elsewhere */
+        post: operations["postEdgePassport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/edge/policies/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what a decision point decides by */
+        get: operations["getEdgePoliciesVersion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/edge/records": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Upload decisions that were made elsewhere, and what came of them */
+        post: operations["postEdgeRecords"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/enforcement/points": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the enforcement points, as they described themselves */
+        get: operations["getEnforcementPoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/enforcement/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say something of oneself: an enforcement point */
+        post: operations["postEnforcementReports"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what the monitors found, newest first */
+        get: operations["getFindings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one finding */
+        get: operations["getFindingsId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings/{id}/judge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say of a finding that it was seen, is true, or is a false alarm */
+        post: operations["postFindingsIdJudge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/indicators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List threat indicators */
+        get: operations["getIndicators"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/indicators/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Put a threat indicator */
+        put: operations["putIndicatorsId"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/indicators/{id}/clear": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Clear a threat indicator */
+        post: operations["postIndicatorsIdClear"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the server's signing keys */
+        get: operations["getKeys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/due": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the keys of agents that expire soon */
+        get: operations["getKeysDue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Publish the next signing keys, or sign with them at once */
+        post: operations["postKeysRotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{kid}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Revoke a signing key: nothing that it signed counts any more */
+        post: operations["postKeysKidRevoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the persons who answer asks */
+        get: operations["getPeople"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one person */
+        get: operations["getPeopleId"];
+        /** Make a person, change one, or disable one */
+        put: operations["putPeopleId"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{id}/enrolment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a link by which a person registers a passkey; it is shown once */
+        post: operations["postPeopleIdEnrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{id}/passkeys/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Revoke a passkey of a person */
+        post: operations["postPeopleIdPasskeysRevoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{id}/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End every session of a person */
+        post: operations["postPeopleIdSignOut"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List versions, newest first */
+        get: operations["getPolicies"];
+        put?: never;
+        /** Publish policies, a catalog, or both as one version */
+        post: operations["postPolicies"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/active": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the active version */
+        get: operations["getPoliciesActive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Check policies without publishing them */
+        post: operations["postPoliciesCheck"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one version */
+        get: operations["getPoliciesVersion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/{version}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an older version active again */
+        post: operations["postPoliciesVersionRollback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the state of the service */
+        get: operations["getStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Follow findings and trust as they change: server-sent events */
+        get: operations["getStream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        AccessOffer: {
+            /** @description opaque; to be sent back as it is */
+            binding_token?: string;
+            display: components["schemas"]["Display"];
+            endpoint: string;
+            /**
+             * Format: date-time
+             * @description until when it can be asked about
+             */
+            expires_at: string;
+            /** @description JSON Schema of what a request may add */
+            request_schema_url: string;
+            /** @description what kind of question it is; to be sent back as it is */
+            template: string;
+        };
+        AccessRequest: {
+            /** @description left out beside items */
+            action?: components["schemas"]["ActionForm"];
+            callback?: components["schemas"]["CallbackForm"];
+            client?: Record<string, never>;
+            /** @description the context that was refused, and business_justification */
+            context?: Record<string, never>;
+            denial?: components["schemas"]["DenialForm"];
+            /** @description several acts of one subject in one context */
+            items?: components["schemas"]["AccessRequestItem"][];
+            requested_access?: components["schemas"]["RequestedAccess"];
+            /** @description left out beside items */
+            resource?: components["schemas"]["EntityForm"];
+            subject: components["schemas"]["EntityForm"];
+        };
+        AccessRequestItem: {
+            action: components["schemas"]["ActionForm"];
+            denial?: components["schemas"]["DenialForm"];
+            requested_access?: components["schemas"]["RequestedAccess"];
+            resource: components["schemas"]["EntityForm"];
+        };
+        ActDetail: {
+            /** @description what a plain yes permits */
+            allows: string;
+            arguments: components["schemas"]["Argument"][];
+            /** @description class of capability: read, write, egress, money, admin */
+            class?: string;
+            /** @description what the widest yes permits that the person may give, if it is wider */
+            most?: string;
+            /** @description the policies that refused it, in the operator's words */
+            policy: components["schemas"]["PolicySaid"][];
+            /** @description level of risk, when it was refused */
+            risk?: string;
+            sentence: string;
+            /** @description in the agent, in that class, when it was refused */
+            trust?: components["schemas"]["Trust"];
+            /** @description its routes, and how far each has been gone for it: all must be gone to their end */
+            ways: components["schemas"]["Way"][];
+        };
+        Action: {
+            name: string;
+            properties?: Record<string, never>;
+        };
+        ActionForm: {
+            name: string;
+            properties?: Record<string, never>;
+        };
+        ActionName: {
+            name: string;
+            /** @description all must be met, else this result must not be used */
+            obligations?: components["schemas"]["Obligation"][];
+        };
+        ActionSearchResponse: {
+            page?: components["schemas"]["PageResponse"];
+            results: components["schemas"]["ActionName"][];
+        };
+        Agent: {
+            as_of: number;
+            capabilities: string[];
+            /** Format: date-time */
+            created_at: string;
+            creator: string;
+            id: string;
+            labels?: {
+                [key: string]: string;
+            };
+            owner: string;
+            purpose: string;
+            revision: number;
+            /** @enum {string} */
+            state: "active" | "suspended" | "quarantined" | "retired";
+            state_reason?: string;
+            /** Format: date-time */
+            updated_at: string;
+            version: string;
+        };
+        AgentKey: {
+            agent: string;
+            as_of: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at?: string;
+            id: string;
+            jwk?: unknown;
+            kind: string;
+            replaces?: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            since: number;
+            /** @description active, expired or revoked */
+            state: string;
+            why: string;
+        };
+        AgentKeys: {
+            /** @description a token that was made and not used yet */
+            enrolment?: components["schemas"]["PendingEnrolment"];
+            /** @description the oldest first */
+            items: components["schemas"]["AgentKey"][];
+            /** @description a token with which a client replaces its key (RFC 7592) */
+            registration?: components["schemas"]["RegistrationToken"];
+        };
+        AgentList: {
+            items: components["schemas"]["Agent"][];
+            next?: string;
+        };
+        AgentView: {
+            changes: components["schemas"]["Change"][];
+            obligations?: components["schemas"]["Obligation"][];
+            reasons: components["schemas"]["Reason"][];
+            remedies: string[];
+        };
+        AlertList: {
+            items: components["schemas"]["RiskAlert"][];
+            next?: string;
+        };
+        AnswerAskInput: {
+            /** @description WebAuthn assertion over the digest of this answer, if the route wants one: what navigator.credentials.get returns, as JSON */
+            assertion?: unknown;
+            /** @description to whom it may concern; 2000 bytes at most. The agent is told of a refusal's */
+            comment?: string;
+            /** @description which acts, by their place in items; all, if left out */
+            items?: number[];
+            /** @description how far a yes goes, within what the route permits; one use of the very act, if left out */
+            scope?: components["schemas"]["ApprovalScopeInput"];
+            /** @description number of the entry by which the person looked at it */
+            view: number;
+            /** @description true approves, false refuses */
+            yes: boolean;
+        };
+        AnswerAsksInput: {
+            /** @description 2 to 50 asks for the very same */
+            asks: components["schemas"]["BulkAskInput"][];
+            comment?: string;
+            /** @description how far a yes goes */
+            scope?: components["schemas"]["ApprovalScopeInput"];
+            /** @description true approves, false refuses */
+            yes: boolean;
+        };
+        AnswerChallenge: {
+            /** @description base64url: the challenge of the WebAuthn assertion */
+            digest: string;
+            /** @description ids of the person's passkeys, base64url: allowCredentials */
+            passkeys: string[];
+        };
+        AnswerView: {
+            /** Format: date-time */
+            at: string;
+            broke_glass?: boolean;
+            by: string;
+            comment?: string;
+            /** @description whose deputy that was */
+            for?: string;
+            /** @description which acts; all, if left out */
+            items?: number[];
+            /** @description whether it was signed with a passkey */
+            passkey: boolean;
+            /** @description between looking and answering */
+            read_ms?: number;
+            routes: string[];
+            scope: components["schemas"]["ApprovalScope"];
+            seq: number;
+            /** @description number of the entry by which it was looked at before */
+            view?: number;
+            /**
+             * Format: date-time
+             * @description since when it counts no more for acts that are not approved: who gave it, or in whose stead, was disabled
+             */
+            void_at?: string;
+            yes: boolean;
+        };
+        Approval: {
+            ask: string;
+            by: string[];
+            id: string;
+            routes: string[];
+            single?: boolean;
+            /** Format: date-time */
+            until: string;
+            use?: number;
+        };
+        ApprovalAway: {
+            as_of?: number;
+            claims?: {
+                [key: string]: string[];
+            };
+            deputy: string;
+            names?: string[];
+            person: string;
+            /** Format: date-time */
+            until?: string;
+            why?: string;
+        };
+        ApprovalBroken: {
+            /** Format: date-time */
+            at: string;
+            by: string;
+            comment?: string;
+            /** Format: date-time */
+            due: string;
+            reason: string;
+            reviewer?: string;
+            verdict?: string;
+        };
+        ApprovalForm: {
+            /** Format: date-time */
+            approved_at?: string;
+            /** Format: date-time */
+            approved_until: string;
+            id: string;
+            /** @description opaque; to be sent back as it is */
+            state?: string;
+        };
+        ApprovalRef: {
+            id: string;
+            state?: unknown;
+        };
+        ApprovalScope: {
+            amounts?: {
+                [key: string]: string;
+            };
+            arguments?: boolean;
+            class?: boolean;
+            /** Format: date-time */
+            until?: string;
+            uses?: number;
+        };
+        ApprovalScopeInput: {
+            amounts?: {
+                [key: string]: string;
+            };
+            arguments?: boolean;
+            class?: boolean;
+            /** Format: date-time */
+            until?: string;
+            uses?: number;
+        };
+        ApprovalStanding: {
+            approve: boolean;
+            break_glass: boolean;
+            for?: string;
+            most: components["schemas"]["ApprovalScope"];
+            passkey: boolean;
+            refuse: boolean;
+            review: boolean;
+            routes: string[];
+            why?: string;
+        };
+        Argument: {
+            /** @description prompt: a person's own words; operator: configuration; untrusted: what others can write to; unknown: nobody kept track */
+            from: string;
+            name: string;
+            value: unknown;
+        };
+        AskDetail: {
+            /** @description one for each of items */
+            acts: components["schemas"]["ActDetail"][];
+            agent?: string;
+            answers?: components["schemas"]["AnswerView"][];
+            as_of: number;
+            /** Format: date-time */
+            asked_at: string;
+            /** @description the agent, as it stands now */
+            asking?: components["schemas"]["AskingAgent"];
+            broken_glass?: components["schemas"]["ApprovalBroken"];
+            /** Format: date-time */
+            closed_at?: string;
+            /** @description what the approval is bound to besides the acts */
+            context?: Record<string, never>;
+            /** @description authorization_details of a ciba ask */
+            details?: unknown;
+            /** @description whether the requester says it is one */
+            emergency?: boolean;
+            /** Format: date-time */
+            escalated_at?: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** @description the exact acts */
+            items: components["schemas"]["ItemView"][];
+            /** @description how often the very same was asked again */
+            joined?: number;
+            /** @description what the requester says; nobody has checked it */
+            justification?: string;
+            /** @description access, or ciba: a person authorizes a token */
+            kind: string;
+            /** @description binding message of a ciba ask */
+            message?: string;
+            /** @description for whom, nearest first */
+            on_behalf?: components["schemas"]["Ref"][];
+            /** @description of the agent, when it asked */
+            owner?: string;
+            /** @description who owned or made the agents on whose behalf it asks, when it asked */
+            owners?: string[];
+            pep?: string;
+            /** @description who alone may answer, if it is a ciba ask */
+            person?: string;
+            /**
+             * Format: date-time
+             * @description until when the requester wishes it: an approval ends then at the latest
+             */
+            requested_until?: string;
+            requester: string;
+            /** @description whether what was approved was taken back; the status stays what it was */
+            revoked?: boolean;
+            /** @description the ways to the approval, and how far each has been gone */
+            routes: components["schemas"]["RouteDetail"][];
+            /** @description who asks for what, in one sentence; names in it are quoted and clipped */
+            sentence: string;
+            /** @description number of the entry that asked */
+            seq: number;
+            session?: string;
+            /** @description ended asks of the agent for the same action on the same type of resource, newest first */
+            similar: components["schemas"]["SimilarAsk"][];
+            /** @description what the person who calls may do */
+            standing?: components["schemas"]["ApprovalStanding"];
+            /** @description pending, approved, denied, expired, cancelled, failed, partial */
+            status: string;
+            /** @description who acts */
+            subject: components["schemas"]["Ref"];
+            /** @description what to look at twice: sentences */
+            warnings: string[];
+            /** @description why it was refused or ended */
+            why?: string;
+        };
+        AskStats: {
+            approved: number;
+            asks: number;
+            denied: number;
+            expired: number;
+            /** @description asks for the very same that somebody was asked already */
+            joined: number;
+            /** @description from ask to end, of those that a person ended */
+            median_ms: number;
+            p90_ms: number;
+            /** @description waiting now */
+            pending: number;
+            /** @description by person; a person is told of nobody else */
+            persons: components["schemas"]["PersonStats"][];
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+        };
+        AskView: {
+            agent?: string;
+            answers?: components["schemas"]["AnswerView"][];
+            as_of: number;
+            /** Format: date-time */
+            asked_at: string;
+            broken_glass?: components["schemas"]["ApprovalBroken"];
+            /** Format: date-time */
+            closed_at?: string;
+            /** @description what the approval is bound to besides the acts */
+            context?: Record<string, never>;
+            /** @description authorization_details of a ciba ask */
+            details?: unknown;
+            /** @description whether the requester says it is one */
+            emergency?: boolean;
+            /** Format: date-time */
+            escalated_at?: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** @description the exact acts */
+            items: components["schemas"]["ItemView"][];
+            /** @description how often the very same was asked again */
+            joined?: number;
+            /** @description what the requester says; nobody has checked it */
+            justification?: string;
+            /** @description access, or ciba: a person authorizes a token */
+            kind: string;
+            /** @description binding message of a ciba ask */
+            message?: string;
+            /** @description for whom, nearest first */
+            on_behalf?: components["schemas"]["Ref"][];
+            /** @description of the agent, when it asked */
+            owner?: string;
+            /** @description who owned or made the agents on whose behalf it asks, when it asked */
+            owners?: string[];
+            pep?: string;
+            /** @description who alone may answer, if it is a ciba ask */
+            person?: string;
+            /**
+             * Format: date-time
+             * @description until when the requester wishes it: an approval ends then at the latest
+             */
+            requested_until?: string;
+            requester: string;
+            /** @description whether what was approved was taken back; the status stays what it was */
+            revoked?: boolean;
+            /** @description who asks for what, in one sentence; names in it are quoted and clipped */
+            sentence: string;
+            /** @description number of the entry that asked */
+            seq: number;
+            session?: string;
+            /** @description pending, approved, denied, expired, cancelled, failed, partial */
+            status: string;
+            /** @description who acts */
+            subject: components["schemas"]["Ref"];
+            /** @description why it was refused or ended */
+            why?: string;
+        };
+        AskViewList: {
+            items: components["schemas"]["AskView"][];
+            next?: string;
+        };
+        AskViewing: {
+            /** Format: date-time */
+            at: string;
+            /** @description number of the entry; an answer within ten minutes needs it */
+            view: number;
+        };
+        AskingAgent: {
+            creator: string;
+            /** @description the newest open findings about it */
+            findings: components["schemas"]["ConductFinding"][];
+            id: string;
+            owner: string;
+            purpose: string;
+            /**
+             * Format: date-time
+             * @description when it was registered
+             */
+            since: string;
+            /** @enum {string} */
+            state: "active" | "suspended" | "quarantined" | "retired";
+            trust?: components["schemas"]["ClassTrust"][];
+            version: string;
+        };
+        Asks: {
+            hour?: number;
+            pending?: number;
+            session?: number;
+        };
+        AuditEntry: {
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            body: unknown;
+            kind: string;
+            seq: number;
+        };
+        AuditEntryProof: {
+            batch: number;
+            batch_proof: string[];
+            checkpoint: string;
+            entry: string;
+            leaf: string;
+            log_proof: string[];
+            salt: string;
+        };
+        AuditGrowthProof: {
+            checkpoint: string;
+            old: number;
+            proof: string[];
+        };
+        Authentication: {
+            acr?: string;
+            amr?: string[];
+            /** Format: date-time */
+            auth_time?: string;
+            bound?: string;
+            method?: string;
+            person?: string;
+        };
+        AwayList: {
+            items: components["schemas"]["ApprovalAway"][];
+            next?: string;
+        };
+        BreakGlassInput: {
+            /** @description WebAuthn assertion over the digest of this reason, if the route wants one: ask for the challenge with break_glass */
+            assertion?: unknown;
+            /** @description why it cannot wait, 1 to 2000 bytes; somebody else reviews it afterwards */
+            reason: string;
+            /** @description number of the entry by which the person looked at it */
+            view: number;
+        };
+        BulkAnswer: {
+            results: components["schemas"]["BulkResult"][];
+        };
+        BulkAskInput: {
+            id: string;
+            /** @description number of the entry by which the person looked at it */
+            view: number;
+        };
+        BulkResult: {
+            /** @description why it was not answered */
+            error?: components["schemas"]["ErrorDetail"];
+            id: string;
+            status?: string;
+        };
+        CallbackForm: {
+            endpoint: string;
+            events?: string[];
+            state?: unknown;
+        };
+        CallerCaller: {
+            as_of: number;
+            /** Format: date-time */
+            created_at: string;
+            id: string;
+            name: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            /** @enum {string} */
+            role: "administrator" | "auditor" | "pep" | "edge" | "approver";
+        };
+        CallerList: {
+            items: components["schemas"]["CallerCaller"][];
+            next?: string;
+        };
+        ChallengeAskInput: {
+            /** @description to break the glass instead of answering: the reason, as it will be sent. Besides it there is the view only */
+            break_glass?: string;
+            /** @description to whom it may concern; 2000 bytes at most. The agent is told of a refusal's */
+            comment?: string;
+            /** @description which acts, by their place in items; all, if left out */
+            items?: number[];
+            /** @description how far a yes goes, within what the route permits; one use of the very act, if left out */
+            scope?: components["schemas"]["ApprovalScopeInput"];
+            /** @description number of the entry by which the person looked at it */
+            view: number;
+            /** @description true approves, false refuses */
+            yes: boolean;
+        };
+        Change: {
+            hint: string;
+            kind: string;
+            target?: string;
+            to?: unknown;
+            who: string;
+        };
+        CheckPoliciesInput: {
+            /** @description text of a YAML or JSON catalog document */
+            catalog?: string;
+            source?: components["schemas"]["PolicySourceInput"];
+        };
+        CheckReport: {
+            /** @description whether it could be published */
+            ok: boolean;
+            problems: components["schemas"]["PolicyProblem"][];
+        };
+        ClassTrust: {
+            class: string;
+            level: string;
+            score: number;
+        };
+        ClearRiskInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        Cleared: {
+            id: string;
+        };
+        Conduct: {
+            accuracy?: number;
+            error_rate?: number;
+            findings?: string[];
+            gravest?: number;
+            judged?: number;
+            lowest?: components["schemas"]["Trust"];
+            quarantined?: boolean;
+        };
+        ConductFinding: {
+            agent: string;
+            as_of: number;
+            /** Format: date-time */
+            at: string;
+            class: string;
+            count: number;
+            evidence: number[];
+            id: string;
+            /** Format: date-time */
+            judged_at?: string;
+            judged_by?: string;
+            kind: string;
+            /** Format: date-time */
+            last_at: string;
+            person?: string;
+            point?: string;
+            sentence: string;
+            session?: string;
+            severity: string;
+            state: string;
+            why?: string;
+        };
+        Contribution: {
+            points: number;
+            source: string;
+        };
+        CreateCallerInput: {
+            /** @description 1 to 100 characters, no spaces and no colon; unique in its role */
+            name: string;
+            /** @enum {string} */
+            role: "administrator" | "auditor" | "pep" | "edge" | "approver";
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        CreatedCaller: {
+            as_of: number;
+            /** Format: date-time */
+            created_at: string;
+            id: string;
+            name: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            /** @enum {string} */
+            role: "administrator" | "auditor" | "pep" | "edge" | "approver";
+            token: string;
+        };
+        Credential: {
+            /** Format: date-time */
+            expires_at?: string;
+            keys: number;
+            method?: string;
+            /** Format: date-time */
+            since?: string;
+        };
+        Decision: {
+            /** Format: date-time */
+            at: string;
+            catalog: number;
+            changes?: components["schemas"]["Change"][];
+            code: string;
+            detail?: string;
+            effect: string;
+            fired?: components["schemas"]["Fired"][];
+            lifted?: boolean;
+            obligations?: components["schemas"]["Obligation"][];
+            policy_set: number;
+            reasons?: components["schemas"]["Reason"][];
+            remedies?: string[];
+            routes?: string[];
+        };
+        DecisionContext: {
+            /** @description the refusal can be asked about */
+            access_request?: components["schemas"]["AccessOffer"];
+            /** @description the approval by which the act is allowed: not beyond its end */
+            approval?: components["schemas"]["ApprovalForm"];
+            /** @description the smallest set of changes that would turn the refusal into permission */
+            changes?: components["schemas"]["Change"][];
+            code: string;
+            /** @description of an item of a batch that could not be understood, or does not fit the schema, and of a passport that does not count */
+            error?: components["schemas"]["ItemError"];
+            /**
+             * Format: date-time
+             * @description of a refusal that can be asked about, or of an answer about an approval
+             */
+            evaluated_at?: string;
+            /** @description names the record of the decision */
+            evaluation_id?: string;
+            /** @description of a refusal of a request that refers to an approval: request, retry or none */
+            next_action?: string;
+            /** @description all must be met, also those of a refusal; else the act must not happen */
+            obligations?: components["schemas"]["Obligation"][];
+            /** @description likewise: approval_required, or why the approval in the request does not lift the refusal */
+            reason?: string;
+            reasons?: components["schemas"]["Reason"][];
+            /** @description approval, step_up: those that together lift the refusal */
+            remedies?: string[];
+            /** @description seconds to wait, of next_action retry */
+            retry_after?: number;
+        };
+        Delegator: {
+            agent: components["schemas"]["Agent"];
+            conduct?: components["schemas"]["Conduct"];
+            grant: components["schemas"]["Grant"];
+            trust?: components["schemas"]["Trust"];
+        };
+        DeliveryList: {
+            items: components["schemas"]["NotifyDelivery"][];
+            next?: string;
+        };
+        DenialForm: {
+            binding_token?: string;
+            evaluated_at?: string;
+            evaluation_id?: string;
+            expires_at: string;
+            reason?: string;
+            template?: string;
+        };
+        Detail: {
+            actions?: string[];
+            identifier: string;
+            limits?: components["schemas"]["Limits"];
+            locations?: string[];
+            type: string;
+        };
+        Display: {
+            description: string;
+            title: string;
+        };
+        DueAgentKeys: {
+            /** @description the soonest first */
+            items: components["schemas"]["AgentKey"][];
+            /** @description how many there are, also those beyond the limit */
+            total: number;
+        };
+        EndAskInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        EnforcementPoint: {
+            allowed: number;
+            /** Format: date-time */
+            allowed_at?: string;
+            as_of: number;
+            caller: string;
+            doors: string[];
+            embedded: boolean;
+            fail_open: components["schemas"]["EnforcementRoute"][];
+            gateway: string;
+            /** Format: date-time */
+            hello_at?: string;
+            /** Format: date-time */
+            last_at: string;
+            stopped?: boolean;
+            tools: components["schemas"]["EnforcementTool"][];
+            version?: string;
+        };
+        EnforcementReportInput: {
+            /** @description an object, up to 16 KiB: hello has decide (local or remote), doors and fail_open (routes); fail_open has route; allowed_unavailable has route and count; tool_changed and tool_approved have server, tool, was and now */
+            detail?: unknown;
+            /** @description what the enforcement point calls itself */
+            gateway: string;
+            /** @description hello, bye, fail_open, allowed_unavailable, tool_changed, tool_approved, mapping_warning, or another of small letters and underscores, which means nothing to the service */
+            kind: string;
+            /** @description of its program */
+            version?: string;
+        };
+        EnforcementRoute: {
+            name: string;
+            /** Format: date-time */
+            since: string;
+        };
+        EnforcementTool: {
+            server: string;
+            /** Format: date-time */
+            since: string;
+            tool: string;
+        };
+        EnrolAgentInput: {
+            /** @description how long the token can be used: a day if left out, a minute to 30 days */
+            ttl_seconds?: number;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        EnrolPersonInput: {
+            /** @description how long the link can be used: a day if left out, a minute to 7 days */
+            ttl_seconds?: number;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        EnrolmentLink: {
+            as_of: number;
+            /** Format: date-time */
+            expires_at: string;
+            person: string;
+            /** @description whoever opens it can become the person: hand it over as you would a password */
+            url: string;
+        };
+        EnrolmentToken: {
+            agent: string;
+            as_of: number;
+            /** Format: date-time */
+            expires_at: string;
+            token: string;
+        };
+        Entity: {
+            id: string;
+            properties?: Record<string, never>;
+            type: string;
+        };
+        EntityForm: {
+            id: string;
+            properties?: Record<string, never>;
+            type: string;
+        };
+        EntityResult: {
+            id: string;
+            /** @description all must be met, else this result must not be used */
+            obligations?: components["schemas"]["Obligation"][];
+            type: string;
+        };
+        EntitySearchResponse: {
+            page?: components["schemas"]["PageResponse"];
+            results: components["schemas"]["EntityResult"][];
+        };
+        EntryList: {
+            items: components["schemas"]["AuditEntry"][];
+            next?: number;
+        };
+        ErrorBody: {
+            error: components["schemas"]["ErrorDetail"];
+        };
+        ErrorDetail: {
+            code: string;
+            message: string;
+            /** @description of records that were uploaded after a gap: the number that is expected */
+            next?: number;
+            problems?: components["schemas"]["PolicyProblem"][];
+            request_id: string;
+        };
+        EvaluationItem: {
+            action?: components["schemas"]["ActionForm"];
+            context?: Record<string, never>;
+            resource?: components["schemas"]["EntityForm"];
+            subject?: components["schemas"]["EntityForm"];
+        };
+        EvaluationOptions: {
+            /** @description execute_all, deny_on_first_deny or permit_on_first_permit */
+            evaluations_semantic?: string;
+        };
+        EvaluationRequest: {
+            action: components["schemas"]["ActionForm"];
+            /** @description what the caller says of the moment. An enforcement point adds what it saw: observed, supported_obligations, on_behalf_of */
+            context?: Record<string, never>;
+            resource: components["schemas"]["EntityForm"];
+            /** @description may be left out if a passport names it: an agent that asks for itself, or context.observed.passport */
+            subject?: components["schemas"]["EntityForm"];
+        };
+        EvaluationResponse: {
+            context: components["schemas"]["DecisionContext"];
+            decision: boolean;
+        };
+        EvaluationsRequest: {
+            action?: components["schemas"]["ActionForm"];
+            context?: Record<string, never>;
+            evaluations?: components["schemas"]["EvaluationItem"][];
+            options?: components["schemas"]["EvaluationOptions"];
+            resource?: components["schemas"]["EntityForm"];
+            subject?: components["schemas"]["EntityForm"];
+        };
+        EvaluationsResponse: {
+            context?: components["schemas"]["DecisionContext"];
+            decision?: boolean;
+            evaluations?: components["schemas"]["EvaluationResponse"][];
+        };
+        Explanation: {
+            actor: string;
+            agent_view: components["schemas"]["AgentView"];
+            /** Format: date-time */
+            at: string;
+            id: string;
+            judged_again: components["schemas"]["Judgement"];
+            /** @description every policy that could have applied; those that decided come first */
+            policies: components["schemas"]["PolicyDetail"][];
+            record: components["schemas"]["PdpRecord"];
+            seq: number;
+        };
+        Facts: {
+            agent?: components["schemas"]["Agent"];
+            approval?: components["schemas"]["Approval"];
+            asks?: components["schemas"]["Asks"];
+            assured?: string[];
+            /** Format: date-time */
+            at: string;
+            behalf?: components["schemas"]["Delegator"][];
+            class: string;
+            conduct?: components["schemas"]["Conduct"];
+            confidence?: number;
+            country?: string;
+            credential?: components["schemas"]["Credential"];
+            grant: components["schemas"]["Grant"];
+            labels: string[];
+            missing?: string[];
+            region?: string;
+            risk: components["schemas"]["Risk"];
+            schedules: string[];
+            trust: components["schemas"]["Trust"];
+            unapproved?: string;
+            zones: string[];
+        };
+        FeedAcknowledged: {
+            last: number;
+            refused?: components["schemas"]["FeedRefusal"][];
+            seqs: number[];
+        };
+        FeedBearer: {
+            active: boolean;
+            agent?: string;
+            code?: string;
+            jkt?: string;
+            on_behalf?: components["schemas"]["Ref"][];
+            passport?: components["schemas"]["Passport"];
+            why?: string;
+            "x5t#S256"?: string;
+        };
+        FeedFile: {
+            name: string;
+            text: string;
+        };
+        FeedRecordInput: {
+            decision?: unknown;
+            of?: number;
+            outcome?: unknown;
+        };
+        FeedRecordsInput: {
+            first: number;
+            journal: string;
+            records: components["schemas"]["FeedRecordInput"][];
+        };
+        FeedRefusal: {
+            number: number;
+            why: string;
+        };
+        FeedVersion: {
+            catalog: string;
+            digest: string;
+            policies: components["schemas"]["FeedFile"][];
+            schema: string;
+            version: number;
+        };
+        FindingList: {
+            items: components["schemas"]["ConductFinding"][];
+            next?: string;
+        };
+        Fired: {
+            effect: string;
+            error?: string;
+            party?: string;
+            policy: string;
+            reason?: string;
+            remedy?: string;
+            shadow?: boolean;
+        };
+        Grant: {
+            class?: string;
+            essential?: boolean;
+            exceeded?: string[];
+            within: string[];
+        };
+        GrantView: {
+            /** Format: date-time */
+            at: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            scope: components["schemas"]["ApprovalScope"];
+            /** Format: date-time */
+            until: string;
+            used: number;
+            /** @description numbers of the entries that drew the newest uses */
+            uses?: number[];
+            /** @description it was revoked */
+            why?: string;
+        };
+        Health: {
+            reasons?: string[];
+            /** @description ok, or unavailable */
+            status: string;
+        };
+        IndicatorList: {
+            items: components["schemas"]["RiskIndicator"][];
+            next?: string;
+        };
+        InfoList: {
+            items: components["schemas"]["KeyringInfo"][];
+            next?: string;
+        };
+        ItemError: {
+            message: string;
+            status: number;
+        };
+        ItemView: {
+            action: string;
+            arguments?: Record<string, never>;
+            data: string;
+            /** @description the decision that refused it */
+            decision?: string;
+            /** @description what was approved */
+            grant?: components["schemas"]["GrantView"];
+            labels?: string[];
+            resource: components["schemas"]["Entity"];
+            /** @description all of which must be gone to their end */
+            routes?: string[];
+            status: string;
+        };
+        JudgeFindingInput: {
+            /** @description acknowledged: seen, and it counts; dismissed: a false alarm; confirmed: true */
+            verdict: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        Judgement: {
+            /** @description whether it is the recorded answer */
+            agrees: boolean;
+            /** @description the smallest verified set of changes with which it would be allowed */
+            changes?: components["schemas"]["Change"][];
+            code?: string;
+            detail?: string;
+            effect: string;
+            /** @description why it could not be judged again; then nothing else is set */
+            problem?: string;
+        };
+        KeyringInfo: {
+            activated?: number;
+            /** Format: date-time */
+            active_at?: string;
+            /** Format: date-time */
+            active_until?: string;
+            alg: string;
+            as_of: number;
+            historical?: number;
+            /** Format: date-time */
+            historical_at?: string;
+            jwk: unknown;
+            kid: string;
+            /** Format: date-time */
+            not_before: string;
+            published: number;
+            /** Format: date-time */
+            published_at: string;
+            retired?: number;
+            /** Format: date-time */
+            retired_at?: string;
+            revoked?: number;
+            /** Format: date-time */
+            revoked_at?: string;
+            signs: boolean;
+            source: string;
+            state: string;
+            use: string;
+            /** Format: date-time */
+            verify_until?: string;
+            why?: string;
+        };
+        Limits: {
+            amount?: {
+                [key: string]: string;
+            };
+            class?: string;
+            regions?: string[];
+            schedules?: string[];
+        };
+        LinkDocumentInput: {
+            /** @description https URL of the agent's client ID metadata document; whoever can write it can act as the agent */
+            url: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        LookAtPassportInput: {
+            /** @description who must be among the token's audiences */
+            audience: string;
+            /** @description the passport; its proof of possession is not needed, and not looked at */
+            token: string;
+        };
+        Metadata: {
+            access_evaluation_endpoint: string;
+            access_evaluations_endpoint: string;
+            /** @description if persons can be asked */
+            access_request_endpoint?: string;
+            capabilities: string[];
+            /** @description keys that verify binding_token and approval.state */
+            jwks_uri?: string;
+            policy_decision_point: string;
+            search_action_endpoint: string;
+            search_resource_endpoint: string;
+            search_subject_endpoint: string;
+            supported_obligations: string[];
+        };
+        MonitorReport: {
+            agent: string;
+            as_of: number;
+            classes: components["schemas"]["TrustStanding"][];
+            decisions: number;
+            findings: components["schemas"]["ConductFinding"][];
+            learning: boolean;
+            performance: components["schemas"]["PerformanceStanding"];
+            purpose: string;
+            quarantined?: boolean;
+            shadow?: boolean;
+            version: string;
+        };
+        NotifyDelivery: {
+            as_of: number;
+            ask: string;
+            /** Format: date-time */
+            at: string;
+            attempts: number;
+            channel: string;
+            chosen?: boolean;
+            /** Format: date-time */
+            ended_at?: string;
+            error?: string;
+            event: string;
+            id: string;
+            kind: string;
+            mailed?: string[];
+            /** Format: date-time */
+            next_at: string;
+            persons?: string[];
+            reached?: string[];
+            /** Format: date-time */
+            since: string;
+            state: string;
+            version: number;
+        };
+        Obligation: {
+            id: string;
+            properties?: unknown;
+            type: string;
+        };
+        Observed: {
+            ip?: string;
+            method?: string;
+            passport?: components["schemas"]["Passport"];
+            pep?: string;
+            provenance?: components["schemas"]["Provenance"];
+            request_id?: string;
+            session?: string;
+            supported_obligations?: string[];
+            task?: string;
+        };
+        OutcomeReceipt: {
+            /** @description number of the log entry */
+            entry: number;
+        };
+        PageForm: {
+            limit?: number;
+            token?: string;
+        };
+        PageResponse: {
+            count: number;
+            next_token: string;
+        };
+        PasskeyView: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description base64url of the credential id */
+            id: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            title: string;
+            /**
+             * Format: date-time
+             * @description of the last sign-in
+             */
+            used_at?: string;
+        };
+        Passport: {
+            auth?: components["schemas"]["Authentication"];
+            bound: string;
+            depth: number;
+            details: components["schemas"]["Detail"][];
+            /** Format: date-time */
+            expires: string;
+            jti: string;
+        };
+        PdpEdge: {
+            cut?: string[];
+            journal: string;
+            late?: boolean;
+            number: number;
+            restated?: components["schemas"]["PdpStated"][];
+        };
+        PdpRecord: {
+            decision: components["schemas"]["Decision"];
+            edge?: components["schemas"]["PdpEdge"];
+            facts: components["schemas"]["Facts"];
+            listing?: boolean;
+            request: components["schemas"]["Request"];
+        };
+        PdpStated: {
+            agent: string;
+            revision: number;
+        };
+        PendingEnrolment: {
+            as_of: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
+        PendingPasskey: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
+        PerformanceBin: {
+            count: number;
+            from: number;
+            right: number;
+            said: number;
+            to: number;
+        };
+        PerformanceStanding: {
+            accuracy: number;
+            bins: components["schemas"]["PerformanceBin"][];
+            brier: number;
+            error_rate: number;
+            judged: number;
+        };
+        PersonSession: {
+            /** Format: date-time */
+            at: string;
+            /** @description the person's own, and those of the identity provider */
+            claims?: {
+                [key: string]: string[];
+            };
+            /** Format: date-time */
+            expires_at: string;
+            /** @description passkey or oidc */
+            method: string;
+            passkey?: string;
+        };
+        PersonStats: {
+            answers: number;
+            /** @description answers faster than the route's reading time */
+            fast: number;
+            /** @description from looking to answering */
+            median_read_ms: number;
+            person: string;
+            yes: number;
+        };
+        PersonView: {
+            /** @description number of the entry that changed the person last; a change names it */
+            as_of: number;
+            claims?: {
+                [key: string]: string[];
+            };
+            disabled?: boolean;
+            email?: string;
+            /** @description a link that was made and not used yet */
+            enrolment?: components["schemas"]["PendingPasskey"];
+            id: string;
+            issuer?: string;
+            name: string;
+            /** @description the oldest first, also the revoked ones */
+            passkeys: components["schemas"]["PasskeyView"][];
+            /** @description the oldest first */
+            sessions: components["schemas"]["PersonSession"][];
+            subject?: string;
+        };
+        PersonViewList: {
+            items: components["schemas"]["PersonView"][];
+            next?: string;
+        };
+        PointList: {
+            items: components["schemas"]["EnforcementPoint"][];
+            next?: string;
+        };
+        PolicyDetail: {
+            assurance?: string;
+            clauses?: components["schemas"]["PolicyTracedClause"][];
+            detail?: string;
+            effect: string;
+            file: string;
+            lifted?: boolean;
+            line: number;
+            message?: string;
+            mode: string;
+            outcome: string;
+            party?: string;
+            policy: string;
+            reason?: string;
+            remedy?: string;
+            routes?: string[];
+            title?: string;
+        };
+        PolicyFile: {
+            name: string;
+            text: string;
+        };
+        PolicyFileInput: {
+            name: string;
+            text: string;
+        };
+        PolicyProblem: {
+            column?: number;
+            file?: string;
+            hint?: string;
+            line?: number;
+            message: string;
+            policy?: string;
+            severity: string;
+        };
+        PolicySaid: {
+            /** @description what operators wrote for people */
+            detail?: string;
+            error?: string;
+            /** @description what the agent was told */
+            message?: string;
+            policy: string;
+            reason?: string;
+        };
+        PolicySource: {
+            files: components["schemas"]["PolicyFile"][];
+            schema: string;
+        };
+        PolicySourceInput: {
+            files: components["schemas"]["PolicyFileInput"][];
+            schema: string;
+        };
+        PolicyTracedClause: {
+            error?: string;
+            line: number;
+            outcome: string;
+            reads?: components["schemas"]["PolicyTracedRead"][];
+            text: string;
+        };
+        PolicyTracedRead: {
+            path: string;
+            value: string;
+        };
+        PolicyVersion: {
+            /** Format: date-time */
+            at: string;
+            author: string;
+            catalog_digest: string;
+            message: string;
+            restores?: number;
+            seq: number;
+            source_digest: string;
+            version: number;
+        };
+        ProblemBody: {
+            detail?: string;
+            request_id: string;
+            status: number;
+            title: string;
+            /** @description about:blank, or urn:openid:authzen:access-request:error: and one of not_requestable, expired_denial, invalid_denial_binding, duplicate_request, unknown_task, task_expired, invalid_task_state */
+            type: string;
+        };
+        Provenance: {
+            operator?: string[];
+            prompt?: string[];
+            unknown?: string[];
+            untrusted?: string[];
+        };
+        PublishInput: {
+            /** @description text of a YAML or JSON catalog document */
+            catalog?: string;
+            /** @description the active version that is replaced; 0 if there is none */
+            if_version: number;
+            source?: components["schemas"]["PolicySourceInput"];
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        PutAgentInput: {
+            capabilities?: string[];
+            /** @description the caller, if left out at registration */
+            creator?: string;
+            /** @description the revision that is changed; 0 registers a new agent */
+            if_revision: number;
+            labels?: {
+                [key: string]: string;
+            };
+            owner: string;
+            purpose: string;
+            version: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        PutAlertInput: {
+            /**
+             * Format: date-time
+             * @description at most a year ahead
+             */
+            expires_at: string;
+            /** @description a name that policies can read */
+            kind: string;
+            /** @description for operators */
+            message?: string;
+            /** @description what it concerns; everything, if left out */
+            scope?: components["schemas"]["RiskScopeInput"];
+            /** @description low, medium, high or critical */
+            severity: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        PutAwayInput: {
+            /** @description who answers instead */
+            deputy?: string;
+            /** @description who is away; the person who calls, if left out */
+            person?: string;
+            /**
+             * Format: date-time
+             * @description until when; left out, the absence is over
+             */
+            until?: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        PutIndicatorInput: {
+            /**
+             * Format: date-time
+             * @description at most a year ahead
+             */
+            expires_at: string;
+            /** @description low, medium, high or critical */
+            severity: string;
+            /** @description the feed or the person it is from */
+            source?: string;
+            /** @description ip, domain, agent, resource or sha256 */
+            type: string;
+            value: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        PutPersonInput: {
+            /** @description by which groups of approvers know the person */
+            claims?: {
+                [key: string]: string[];
+            };
+            /** @description a disabled person cannot sign in or answer; their sessions end */
+            disabled?: boolean;
+            /** @description where the person is told of asks */
+            email?: string;
+            /** @description as_of of the person that is changed; 0 makes a new one */
+            if_as_of: number;
+            /** @description of the identity provider with which the person signs in */
+            issuer?: string;
+            /** @description 1 to 100 bytes of printable text */
+            name: string;
+            /** @description the person's account there: sub of the ID token */
+            subject?: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        Reason: {
+            code: string;
+            message: string;
+            party?: string;
+        };
+        RecordedDecision: {
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            id: string;
+            record: components["schemas"]["PdpRecord"];
+            seq: number;
+        };
+        Ref: {
+            id: string;
+            type: string;
+        };
+        RefusalBody: {
+            /** @description always false */
+            decision: boolean;
+            error: components["schemas"]["ErrorDetail"];
+        };
+        RegistrationToken: {
+            as_of: number;
+            /** Format: date-time */
+            created_at: string;
+        };
+        ReportOutcomeInput: {
+            /** @description how it failed technically: tool, schema, timeout */
+            fault?: string;
+            /** @description how long it took, in milliseconds, rounded up */
+            latency_ms?: number;
+            /** @description ids of the decision's obligations that were met */
+            met?: string[];
+            /** @description operator, of an administrator who speaks for the agent's owner */
+            reporter?: string;
+            /** @description what the act turned out to be: right, wrong, harmful, reverted */
+            result?: string;
+            /** @description how many bytes its result has */
+            size_bytes?: number;
+            /** @description why it is judged so, up to 1000 characters; administrators must say */
+            why?: string;
+        };
+        ReportReceipt: {
+            /** @description number of the log entry */
+            entry: number;
+        };
+        Request: {
+            action: components["schemas"]["Action"];
+            approval?: components["schemas"]["ApprovalRef"];
+            context?: Record<string, never>;
+            observed: components["schemas"]["Observed"];
+            on_behalf?: components["schemas"]["Ref"][];
+            resource: components["schemas"]["Entity"];
+            subject: components["schemas"]["Entity"];
+        };
+        RequestedAccess: {
+            emergency?: boolean;
+            requested_until?: string;
+        };
+        RetryDeliveryInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        ReviewAskInput: {
+            /** @description why, 1 to 2000 bytes */
+            comment: string;
+            /** @description whether breaking the glass was justified */
+            justified: boolean;
+        };
+        RevokeAgentKeysInput: {
+            /** @description revoke everything active instead, and withdraw an enrolment token that is not used yet and a registration access token */
+            all?: boolean;
+            /** @description the key or document that is revoked */
+            key?: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        RevokeCallerInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        RevokeKeyInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        RevokePasskeyInput: {
+            /** @description id of the passkey that is revoked; sessions that began with it end */
+            passkey: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        Risk: {
+            alerts: string[];
+            contributions?: components["schemas"]["Contribution"][];
+            indicators: string[];
+            level: string;
+            score: number;
+        };
+        RiskAlert: {
+            as_of: number;
+            cleared?: boolean;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            kind: string;
+            message?: string;
+            /** Format: date-time */
+            raised_at: string;
+            raised_by: string;
+            scope: components["schemas"]["RiskScope"];
+            severity: string;
+        };
+        RiskIndicator: {
+            as_of: number;
+            cleared?: boolean;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** Format: date-time */
+            raised_at: string;
+            raised_by: string;
+            severity: string;
+            source?: string;
+            type: string;
+            value: string;
+        };
+        RiskScope: {
+            agent?: string;
+            purpose?: string;
+            resource_type?: string;
+            zone?: string;
+        };
+        RiskScopeInput: {
+            agent?: string;
+            purpose?: string;
+            resource_type?: string;
+            zone?: string;
+        };
+        RollbackInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        RotateKeysInput: {
+            /** @description sign with the new keys now, also where verifiers do not know them yet */
+            at_once?: boolean;
+            /** @description token or status; all keys, if left out */
+            use?: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        RouteDetail: {
+            /** @description titles of the groups whose members may answer */
+            approvers: string[];
+            id: string;
+            /** @description how long a plain approval holds at most */
+            lasts_seconds: number;
+            /** @description whether a yes needs a passkey */
+            passkey: boolean;
+            /** @description how many people must say yes */
+            quorum: number;
+            /** @description an answer sooner than this after looking is suspicious */
+            reading_ms: number;
+            title?: string;
+            /** @description who has, to any of its acts */
+            yes: string[];
+        };
+        SearchEntity: {
+            id?: string;
+            properties?: Record<string, never>;
+            type: string;
+        };
+        SearchRequest: {
+            action?: components["schemas"]["ActionForm"];
+            context?: Record<string, never>;
+            page?: components["schemas"]["PageForm"];
+            resource: components["schemas"]["SearchEntity"];
+            subject: components["schemas"]["SearchEntity"];
+        };
+        SetAgentStateInput: {
+            /** @description the revision that is changed; 0 changes whichever stands */
+            if_revision?: number;
+            /** @enum {string} */
+            state: "active" | "suspended" | "quarantined" | "retired";
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        SetTrustInput: {
+            /** @description read, write, egress, money or admin; every class, if left out */
+            class?: string;
+            /**
+             * Format: date-time
+             * @description when conduct decides again, at most a year ahead; this or ttl_seconds is needed with a level, but not with restore
+             */
+            expires_at?: string;
+            /** @description none, low, medium or high; left out, conduct decides again */
+            level?: string;
+            /** @description end a quarantine and lift the agent to the level at once; from there on conduct decides */
+            restore?: boolean;
+            /** @description the same as so many seconds from now */
+            ttl_seconds?: number;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        SignOutPersonInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        SimilarAsk: {
+            acts: string[];
+            /** @description who said what: sentences */
+            answered: string[];
+            /** Format: date-time */
+            asked_at: string;
+            id: string;
+            /** @description whether what was approved was taken back */
+            revoked?: boolean;
+            status: string;
+        };
+        Status: {
+            agents: number;
+            /** @description batches under the newest signed checkpoint */
+            checkpoint: number;
+            /** @description that described themselves and have not said that they stop */
+            enforcement_points: number;
+            /** @description of them those that decide by themselves */
+            enforcement_points_embedded: number;
+            /** @description routes of enforcement points that let through what cannot be decided: CALLER/GATEWAY ROUTE */
+            fail_open: string[];
+            /** @description number of the newest entry that this process has applied */
+            head: number;
+            /** @description number of the newest entry that the search index holds */
+            indexed: number;
+            log_origin: string;
+            log_verifier: string;
+            /** @description the active version; 0 if there is none */
+            policies: number;
+            ready: boolean;
+            reasons: string[];
+            /** @description sqlite or postgres */
+            store: string;
+            uptime_seconds: number;
+            version: string;
+        };
+        Step: {
+            actor: string;
+            /** Format: date-time */
+            at: string;
+            /** @description the entry's, for administrators and auditors */
+            body?: unknown;
+            kind: string;
+            /** @description whether the entry changed nothing: another came first */
+            lost?: boolean;
+            seq: number;
+            /** @description what happened, in one sentence */
+            what: string;
+        };
+        Story: {
+            ask: components["schemas"]["AskView"];
+            /** @description whether there are more steps than are shown */
+            cut?: boolean;
+            steps: components["schemas"]["Step"][];
+        };
+        Task: {
+            display: components["schemas"]["Display"];
+            /**
+             * Format: date-time
+             * @description until when the task can be read; while it is pending: until when an answer is waited for
+             */
+            expires_at: string;
+            id: string;
+            /** @description if it was submitted with items, in their order */
+            items?: components["schemas"]["TaskItem"][];
+            links?: components["schemas"]["TaskLinks"];
+            /** @description pending, approved, denied, expired, cancelled, failed, partial */
+            status: string;
+            status_endpoint: string;
+        };
+        TaskItem: {
+            action: components["schemas"]["ActionForm"];
+            resource: components["schemas"]["EntityForm"];
+            result?: components["schemas"]["TaskResult"];
+            status: string;
+        };
+        TaskLinks: {
+            cancel: string;
+        };
+        TaskResponse: {
+            /** @description of one act that was approved */
+            result?: components["schemas"]["TaskResult"];
+            task: components["schemas"]["Task"];
+        };
+        TaskResult: {
+            approval: components["schemas"]["ApprovalForm"];
+            /** @description reevaluate */
+            mode: string;
+        };
+        Trust: {
+            level: string;
+            score: number;
+        };
+        TrustCause: {
+            /** Format: date-time */
+            at: string;
+            moved: number;
+            seq: number;
+            what: string;
+        };
+        TrustOverride: {
+            agent: string;
+            author?: string;
+            class: string;
+            /** Format: date-time */
+            expires_at?: string;
+            level: string;
+            restore?: boolean;
+            why: string;
+        };
+        TrustStanding: {
+            alpha: number;
+            beta: number;
+            bound?: string;
+            causes?: components["schemas"]["TrustCause"][];
+            class: string;
+            /** Format: date-time */
+            earliest?: string;
+            level: string;
+            lowered?: boolean;
+            mean: number;
+            override?: components["schemas"]["TrustOverride"];
+            restore?: string[];
+            score: number;
+            /** Format: date-time */
+            since?: string;
+        };
+        VerifierKey: {
+            /** @description in the form of a C2SP signed note's verifier key */
+            key: string;
+            origin: string;
+        };
+        VersionList: {
+            /** @description 0 if none is */
+            active: number;
+            items: components["schemas"]["PolicyVersion"][];
+            next?: number;
+        };
+        VersionText: {
+            /** Format: date-time */
+            at: string;
+            author: string;
+            catalog: string;
+            catalog_digest: string;
+            message: string;
+            restores?: number;
+            seq: number;
+            source: components["schemas"]["PolicySource"];
+            source_digest: string;
+            version: number;
+        };
+        ViewAskInput: Record<string, never>;
+        Way: {
+            /** @description how many more must say yes */
+            more: number;
+            route: string;
+            title?: string;
+            /** @description whose yes counts, each once */
+            yes: string[];
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    getWellKnownAuthzenConfiguration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Metadata"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAccessV1Evaluation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EvaluationRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvaluationResponse"];
+                };
+            };
+            /** @description The request could not be understood, or does not fit the schema: refused, and not recorded. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefusalBody"];
+                };
+            };
+            /** @description What went wrong: refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefusalBody"];
+                };
+            };
+        };
+    };
+    postAccessV1Evaluations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EvaluationsRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvaluationsResponse"];
+                };
+            };
+            /** @description The request could not be understood, or does not fit the schema: refused, and not recorded. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefusalBody"];
+                };
+            };
+            /** @description What went wrong: refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefusalBody"];
+                };
+            };
+        };
+    };
+    postAccessV1Requests: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccessRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskResponse"];
+                };
+            };
+            /** @description Done. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    getAccessV1RequestsSchemasTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                template: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/schema+json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    getAccessV1RequestsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description task.id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    postAccessV1RequestsIdCancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description task.id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    deleteAccessV1RequestsIdCancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description task.id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    postAccessV1SearchAction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SearchRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionSearchResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAccessV1SearchResource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SearchRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntitySearchResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAccessV1SearchSubject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SearchRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntitySearchResponse"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getCheckpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": unknown;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getHealthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": unknown;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getOpenapiJson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getReadyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getTilePath: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgents: {
+        parameters: {
+            query?: {
+                /** @description only agents in this state */
+                state?: string;
+                /** @description only agents of this owner */
+                owner?: string;
+                /** @description only agents with this purpose */
+                purpose?: string;
+                /** @description only agents that are granted this capability */
+                capability?: string;
+                /** @description only agents with this text in their id, owner or purpose */
+                text?: string;
+                /** @description begin after this id */
+                after?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgentsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agent"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putAgentsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutAgentInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agent"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAgentsIdDocument: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkDocumentInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentKey"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAgentsIdEnrolment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EnrolAgentInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrolmentToken"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgentsIdKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentKeys"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAgentsIdKeysRevoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeAgentKeysInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentKeys"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAgentsIdState: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetAgentStateInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agent"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgentsIdTrust: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAgentsIdTrust: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetTrustInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAlerts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putAlertsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutAlertInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RiskAlert"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAlertsIdClear: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClearRiskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cleared"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getApprovals: {
+        parameters: {
+            query?: {
+                /** @description only those that wait for the answer of the person who calls */
+                mine?: boolean;
+                /** @description only asks that have come so far: pending, approved, denied, expired, cancelled, failed, partial */
+                status?: string;
+                /** @description only asks of this agent */
+                agent?: string;
+                /** @description only asks of this session */
+                session?: string;
+                /** @description only broken glass that waits for a review */
+                review?: boolean;
+                /** @description begin after the ask of this id */
+                after?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskViewList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsAnswers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnswerAsksInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkAnswer"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getApprovalsAway: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AwayList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putApprovalsAway: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutAwayInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalAway"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getApprovalsStats: {
+        parameters: {
+            query?: {
+                /** @description of how many seconds, an hour by default and a day at most */
+                window_seconds?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskStats"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getApprovalsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskDetail"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdAnswer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnswerAskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdBreakGlass: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BreakGlassInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdCancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EndAskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdChallenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChallengeAskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnswerChallenge"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdReview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReviewAskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdRevoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EndAskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getApprovalsIdStory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Story"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postApprovalsIdView: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the ask: arq_... */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ViewAskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskViewing"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAuditEntries: {
+        parameters: {
+            query?: {
+                /** @description decision.made, agent.put, policy.publish, ... */
+                kind?: string;
+                /** @description who did it: pep:NAME, admin:NAME, safeconduct */
+                actor?: string;
+                /** @description id of an agent that acted, or whose record was changed */
+                agent?: string;
+                /** @description name of a decision's action */
+                action?: string;
+                /** @description type:id of a decision's resource */
+                resource?: string;
+                /** @description effect of a decision: deny, require_approval, step_up, allow */
+                outcome?: string;
+                /** @description code of a decision */
+                code?: string;
+                /** @description words that all occur */
+                text?: string;
+                /** @description not earlier than */
+                from?: string;
+                /** @description not later than */
+                to?: string;
+                /** @description only entries numbered below */
+                before?: number;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntryList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAuditEntriesSeq: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntry"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAuditEntriesSeqProof: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryProof"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAuditGrowth: {
+        parameters: {
+            query?: {
+                /** @description how many batches the log had */
+                old?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditGrowthProof"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAuditKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifierKey"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getCallers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallerList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postCallers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateCallerInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedCaller"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postCallersIdRevoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeCallerInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallerCaller"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getDecisionsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as evaluation_id gives it: d123 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordedDecision"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getDecisionsIdExplain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as evaluation_id gives it: d123 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postDecisionsIdOutcome: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as evaluation_id gives it: d123 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportOutcomeInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutcomeReceipt"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getDeliveries: {
+        parameters: {
+            query?: {
+                /** @description only deliveries in this state: waiting, told, moot, or dead, which are those that were given up */
+                state?: string;
+                /** @description only deliveries about the ask of this id */
+                ask?: string;
+                /** @description begin with the one that is next older than the delivery of this id */
+                before?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getDeliveriesId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotifyDelivery"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postDeliveriesIdRetry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetryDeliveryInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotifyDelivery"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getEdgeFeed: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postEdgePassport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LookAtPassportInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedBearer"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getEdgePoliciesVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the policies, as the feed tells it */
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedVersion"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postEdgeRecords: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FeedRecordsInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedAcknowledged"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getEnforcementPoints: {
+        parameters: {
+            query?: {
+                /** @description begin after this point: next of the page before */
+                after?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PointList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postEnforcementReports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EnforcementReportInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportReceipt"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getFindings: {
+        parameters: {
+            query?: {
+                /** @description only findings about this agent */
+                agent?: string;
+                /** @description only findings of this kind, or whose kind begins so before its dot: deviation, escalation, performance, compliance */
+                kind?: string;
+                /** @description only findings that are so grave or graver: low, medium, high, critical */
+                severity?: string;
+                /** @description only findings in this state: open, acknowledged, dismissed, confirmed */
+                state?: string;
+                /** @description begin with the one that is next older than the finding of this id */
+                before?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FindingList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getFindingsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConductFinding"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postFindingsIdJudge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JudgeFindingInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConductFinding"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getIndicators: {
+        parameters: {
+            query?: {
+                /** @description only indicators of this type: ip, domain, agent, resource, sha256 */
+                type?: string;
+                /** @description begin after this id */
+                after?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IndicatorList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putIndicatorsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutIndicatorInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RiskIndicator"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postIndicatorsIdClear: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClearRiskInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cleared"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InfoList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getKeysDue: {
+        parameters: {
+            query?: {
+                /** @description keys that expire within so many days: 14 if left out, 3650 at most */
+                within_days?: number;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DueAgentKeys"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postKeysRotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateKeysInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InfoList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postKeysKidRevoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeKeyInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyringInfo"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPeople: {
+        parameters: {
+            query?: {
+                /** @description only persons with this text in their id, name or e-mail address */
+                text?: string;
+                /** @description begin after this id */
+                after?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonViewList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPeopleId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putPeopleId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutPersonInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPeopleIdEnrolment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EnrolPersonInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrolmentLink"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPeopleIdPasskeysRevoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokePasskeyInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPeopleIdSignOut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignOutPersonInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPolicies: {
+        parameters: {
+            query?: {
+                /** @description begin before this version */
+                before?: number;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPolicies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublishInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyVersion"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPoliciesActive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionText"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPoliciesCheck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckPoliciesInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPoliciesVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionText"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPoliciesVersionRollback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollbackInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyVersion"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getStatus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getStream: {
+        parameters: {
+            query?: {
+                /** @description only signals about this agent */
+                agent?: string;
+                /** @description only signals of this type: finding, trust, quarantine */
+                type?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+}

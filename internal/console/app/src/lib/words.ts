@@ -1,0 +1,56 @@
+/** The field's words as people read them, and the colour each has. */
+
+export type Tone = 'allow' | 'limit' | 'ask' | 'step' | 'deny' | 'quiet' | 'accent';
+
+export interface Word {
+  text: string;
+  tone: Tone;
+  mark: string; // a sign beside the colour, for those who do not see it
+}
+
+const effects: Record<string, Word> = {
+  allow: { text: 'Allowed', tone: 'allow', mark: '✓' },
+  allow_with_obligations: { text: 'Allowed, with conditions', tone: 'limit', mark: '✓' },
+  step_up: { text: 'Step up', tone: 'step', mark: '↑' },
+  require_approval: { text: 'Held for a person', tone: 'ask', mark: '?' },
+  deny: { text: 'Denied', tone: 'deny', mark: '✕' },
+};
+
+/** What was decided. */
+export const effect = (e: string): Word => effects[e] ?? { text: e, tone: 'quiet', mark: '·' };
+
+const levels: Record<string, Word> = {
+  high: { text: 'High', tone: 'allow', mark: '●' },
+  medium: { text: 'Medium', tone: 'limit', mark: '◕' },
+  low: { text: 'Low', tone: 'ask', mark: '◔' },
+  none: { text: 'None', tone: 'deny', mark: '○' },
+};
+
+/** How far an agent is trusted. */
+export const level = (l: string): Word => levels[l] ?? { text: l || 'Unknown', tone: 'quiet', mark: '·' };
+
+const severities: Record<string, Word> = {
+  low: { text: 'Low', tone: 'quiet', mark: '▁' },
+  medium: { text: 'Medium', tone: 'ask', mark: '▃' },
+  high: { text: 'High', tone: 'deny', mark: '▅' },
+  critical: { text: 'Critical', tone: 'deny', mark: '▇' },
+};
+
+/** How grave a finding or an alert is. */
+export const severity = (s: string): Word => severities[s] ?? { text: s, tone: 'quiet', mark: '·' };
+
+const states: Record<string, Word> = {
+  active: { text: 'Active', tone: 'allow', mark: '●' },
+  suspended: { text: 'Suspended', tone: 'ask', mark: '❚❚' },
+  quarantined: { text: 'Quarantined', tone: 'deny', mark: '■' },
+  retired: { text: 'Retired', tone: 'quiet', mark: '○' },
+};
+
+/** The state of an agent. */
+export const agentState = (s: string): Word => states[s] ?? { text: s, tone: 'quiet', mark: '·' };
+
+/** An identifier such as no_permit as words: No permit. */
+export function words(id: string): string {
+  const s = id.replace(/[_.-]+/g, ' ').trim();
+  return s ? s[0]!.toUpperCase() + s.slice(1) : s;
+}

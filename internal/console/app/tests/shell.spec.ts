@@ -1,0 +1,44 @@
+import { accessible, adminToken, asToken, expect, inBothThemes, test, url } from './harness';
+
+test('the frame: navigation, palette, themes', async ({ page }) => {
+  await asToken(page);
+  await page.goto('');
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await inBothThemes(page, () => accessible(page));
+
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Agents' }).click();
+  await expect(page).toHaveURL(/\/console\/agents$/);
+  await expect(page.getByRole('link', { name: 'Agents' })).toHaveAttribute('aria-current', 'page');
+  await page.goBack();
+  await expect(page).toHaveURL(/\/console\/$/);
+
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox', { name: 'Go to' }).fill('policies');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/console\/policies$/);
+
+  await page.goto('nowhere/at/all');
+  await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
+  await accessible(page);
+});
+
+test('a narrow window has a menu', async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await asToken(page);
+  await page.goto('');
+  await expect(page.getByRole('navigation', { name: 'Main' })).toBeHidden();
+  await page.getByRole('button', { name: 'Menu' }).click();
+  await page.getByRole('link', { name: 'Agents' }).click();
+  await expect(page).toHaveURL(/\/console\/agents$/);
+  await expect(page.getByRole('navigation', { name: 'Main' })).toBeHidden();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+});
+
+test('the page may do little', async ({ request }) => {
+  expect(adminToken).not.toBe('');
+  const r = await request.get(`${url}/console/`);
+  const policy = r.headers()['content-security-policy'] ?? '';
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).toContain("require-trusted-types-for 'script'");
+  expect(policy).not.toContain('unsafe');
+});
