@@ -24,6 +24,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/live"
 )
 
 // A PDP decides and searches. *pdp.PDP is one.
@@ -59,6 +60,8 @@ type Config struct {
 	Index    Finder
 	Conduct  ConductAdmin
 	Signals  Signals
+	// Live tells what happens while it happens. If it is nil, only Signals do.
+	Live *live.Hub
 
 	// Approvals is the desk where persons are asked. If it is nil, nobody can be.
 	Approvals interface {

@@ -37,6 +37,11 @@ const (
 type streamQuery struct {
 	Agent string `query:"agent" doc:"only signals about this agent"`
 	Type  string `query:"type" doc:"only signals of this type: finding, trust, quarantine"`
+
+	Types   string `query:"types" doc:"tell events of these types, separated by commas, and let the stream be resumed: decision, approval, alert, policy, agent, finding, trust, quarantine, or all"`
+	Effects string `query:"effects" doc:"with types: only decisions with these effects, separated by commas: deny, require_approval, step_up, allow"`
+	Rate    int    `query:"rate" doc:"with types: at most so many decisions a second, up to 1000; an event, sample, says of how many. All, if left out"`
+	Last    int    `query:"last" doc:"with types: begin with so many of the newest decisions, up to 200"`
 }
 
 // A StreamStart is the data of the first event of a stream, start. Every signal of a later entry follows;
@@ -48,7 +53,7 @@ type StreamStart struct {
 // streamRoute is the route of the stream. Its answer goes on until the caller or the service ends it.
 func (s *Server) streamRoute() route {
 	rt := route{
-		method: "GET", path: "/v1/stream", roles: readers, summary: "Follow findings and trust as they change: server-sent events",
+		method: "GET", path: "/v1/stream", roles: readers, summary: "Follow what happens: decisions, approvals, alerts, policies, agents, findings and trust, as server-sent events",
 		doc: operationDoc{media: "text/event-stream", params: parameters(reflect.TypeFor[streamQuery]())},
 	}
 	rt.serve = func(w http.ResponseWriter, r *http.Request, c *call) error {
@@ -61,12 +66,22 @@ func (s *Server) streamRoute() route {
 		default:
 			return invalid("unknown type %.64q: one of finding, trust, quarantine", in.Type)
 		}
+		f, after, err := in.live(r)
+		if err != nil {
+			return err
+		}
+		if f != nil && s.Live == nil {
+			return authz.Errorf(authz.ErrUnavailable, "events of these types are told by nobody here")
+		}
 		if most := int64(s.limits.Streams); s.open.Add(1) > most {
 			s.open.Add(-1)
 			return authz.Errorf(authz.ErrUnavailable, "%d streams are open, and no more are served", most)
 		}
 		defer s.open.Add(-1)
 		again := func() bool { return s.admit(r, &rt, &call{id: c.id}) == nil }
+		if f != nil {
+			return s.streamLive(w, r, c, in, *f, after, again)
+		}
 		return s.stream(w, r, c, in, again)
 	}
 	return rt

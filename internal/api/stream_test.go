@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,8 +21,10 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/api"
+	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/conduct"
+	"github.com/safeconduct/safeconduct/internal/live"
 	"github.com/safeconduct/safeconduct/internal/monitor"
 )
 
@@ -403,4 +408,107 @@ func TestStreamHTTP2(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+}
+
+// A reader that names types follows what happens, is told a part of it if it wants, and comes back where it was.
+func TestStreamOfEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := live.NewHub(live.Config{}, 7)
+		var log pastEntries
+		s := serveStreams(t, func(c *api.Config) { c.Live, c.Index = hub, &log })
+		happen := func(agent, effect string) {
+			body := fmt.Sprintf(`{"request":{"subject":{"type":"agent","id":%q},"action":{"name":"pay"},"resource":{"type":"invoice","id":"1"}},"decision":{"effect":%q,"code":"c"}}`, agent, effect)
+			e := audit.Entry{Seq: hub.Seq() + 1, At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Kind: audit.DecisionMade, Body: []byte(body)}
+			log = append(log, e)
+			hub.Watch(e, nil)
+		}
+		event := func(seq int, agent, effect string) string {
+			return fmt.Sprintf("id: %[1]d\nevent: decision\ndata: {\"id\":\"d%[1]d\",\"seq\":%[1]d,\"at\":\"2026-11-24T12:00:00Z\",\"agent\":%[2]q,\"action\":\"pay\",\"resource\":{\"type\":\"invoice\",\"id\":\"1\"},\"effect\":%[3]q,\"code\":\"c\"}\n\n", seq, agent, effect)
+		}
+		want := func(next func() string, blocks ...string) {
+			t.Helper()
+			for _, w := range blocks {
+				if diff := cmp.Diff(w, next()); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			}
+		}
+		all, bot, refused := s.follow("?types=all", "audit-token"), s.follow("?types=decision,alert&agent=bot", "audit-token"), s.follow("?types=decision&effects=deny,step_up", "audit-token")
+		for _, next := range []func() string{all, bot, refused} {
+			want(next, "retry: 3000\nid: 7\nevent: start\ndata: {\"seq\":7}\n\n")
+		}
+		happen("bot", "allow")
+		happen("cat", "deny")
+		want(all, event(8, "bot", "allow"), event(9, "cat", "deny"))
+		want(bot, event(8, "bot", "allow"))
+		want(refused, event(9, "cat", "deny"))
+		want(bot, ":\n\n", ":\n\n")
+
+		want(s.follow("?types=decision&last=1", "audit-token"), "retry: 3000\nid: 9\nevent: start\ndata: {\"seq\":9}\n\n", event(9, "cat", "deny"))
+		want(s.resume("?types=all", 8), "retry: 3000\nevent: start\ndata: {\"seq\":9}\n\n", event(9, "cat", "deny"), ":\n\n")
+
+		few := s.follow("?types=decision&rate=2", "audit-token")
+		few()
+		for range 10 {
+			for range 10 {
+				happen("bot", "allow")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		told := 0
+		for block := few(); ; block = few() {
+			if sample, ok := strings.CutPrefix(block, "event: sample\n"); ok {
+				if !strings.Contains(sample, fmt.Sprintf(`"told":%d,"of":`, told)) {
+					t.Errorf("%d decisions were told in a second, and the reader is told of %s", told, sample)
+				}
+				break
+			}
+			told++
+		}
+		if told > 2 {
+			t.Errorf("%d decisions were told in a second, want 2 at most", told)
+		}
+		for query, status := range map[string]int{
+			"?types=love": 400, "?types=decision,": 400, "?types=all&type=trust": 400, "?rate=5": 400, "?types=all&rate=1001": 400,
+			"?types=all&effects=perhaps": 400, "?types=all&last=201": 400,
+		} {
+			if r := s.get("/v1/stream"+query, "audit-token"); r.StatusCode != status {
+				t.Errorf("GET /v1/stream%s = %d, want %d", query, r.StatusCode, status)
+			}
+		}
+	})
+}
+
+// resume asks for a stream as a browser that was cut off after an event.
+func (s *streaming) resume(query string, after int64) func() string {
+	s.Helper()
+	ours, theirs := net.Pipe()
+	s.pipes.conns <- theirs
+	s.Cleanup(func() { ours.Close() })
+	req, err := http.NewRequest("GET", "http://pdp.example.com/v1/stream"+query, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer audit-token")
+	req.Header.Set("Last-Event-ID", strconv.FormatInt(after, 10))
+	if err := req.Write(ours); err != nil {
+		s.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(ours), req)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return blocks(s.T, r.Body)
+}
+
+// pastEntries is a Finder of decisions.
+type pastEntries []audit.Entry
+
+func (p *pastEntries) Find(_ context.Context, q audit.Query) (found []audit.Entry, _ error) {
+	for _, e := range slices.Backward(*p) {
+		if (q.Before == 0 || e.Seq < q.Before) && len(found) < q.Limit {
+			found = append(found, e)
+		}
+	}
+	return found, nil
 }

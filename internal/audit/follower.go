@@ -21,6 +21,9 @@ type FollowerConfig struct {
 	// Stale is how old at most the newest knowledge of the log's end may be for Fresh; 5 s by
 	// default. A replica that is cut off decides by old rules for so long.
 	Stale time.Duration
+	// Watch, if it is not nil, is called with every entry once all appliers have it, and with the first verdict that one
+	// of them has against it: before who waits for the entry goes on. It must return at once.
+	Watch func(e Entry, verdict error)
 	// Logger is told of trouble; none by default.
 	Logger *slog.Logger
 }
@@ -72,6 +75,9 @@ func (f *Follower) Run(ctx context.Context) error {
 			verdict, err := f.apply(ctx, es[i])
 			if err != nil {
 				return err
+			}
+			if f.cfg.Watch != nil {
+				f.cfg.Watch(es[i], verdict)
 			}
 			f.advance(es[i].Seq, verdict, i == len(es)-1)
 		}

@@ -35,6 +35,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/console"
 	"github.com/safeconduct/safeconduct/internal/enforcement"
 	"github.com/safeconduct/safeconduct/internal/keyring"
+	"github.com/safeconduct/safeconduct/internal/live"
 	"github.com/safeconduct/safeconduct/internal/monitor"
 	"github.com/safeconduct/safeconduct/internal/notify"
 	"github.com/safeconduct/safeconduct/internal/oauth"
@@ -75,6 +76,7 @@ type Server struct {
 	points  *enforcement.Points
 	ledger  *enforcement.Ledger
 	teller  *teller
+	live    *live.Hub
 	pdp     *pdp.PDP
 	oauth   *oauth.Server
 
@@ -222,11 +224,13 @@ func (s *Server) wire(ctx context.Context) error {
 	// What the monitor kept may be older than the tables, or gone: then it begins at the beginning.
 	// To the others entries that they have applied before are nothing new.
 	after = min(after, s.monitor.Seq())
+	s.live = live.NewHub(live.Config{Asks: s.desk, Signals: s.monitor}, after)
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
 		Appliers: []audit.Applier{s.library, reach{s}, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.points, s.ledger,
 			countedTally{s.tally, s.ledger}, s.monitor, s.teller},
 		After:  after,
 		Stale:  s.cfg.Log.MaxAge,
+		Watch:  s.live.Watch,
 		Logger: s.logger,
 	})
 	commit.Follower = s.follow
@@ -352,6 +356,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return s.ledger.Run(spineCtx, func(err error) { s.logger.WarnContext(spineCtx, "journals of decision points not kept", "err", err) })
 	})
 	spine.Go(func() error { s.teller.Run(spineCtx); return nil })
+	spine.Go(func() error { s.live.Run(spineCtx); return nil })
 
 	doors, doorsCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error {
@@ -433,6 +438,7 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Conduct:     s.monitor,
 		Outcomes:    outcomes{s.monitor, s.numbers},
 		Signals:     s.monitor,
+		Live:        s.live,
 		Approvals:   s.desk,
 		Requests:    s.requests(),
 		Door:        s.persons,
