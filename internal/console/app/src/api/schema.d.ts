@@ -1375,7 +1375,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Follow findings and trust as they change: server-sent events */
+        /** Follow what happens: decisions, approvals, alerts, policies, agents, findings and trust, as server-sent events */
         get: operations["getStream"];
         put?: never;
         post?: never;
@@ -6151,6 +6151,14 @@ export interface operations {
                 agent?: string;
                 /** @description only signals of this type: finding, trust, quarantine */
                 type?: string;
+                /** @description tell events of these types, separated by commas, and let the stream be resumed: decision, approval, alert, policy, agent, finding, trust, quarantine, or all */
+                types?: string;
+                /** @description with types: only decisions with these effects, separated by commas: deny, require_approval, step_up, allow */
+                effects?: string;
+                /** @description with types: at most so many decisions a second, up to 1000; an event, sample, says of how many. All, if left out */
+                rate?: number;
+                /** @description with types: begin with so many of the newest decisions, up to 200 */
+                last?: number;
             };
             header?: never;
             path?: never;
