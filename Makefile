@@ -12,6 +12,9 @@ help: ## list the chores
 build: ## build the one binary into dist/
 	go build -trimpath -o dist/safeconduct ./cmd/safeconduct
 
+console: ## build the console's pages into internal/console/dist (needs Node)
+	cd internal/console/app && npm ci --ignore-scripts --no-audit --no-fund && npm run -s types && npm run -s check && npm run -s build
+
 test: ## run all tests on SQLite
 	go test ./...
 
@@ -48,4 +51,4 @@ ci: ## everything that must hold before a change is accepted
 clean: ## remove what was built
 	rm -rf dist
 
-.PHONY: help build test race postgres lint vuln fuzz bench versus tokens demo ci clean
+.PHONY: help build console test race postgres lint vuln fuzz bench versus tokens demo ci clean
