@@ -127,14 +127,16 @@ func (s *schedule) next(after time.Time) (best time.Time, found bool) {
 		// Yesterday's window may reach into today.
 		day := max(dayOf(after.In(s.zone).Date())-1, w.first)
 		for end := day + 2*366 + len(s.holidays); day <= min(end, w.last); day++ {
+			// The clocks may change a day later than a window begins, so that what is found first is
+			// not the first.
+			if found && day > dayOf(best.In(s.zone).Date()) {
+				break
+			}
 			if !s.begins(w, day) {
 				continue
 			}
-			if t, ok := s.opening(w, day, after); ok {
-				if !found || t.Before(best) {
-					best, found = t, true
-				}
-				break
+			if t, ok := s.opening(w, day, after); ok && (!found || t.Before(best)) {
+				best, found = t, true
 			}
 		}
 	}
