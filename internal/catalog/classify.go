@@ -13,6 +13,7 @@ type classifier struct {
 	fallback authz.DataClass       // where nothing else speaks
 	byType   map[string]*typeRules // of declared types and of types that a rule names
 	other    typeRules             // of all others
+	declared []*rule               // in the order of the document
 }
 
 // typeRules are what concerns the resources of one type.

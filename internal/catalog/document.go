@@ -34,6 +34,7 @@ type document struct {
 	problems []Problem
 	more     bool
 	aliased  int
+	most     int // bytes of one value as JSON; 0: maxProperties
 	twice    int // how many of the problems are members written twice, which need not stop a reader
 }
 

@@ -14,9 +14,10 @@ import (
 // networks are the named zones of addresses. Every prefix in the table has with it the names of all
 // zones that hold it, so that one lookup of the longest prefix answers.
 type networks struct {
-	names []string // sorted
-	table bart.Table[[]string]
-	geoip *GeoIP
+	names  []string // sorted
+	ranges map[string][]netip.Prefix
+	table  bart.Table[[]string]
+	geoip  *GeoIP
 }
 
 // A prefix is one line of a zone.
@@ -27,9 +28,10 @@ type prefix struct {
 
 // set fills the table.
 func (n *networks) set(names []string, all []prefix) {
-	n.names = names
+	n.names, n.ranges = names, make(map[string][]netip.Prefix, len(names))
 	var own bart.Table[[]string]
 	for _, p := range all {
+		n.ranges[p.zone] = append(n.ranges[p.zone], p.at)
 		own.Modify(p.at, func(zones []string, ok bool) ([]string, bool) {
 			return append(slices.Clip(zones), p.zone), false
 		})

@@ -33,7 +33,7 @@ func (d *document) properties(n ast.Node, what string) authz.Claimed {
 
 // json appends the value of n as JSON.
 func (d *document) json(b []byte, n ast.Node, what string) []byte {
-	if len(b) > maxProperties {
+	if len(b) > max(d.most, maxProperties) {
 		return b
 	}
 	switch n := d.value(n).(type) {

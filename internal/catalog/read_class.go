@@ -95,6 +95,7 @@ func (k *classifier) setFallback(c *authz.DataClass) {
 
 // compile sorts the rules by the types they concern.
 func (k *classifier) compile(types map[string]*Type, rules []*rule) {
+	k.declared = rules
 	k.byType = map[string]*typeRules{}
 	k.other = typeRules{class: k.fallback, labels: []string{}}
 	for _, t := range types {
