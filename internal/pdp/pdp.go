@@ -204,11 +204,14 @@ func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 // decide judges the request, and says what became of the approval that it refers to.
 func (rec *Record) decide(set *policy.Set) {
 	rec.Decision = rec.judge(set)
+	if d := &rec.Decision; d.Effect != authz.Allow && d.Code != authz.CodeAgentUnknown && d.Code != authz.CodeAgentInactive {
+		d.Changes = set.Explain(&rec.Request, &rec.Facts, d)
+	}
 	rec.tell()
 }
 
 // judge answers the request by the facts: may the agent act at all, what do the policies say of it and
-// of everybody it acts for, and what would change a refusal?
+// of everybody it acts for?
 func (rec *Record) judge(set *policy.Set) authz.Decision {
 	d := authz.Decision{At: rec.Facts.At, PolicySet: set.Version(), Catalog: set.Version()}
 	idle, shut := rec.Facts.Inactive(), rec.Facts.Quarantined()
@@ -226,9 +229,7 @@ func (rec *Record) judge(set *policy.Set) authz.Decision {
 	case shut != nil:
 		d.Refuse(authz.CodeAgentInactive, "This agent is quarantined. An administrator can restore it.")
 	default:
-		if d = set.EvaluateAll(&rec.Request, &rec.Facts); d.Effect != authz.Allow {
-			d.Changes = set.Explain(&rec.Request, &rec.Facts, &d)
-		}
+		d = set.EvaluateAll(&rec.Request, &rec.Facts)
 	}
 	return d
 }

@@ -2,11 +2,14 @@ package policy
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+
+	"golang.org/x/tools/txtar"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -25,16 +28,52 @@ func RunCases(fsys fs.FS, names ...string) (*CaseReport, error) {
 			continue
 		}
 		for _, f := range files {
-			if err := f.run(rep); err != nil {
+			if err := f.run(context.Background(), rep); err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
-	rep.at = nil
-	slices.SortStableFunc(rep.Coverage, func(a, b Coverage) int {
+	rep.arrange()
+	return rep, errors.Join(errs...)
+}
+
+// RunCasesOf judges the cases of files by a set, whatever policies, schema and catalog the files
+// themselves name. A file is a document of cases or a txtar archive that holds some, as RunCases takes
+// them. The error tells of files that could not be read; it is that of the context if that ends first.
+func RunCasesOf(ctx context.Context, set *Set, files []File) (*CaseReport, error) {
+	rep := &CaseReport{Cases: []CaseResult{}, Coverage: []Coverage{}}
+	var errs []error
+	for _, f := range files {
+		list := []txtar.File{{Name: f.Name, Data: []byte(f.Text)}}
+		if !isCases(f.Name) {
+			list = slices.DeleteFunc(txtar.Parse([]byte(f.Text)).Files, func(f txtar.File) bool { return !isCases(f.Name) })
+			if len(list) == 0 {
+				errs = append(errs, authz.Errorf(authz.ErrInvalid, "%s: neither a *.test.yaml nor an archive that holds one", f.Name))
+			}
+		}
+		for _, one := range list {
+			c, err := readCaseFile(nil, one.Name, "", one.Data, set)
+			if err == nil {
+				err = c.run(ctx, rep)
+			}
+			if err != nil {
+				errs = append(errs, err)
+			}
+			if ctx.Err() != nil {
+				return rep, ctx.Err()
+			}
+		}
+	}
+	rep.arrange()
+	return rep, errors.Join(errs...)
+}
+
+// arrange puts the coverage in its order.
+func (r *CaseReport) arrange() {
+	r.at = nil
+	slices.SortStableFunc(r.Coverage, func(a, b Coverage) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
-	return rep, errors.Join(errs...)
 }
 
 // A CaseReport is the outcome of running cases.
@@ -148,12 +187,15 @@ func (m mode) String() string {
 }
 
 // run judges the cases of one file into rep.
-func (c *caseFile) run(rep *CaseReport) error {
+func (c *caseFile) run(ctx context.Context, rep *CaseReport) error {
 	for _, ru := range c.set.rules {
 		rep.coverage(c.source.Files[ru.file].Name, ru)
 	}
 	r := new(reader)
 	for n, b := range c.cases {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		res := CaseResult{File: c.name, Line: b.line, Name: fmt.Sprintf("case %d", n+1)}
 		var request, facts, expect *branch
 		r.members(b, "a case", map[string]func(*branch){

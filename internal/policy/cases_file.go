@@ -32,7 +32,7 @@ func openCases(fsys fs.FS, name string) ([]*caseFile, error) {
 		return nil, authz.Errorf(authz.ErrInvalid, "%w", err)
 	}
 	if !strings.HasSuffix(name, ".txtar") && !strings.HasSuffix(name, ".txt") {
-		c, err := readCaseFile(fsys, name, path.Dir(name), text)
+		c, err := readCaseFile(fsys, name, path.Dir(name), text, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func openCases(fsys fs.FS, name string) ([]*caseFile, error) {
 		if !isCases(f.Name) {
 			continue
 		}
-		c, err := readCaseFile(both, f.Name, path.Dir(f.Name), f.Data)
+		c, err := readCaseFile(both, f.Name, path.Dir(f.Name), f.Data, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -81,8 +81,9 @@ func (l layered) Open(name string) (fs.File, error) {
 	return f, err
 }
 
-// readCaseFile reads one YAML document of cases. Names in it are relative to dir.
-func readCaseFile(fsys fs.FS, name, dir string, text []byte) (*caseFile, error) {
+// readCaseFile reads one YAML document of cases. Names in it are relative to dir. If a set is given it
+// judges them, and what the document itself names is not looked at.
+func readCaseFile(fsys fs.FS, name, dir string, text []byte, set *Set) (*caseFile, error) {
 	c := &caseFile{name: name, agents: make(map[string]*authz.Agent), conduct: make(map[string]authz.Conduct)}
 	place := func(err error) error { return placed(name, err) }
 	root, err := readTree(text)
@@ -104,6 +105,11 @@ func readCaseFile(fsys fs.FS, name, dir string, text []byte) (*caseFile, error) 
 			}
 		},
 	})
+	if set != nil {
+		c.cases = r.cases(root, defaults, cases, table)
+		c.source, c.cat, c.set = set.source, set.cat, set
+		return c, placed(name, r.err())
+	}
 	if policies == nil {
 		r.fail(root.errorf("no policies: name the files, or write them here"))
 	} else {

@@ -46,9 +46,12 @@ func (s *Severity) UnmarshalText(b []byte) error {
 // A Problem is one thing that is wrong, or looks wrong, with a policy set. Line and Column count
 // from 1 and are 0 if the place is not known; columns count characters, as Cedar does.
 type Problem struct {
-	File     string   `json:"file,omitempty"`
-	Line     int      `json:"line,omitempty"`
-	Column   int      `json:"column,omitempty"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+	// EndColumn is the column just after the word at the place, in the same line; 0 if it is not known.
+	EndColumn int `json:"end_column,omitempty"`
+
 	Severity Severity `json:"severity"`
 	Policy   string   `json:"policy,omitempty"` // the policy's id, if the problem lies in one
 	Message  string   `json:"message"`
@@ -159,6 +162,7 @@ func Check(src Source, cat *catalog.Catalog, now time.Time) *Problems {
 		c.review(d.rules)
 		d.problems.sort(fileOrder(src))
 	}
+	d.problems.mark(src)
 	return d.problems
 }
 
