@@ -27,7 +27,7 @@ every replica decides by the same version from the same entry on.`,
 		Example: `  $ safeconduct policy check && safeconduct policy test *.test.yaml
   $ safeconduct policy publish --why "payees come from the person"`,
 	}
-	c.AddCommand(newPolicyCheck(), newPolicyTest(), newPolicyPublish(), newPolicyList(), newPolicyShow(), newPolicyRollback(), newPolicySchema(), newPolicyPack())
+	c.AddCommand(newPolicyCheck(), newPolicyTest(), newPolicyPublish(), newPolicyList(), newPolicyShow(), newPolicyDiff(), newPolicyBacktest(), newPolicyRollback(), newPolicySchema(), newPolicyPack())
 	return c
 }
 

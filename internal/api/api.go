@@ -130,7 +130,8 @@ type Server struct {
 	open     atomic.Int64 // streams
 	feeds    openFeeds
 	uploads  uploads
-	joined   joinedKeys // access requests
+	joined   joinedKeys    // access requests
+	drafting chan struct{} // has an element for each draft that is worked on
 }
 
 // New returns a server, or authz.ErrInvalid if PublicURL cannot be used.
@@ -142,7 +143,7 @@ func New(c Config) (*Server, error) {
 	if q := c.Requests; q != nil && (q.Signer == nil) != (q.KeySet == "") {
 		return nil, authz.Errorf(authz.ErrInvalid, "what signs binding tokens, and the address of the keys that verify them, go together")
 	}
-	s := &Server{Config: c, limits: c.Limits.withDefaults(), base: strings.TrimRight(u.Path, "/")}
+	s := &Server{Config: c, limits: c.Limits.withDefaults(), base: strings.TrimRight(u.Path, "/"), drafting: make(chan struct{}, maxDrafting)}
 	if s.metadata, err = makeMetadata(strings.TrimRight(c.PublicURL, "/"), c.Requests); err != nil {
 		return nil, err
 	}

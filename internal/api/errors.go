@@ -90,7 +90,7 @@ func discreet(err error) string {
 func catalogProblems(ps *catalog.Problems) []policy.Problem {
 	out := make([]policy.Problem, len(ps.List))
 	for i, p := range ps.List {
-		out[i] = policy.Problem{File: ps.Name, Line: p.Line, Column: p.Column, Message: p.Message}
+		out[i] = policy.Problem{File: ps.Name, Line: p.Line, Column: p.Column, EndColumn: wordEnd(p.Text, p.Column), Message: p.Message}
 	}
 	return out
 }

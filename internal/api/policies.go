@@ -2,12 +2,10 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
-	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
 
@@ -25,49 +23,6 @@ type PolicyAdmin interface {
 type SourceForm struct {
 	Source  *policy.Source `json:"source,omitempty"`
 	Catalog string         `json:"catalog,omitempty" doc:"text of a YAML or JSON catalog document"`
-}
-
-type checkPolicies struct{ SourceForm }
-
-// A CheckReport says what is wrong, or looks wrong, with a policy set and its catalog. Warnings, of
-// which some depend on the date, do not stand in the way of publication.
-type CheckReport struct {
-	OK       bool             `json:"ok" doc:"whether it could be published"`
-	Problems []policy.Problem `json:"problems"`
-}
-
-func (s *Server) checkPolicies(r *http.Request, _ *caller.Caller, in checkPolicies) (CheckReport, error) {
-	var src policy.Source
-	text := []byte(in.Catalog)
-	if active := s.Policies.Active(); active != nil {
-		src = active.Source()
-		if len(text) == 0 {
-			have, err := s.Policies.Version(r.Context(), active.Version())
-			if err != nil {
-				return CheckReport{}, err
-			}
-			text = []byte(have.Catalog)
-		}
-	}
-	if in.Source != nil {
-		src = *in.Source
-	}
-	report := CheckReport{OK: true, Problems: []policy.Problem{}}
-	var cat *catalog.Catalog
-	if len(text) > 0 {
-		var err error
-		if cat, err = s.Catalog.Parse("catalog.yaml", text); err != nil {
-			ps, ok := errors.AsType[*catalog.Problems](err)
-			if !ok {
-				return CheckReport{}, err
-			}
-			report.OK, report.Problems = false, catalogProblems(ps)
-			return report, nil
-		}
-	}
-	ps := policy.Check(src, cat, s.Now())
-	report.OK, report.Problems = !ps.HasErrors(), append(report.Problems, ps.List...)
-	return report, nil
 }
 
 type publish struct {

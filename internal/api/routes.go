@@ -46,10 +46,17 @@ func (s *Server) routes() []route {
 		// Policies and catalog: one version number covers both.
 		large(s.limits.Publish, operation("POST", "/v1/policies/check", admins, "Check policies without publishing them", 1, s.checkPolicies, nil)),
 		large(s.limits.Publish, change("POST", "/v1/policies", "Publish policies, a catalog, or both as one version", s.publish)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/test", admins, "Judge cases by a draft of policies", 1, s.testPolicies, nil)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/backtest", admins, "Judge recorded decisions again by a draft of policies", 1, s.backtest, nil)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/diff", admins, "Compare a draft of policies with the active version", 1, s.compareDraft, nil)),
+		read("/v1/policies/schema", readers, "Read what the policies of a version can name", s.readVocabulary),
+		read("/v1/policies/{a}/diff/{b}", readers, "Compare two versions by what they say", s.compareVersions),
 		read("/v1/policies", readers, "List versions, newest first", s.listVersions),
 		read("/v1/policies/active", readers, "Read the active version", s.activeVersion),
 		read("/v1/policies/{version}", readers, "Read one version", s.readVersion),
 		change("POST", "/v1/policies/{version}/rollback", "Make an older version active again", s.rollback),
+		read("/v1/catalog", readers, "Read what the organisation declares", s.readCatalog),
+		read("/v1/catalog/schedules/{id}/calendar", readers, "Read when a schedule is open, day by day", s.readCalendar),
 
 		// Risk.
 		read("/v1/alerts", readers, "List alerts", s.listAlerts),
