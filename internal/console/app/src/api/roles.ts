@@ -171,6 +171,14 @@ export const roles = {
   "POST /v1/callers/{id}/revoke": [
     "administrator"
   ],
+  "GET /v1/catalog": [
+    "administrator",
+    "auditor"
+  ],
+  "GET /v1/catalog/schedules/{id}/calendar": [
+    "administrator",
+    "auditor"
+  ],
   "GET /v1/decisions/{id}": [
     "administrator",
     "auditor"
@@ -281,8 +289,25 @@ export const roles = {
     "administrator",
     "auditor"
   ],
+  "POST /v1/policies/backtest": [
+    "administrator"
+  ],
   "POST /v1/policies/check": [
     "administrator"
+  ],
+  "POST /v1/policies/diff": [
+    "administrator"
+  ],
+  "GET /v1/policies/schema": [
+    "administrator",
+    "auditor"
+  ],
+  "POST /v1/policies/test": [
+    "administrator"
+  ],
+  "GET /v1/policies/{a}/diff/{b}": [
+    "administrator",
+    "auditor"
   ],
   "GET /v1/policies/{version}": [
     "administrator",

@@ -805,6 +805,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/catalog": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what the organisation declares */
+        get: operations["getCatalog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/catalog/schedules/{id}/calendar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read when a schedule is open, day by day */
+        get: operations["getCatalogSchedulesIdCalendar"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/decisions/{id}": {
         parameters: {
             query?: never;
@@ -1300,6 +1334,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/policies/backtest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Judge recorded decisions again by a draft of policies */
+        post: operations["postPoliciesBacktest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/policies/check": {
         parameters: {
             query?: never;
@@ -1311,6 +1362,74 @@ export interface paths {
         put?: never;
         /** Check policies without publishing them */
         post: operations["postPoliciesCheck"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Compare a draft of policies with the active version */
+        post: operations["postPoliciesDiff"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what the policies of a version can name */
+        get: operations["getPoliciesSchema"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Judge cases by a draft of policies */
+        post: operations["postPoliciesTest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/{a}/diff/{b}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Compare two versions by what they say */
+        get: operations["getPoliciesADiffB"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1874,6 +1993,74 @@ export interface components {
             items: components["schemas"]["ApprovalAway"][];
             next?: string;
         };
+        BacktestExample: {
+            action: string;
+            /** Format: date-time */
+            at: string;
+            id: string;
+            resource: components["schemas"]["Ref"];
+            subject: components["schemas"]["Ref"];
+            /** @description that decided */
+            version: number;
+        };
+        BacktestGap: {
+            count: number;
+            example: string;
+            reason: string;
+        };
+        BacktestGroup: {
+            after: components["schemas"]["BacktestOutcome"];
+            before: components["schemas"]["BacktestOutcome"];
+            count: number;
+            /** @description the newest */
+            examples: components["schemas"]["BacktestExample"][];
+        };
+        BacktestInput: {
+            /** @description only those about this action */
+            action?: string;
+            /** @description only those of this agent */
+            agent?: string;
+            /** @description text of a YAML or JSON catalog document */
+            catalog?: string;
+            /**
+             * Format: date-time
+             * @description none earlier
+             */
+            from?: string;
+            /** @description how many decisions, newest first; 1000 by default and 10000 at most */
+            last?: number;
+            source?: components["schemas"]["PolicySourceInput"];
+        };
+        BacktestOutcome: {
+            code: string;
+            effect: string;
+            policies?: string[];
+        };
+        BacktestReport: {
+            /** @description the active version */
+            active: number;
+            /** @description of those that differ, how many the active version decides as the draft does: they are no news */
+            already: number;
+            /** @description whether the catalog is another than that of a version that decided: what would be classified, open or granted otherwise is not seen */
+            catalog_differs?: boolean;
+            different: number;
+            /** @description of those that differ, the largest first */
+            groups: components["schemas"]["BacktestGroup"][];
+            /** @description decisions that were judged again */
+            judged: number;
+            /** @description whether there are more groups than are listed */
+            more_groups?: boolean;
+            /** @description when the newest of them was made */
+            newest?: string;
+            oldest?: string;
+            /** @description of them, those that come out with the same effect and code */
+            same: number;
+            /** @description why it ended: all (there are no more decisions), last (as many as asked for), time (it took too long) */
+            stopped: string;
+            took_ms: number;
+            /** @description decisions that could not be judged again, by reason */
+            unjudged: components["schemas"]["BacktestGap"][];
+        };
         BreakGlassInput: {
             /** @description WebAuthn assertion over the digest of this reason, if the route wants one: ask for the challenge with break_glass */
             assertion?: unknown;
@@ -1896,6 +2083,34 @@ export interface components {
             id: string;
             status?: string;
         };
+        Calendar: {
+            days: components["schemas"]["CalendarDay"][];
+            schedule: string;
+            /** @description the date in that zone */
+            today: string;
+            version: number;
+            zone: string;
+        };
+        CalendarDay: {
+            date: string;
+            /** @description no window of the schedule begins on it */
+            holiday?: boolean;
+            /** @description how long the day is: not 1440 where the clocks change */
+            minutes: number;
+            open: components["schemas"]["CalendarOpening"][];
+            /** @description by how many minutes the clocks go forward, or back if it is negative */
+            shift?: number;
+            weekday: string;
+        };
+        CalendarOpening: {
+            end: number;
+            /** Format: date-time */
+            from: string;
+            /** @description minutes that have passed since midnight */
+            start: number;
+            /** Format: date-time */
+            to: string;
+        };
         CallbackForm: {
             endpoint: string;
             events?: string[];
@@ -1915,6 +2130,166 @@ export interface components {
         CallerList: {
             items: components["schemas"]["CallerCaller"][];
             next?: string;
+        };
+        CatalogActionNeeds: {
+            action: string;
+            signals: string[];
+        };
+        CatalogApprover: {
+            claims?: {
+                [key: string]: string;
+            };
+            during?: string;
+            person?: components["schemas"]["Ref"];
+        };
+        CatalogApprovers: {
+            id: string;
+            members: components["schemas"]["CatalogApprover"][];
+            title?: string;
+        };
+        CatalogAsks: {
+            approver: number;
+            hour: number;
+            pending: number;
+            session: number;
+        };
+        CatalogAssurance: {
+            acr?: string;
+            amr?: string[];
+            bound?: string[];
+            id: string;
+            max_age_s?: number;
+            methods?: string[];
+            person?: boolean;
+            title: string;
+        };
+        CatalogCapability: {
+            actions: string[];
+            /** @description largest values, by argument */
+            amount?: {
+                [key: string]: string;
+            };
+            class: string;
+            /** @description the most sensitive class that it reaches */
+            data_class?: string;
+            essential?: boolean;
+            id: string;
+            regions?: string[];
+            /** @description of which one must be open */
+            schedules?: string[];
+            title?: string;
+        };
+        CatalogEntityCount: {
+            count: number;
+            type: string;
+        };
+        CatalogNetwork: {
+            name: string;
+            ranges: string[];
+        };
+        CatalogReason: {
+            detail?: string;
+            id: string;
+            message: string;
+        };
+        CatalogRoute: {
+            after_s?: number;
+            amounts?: {
+                [key: string]: string;
+            };
+            approvers: string[];
+            arguments?: boolean;
+            break_glass?: string[];
+            class?: boolean;
+            class_for_s?: number;
+            escalate?: string[];
+            evaluator?: string;
+            id: string;
+            lasts_s: number;
+            notify?: string[];
+            passkey?: boolean;
+            pending_s: number;
+            quorum: number;
+            reading_s?: number;
+            review_s?: number;
+            self?: boolean;
+            title: string;
+            /** @description -1: as many as there are until it ends */
+            uses?: number;
+        };
+        CatalogRule: {
+            class?: string;
+            id?: string;
+            jurisdiction?: string;
+            labels?: string[];
+            /** @description values as JSON */
+            properties?: {
+                [key: string]: string[];
+            };
+            type?: string;
+        };
+        CatalogSchedule: {
+            holidays: string[];
+            name: string;
+            /** @description now */
+            open: boolean;
+            /** @description when it closes, or opens; not there if that is not within a year or two */
+            turns?: string;
+            windows: components["schemas"]["CatalogWindow"][];
+            zone: string;
+        };
+        CatalogType: {
+            class: string;
+            jurisdiction?: string;
+            labels?: string[];
+            name: string;
+            request_properties?: string[];
+        };
+        CatalogUses: {
+            assurance: {
+                [key: string]: string[];
+            };
+            obligations: {
+                [key: string]: string[];
+            };
+            reasons: {
+                [key: string]: string[];
+            };
+            routes: {
+                [key: string]: string[];
+            };
+        };
+        CatalogView: {
+            approvers: components["schemas"]["CatalogApprovers"][];
+            asks: components["schemas"]["CatalogAsks"];
+            assurance: components["schemas"]["CatalogAssurance"][];
+            capabilities: components["schemas"]["CatalogCapability"][];
+            classify: components["schemas"]["CatalogRule"][];
+            default_class: string;
+            default_route?: string;
+            entities: components["schemas"]["CatalogEntityCount"][];
+            networks: components["schemas"]["CatalogNetwork"][];
+            /** Format: date-time */
+            now: string;
+            obligations: components["schemas"]["Obligation"][];
+            reasons: components["schemas"]["CatalogReason"][];
+            routes: components["schemas"]["CatalogRoute"][];
+            schedules: components["schemas"]["CatalogSchedule"][];
+            /** @description that every act requires */
+            signals: string[];
+            signals_of_actions: components["schemas"]["CatalogActionNeeds"][];
+            types: components["schemas"]["CatalogType"][];
+            /** @description by which policies of the version what the catalog declares is named */
+            used: components["schemas"]["CatalogUses"];
+            version: number;
+            zone: string;
+        };
+        CatalogWindow: {
+            days: string[];
+            first?: string;
+            from: string;
+            last?: string;
+            to: string;
         };
         ChallengeAskInput: {
             /** @description to break the glass instead of answering: the reason, as it will be sent. Besides it there is the view only */
@@ -1943,6 +2318,8 @@ export interface components {
             source?: components["schemas"]["PolicySourceInput"];
         };
         CheckReport: {
+            /** @description the version that what was left out is taken from; 0 if there is none */
+            active: number;
             /** @description whether it could be published */
             ok: boolean;
             problems: components["schemas"]["PolicyProblem"][];
@@ -1958,6 +2335,11 @@ export interface components {
         };
         Cleared: {
             id: string;
+        };
+        CompareDraftInput: {
+            /** @description text of a YAML or JSON catalog document */
+            catalog?: string;
+            source?: components["schemas"]["PolicySourceInput"];
         };
         Conduct: {
             accuracy?: number;
@@ -2647,6 +3029,65 @@ export interface components {
             items: components["schemas"]["EnforcementPoint"][];
             next?: string;
         };
+        PolicyActionWord: {
+            args?: components["schemas"]["PolicyAttribute"][];
+            /** @description whether the base schema declares it */
+            base?: boolean;
+            /** @description as policies name it */
+            cedar: string;
+            claimed?: components["schemas"]["PolicyAttribute"][];
+            /** @description whether it only groups others */
+            group?: boolean;
+            /** @description those it is in, directly or not, as policies name them */
+            groups?: string[];
+            /** @description as requests name it */
+            name: string;
+            principals?: string[];
+            resources?: string[];
+        };
+        PolicyAnnotationWord: {
+            doc: string;
+            key: string;
+            /** @description whether several values may stand in it */
+            list?: boolean;
+            on: string;
+            values?: components["schemas"]["PolicyWord"][];
+        };
+        PolicyAttribute: {
+            /** @description of a record */
+            attributes?: components["schemas"]["PolicyAttribute"][];
+            doc?: string;
+            name: string;
+            /** @description whether it may be absent, so that has must ask for it */
+            optional?: boolean;
+            type: string;
+            /** @description that it has, or that its elements have, where these are known */
+            values?: components["schemas"]["PolicyWord"][];
+        };
+        PolicyCaseResult: {
+            decision: components["schemas"]["Decision"];
+            differences?: components["schemas"]["PolicyDifference"][];
+            file: string;
+            line: number;
+            name: string;
+            passed: boolean;
+        };
+        PolicyChange: {
+            after?: string;
+            /** @description as JSON; of a long one the beginning */
+            before?: string;
+            change: string;
+            id?: string;
+            section: string;
+        };
+        PolicyCoverage: {
+            evaluated: number;
+            file: string;
+            fired: number;
+            line: number;
+            mode: string;
+            policy: string;
+        };
         PolicyDetail: {
             assurance?: string;
             clauses?: components["schemas"]["PolicyTracedClause"][];
@@ -2665,6 +3106,11 @@ export interface components {
             routes?: string[];
             title?: string;
         };
+        PolicyDifference: {
+            got: string;
+            want: string;
+            what: string;
+        };
         PolicyFile: {
             name: string;
             text: string;
@@ -2673,8 +3119,25 @@ export interface components {
             name: string;
             text: string;
         };
+        PolicyPolicyChange: {
+            after?: components["schemas"]["PolicyPolicyText"];
+            before?: components["schemas"]["PolicyPolicyText"];
+            change: string;
+            id: string;
+            /** @description of one that was changed: effect, scope, conditions, and annotations as @reason */
+            parts?: string[];
+        };
+        PolicyPolicyText: {
+            effect: string;
+            file: string;
+            line: number;
+            mode: string;
+            text: string;
+            title?: string;
+        };
         PolicyProblem: {
             column?: number;
+            end_column?: number;
             file?: string;
             hint?: string;
             line?: number;
@@ -2710,6 +3173,16 @@ export interface components {
             path: string;
             value: string;
         };
+        PolicyTypeWord: {
+            attributes?: components["schemas"]["PolicyAttribute"][];
+            /** @description of the entities that the schema or the catalog declares, a hundred at most */
+            ids?: string[];
+            /** @description types of entity that it can be in */
+            in?: string[];
+            name: string;
+            /** @description type of its tags */
+            tags?: string;
+        };
         PolicyVersion: {
             /** Format: date-time */
             at: string;
@@ -2720,6 +3193,10 @@ export interface components {
             seq: number;
             source_digest: string;
             version: number;
+        };
+        PolicyWord: {
+            doc?: string;
+            value: string;
         };
         ProblemBody: {
             detail?: string;
@@ -3122,6 +3599,24 @@ export interface components {
             /** @description reevaluate */
             mode: string;
         };
+        TestPoliciesInput: {
+            /** @description files of cases, as safeconduct policy test takes them: *.test.yaml, or archives that hold some; the draft judges them, whatever policies they name */
+            cases: components["schemas"]["PolicyFileInput"][];
+            /** @description text of a YAML or JSON catalog document */
+            catalog?: string;
+            source?: components["schemas"]["PolicySourceInput"];
+        };
+        TestReport: {
+            cases: components["schemas"]["PolicyCaseResult"][];
+            /** @description how far the cases exercised each policy */
+            coverage: components["schemas"]["PolicyCoverage"][];
+            failed: number;
+            /** @description of files that could not be read, with their lines */
+            faults?: string[];
+            /** @description whether all passed */
+            ok: boolean;
+            passed: number;
+        };
         Trust: {
             level: string;
             score: number;
@@ -3165,6 +3660,16 @@ export interface components {
             key: string;
             origin: string;
         };
+        VersionComparison: {
+            /** @description not there for a draft */
+            after?: number;
+            before: number;
+            catalog: components["schemas"]["PolicyChange"][];
+            /** @description by id: those that were changed first, then added, removed and rewritten */
+            policies: components["schemas"]["PolicyPolicyChange"][];
+            same: number;
+            schema: components["schemas"]["PolicyChange"][];
+        };
         VersionList: {
             /** @description 0 if none is */
             active: number;
@@ -3182,6 +3687,16 @@ export interface components {
             seq: number;
             source: components["schemas"]["PolicySource"];
             source_digest: string;
+            version: number;
+        };
+        VersionVocabulary: {
+            actions: components["schemas"]["PolicyActionWord"][];
+            annotations: components["schemas"]["PolicyAnnotationWord"][];
+            observed: components["schemas"]["PolicyAttribute"][];
+            /** @description whether the schema is so large that attributes are missing here */
+            truncated?: boolean;
+            types: components["schemas"]["PolicyTypeWord"][];
+            /** @description 0 if none is published: then it is that of the base schema */
             version: number;
         };
         ViewAskInput: Record<string, never>;
@@ -4970,6 +5485,76 @@ export interface operations {
             };
         };
     };
+    getCatalog: {
+        parameters: {
+            query?: {
+                /** @description the active one by default */
+                version?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getCatalogSchedulesIdCalendar: {
+        parameters: {
+            query?: {
+                /** @description the first day, as 2026-12-24; today by default */
+                from?: string;
+                /** @description the last day; six days later by default, and 400 days in all at most */
+                to?: string;
+                /** @description the active one by default */
+                version?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getDecisionsId: {
         parameters: {
             query?: never;
@@ -6016,6 +6601,39 @@ export interface operations {
             };
         };
     };
+    postPoliciesBacktest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BacktestInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BacktestReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     postPoliciesCheck: {
         parameters: {
             query?: never;
@@ -6036,6 +6654,138 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CheckReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPoliciesDiff: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CompareDraftInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionComparison"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPoliciesSchema: {
+        parameters: {
+            query?: {
+                /** @description the active one by default */
+                version?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionVocabulary"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postPoliciesTest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestPoliciesInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPoliciesADiffB: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the earlier one */
+                a: number;
+                /** @description the later one */
+                b: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionComparison"];
                 };
             };
             /** @description What went wrong. */
