@@ -31,7 +31,7 @@ afterwards no longer fits the checkpoints that were kept.`,
 		Example: `  $ safeconduct audit verify --data ~/.local/state/safeconduct
   $ safeconduct audit show 42`,
 	}
-	c.AddCommand(newAuditVerify(), newAuditShow(), newAuditFind(), newAuditProve(), newAuditChain(), newAuditReindex())
+	c.AddCommand(newAuditVerify(), newAuditShow(), newAuditFind(), newAuditProve(), newAuditExport(), newAuditVerifyBundle(), newAuditChain(), newAuditReindex())
 	return c
 }
 

@@ -22,42 +22,18 @@ occur in the names of a decision (its agent, action, resource and so on) or in a
   1633   2026-11-23 16:00:08Z  decision.made  pep:pep  send_money Account:own: require_approval`,
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)
-	f := c.Flags()
-	params := map[string]*string{}
-	for _, p := range [][2]string{
-		{"kind", "only entries of this `KIND`, such as decision.made or agent.put"},
-		{"actor", "only what this `ACTOR` did: admin:NAME, pep:NAME, person:ID, safeconduct"},
-		{"agent", "only what concerns this `AGENT`"},
-		{"action", "only decisions about this `ACTION`"},
-		{"resource", "only decisions about this resource, `TYPE:ID`"},
-		{"outcome", "only decisions with this `OUTCOME`: allow, deny, require_approval, step_up"},
-		{"code", "only decisions with this `CODE`"},
-	} {
-		params[p[0]] = f.String(p[0], "", p[1])
-	}
-	from := f.String("from", "", "only entries from this `TIME` on, as in RFC 3339, or of the last while, such as 2h")
-	to := f.String("to", "", "only entries up to this `TIME`, or up to a while ago")
-	before := f.Int64("before", 0, "only entries numbered below `N`")
-	limit := f.Int("limit", 20, "at most `N` entries, 1000 at most")
+	search := searchFlags(c)
+	limit := c.Flags().Int("limit", 20, "at most `N` entries, 1000 at most")
 	c.RunE = func(c *cobra.Command, words []string) error {
 		api, err := conn.open()
 		if err != nil {
 			return err
 		}
-		q := []string{"limit", strconv.Itoa(*limit)}
-		for name, v := range params {
-			q = append(q, name, *v)
+		q, err := search()
+		if err != nil {
+			return err
 		}
-		if *before > 0 {
-			q = append(q, "before", strconv.FormatInt(*before, 10))
-		}
-		for name, v := range map[string]string{"from": *from, "to": *to} {
-			t, err := moment(v)
-			if err != nil {
-				return usageError{fmt.Errorf("--%s: %w", name, err)}
-			}
-			q = append(q, name, t)
-		}
+		q = append(q, "limit", strconv.Itoa(*limit))
 		text := ""
 		for _, w := range words {
 			text += w + " "
@@ -79,6 +55,46 @@ occur in the names of a decision (its agent, action, resource and so on) or in a
 		return t.print(c.OutOrStdout(), "Nothing was found.")
 	}
 	return c
+}
+
+// searchFlags adds the flags that say which entries are looked for. What it returns reads them: pairs of names and
+// values, as the API names them.
+func searchFlags(c *cobra.Command) func() ([]string, error) {
+	f := c.Flags()
+	params := map[string]*string{}
+	for _, p := range [][2]string{
+		{"kind", "only entries of this `KIND`, such as decision.made or agent.put"},
+		{"actor", "only what this `ACTOR` did: admin:NAME, pep:NAME, person:ID, safeconduct"},
+		{"agent", "only what concerns this `AGENT`"},
+		{"action", "only decisions about this `ACTION`"},
+		{"resource", "only decisions about this resource, `TYPE:ID`"},
+		{"outcome", "only decisions with this `OUTCOME`: allow, deny, require_approval, step_up"},
+		{"code", "only decisions with this `CODE`"},
+		{"session", "only decisions in this `SESSION`"},
+		{"behalf", "only decisions about acts for this person or agent, `TYPE:ID`"},
+		{"decision", "only what came of this `DECISION`: reports of its outcome, asks for approval"},
+	} {
+		params[p[0]] = f.String(p[0], "", p[1])
+	}
+	from := f.String("from", "", "only entries from this `TIME` on, as in RFC 3339, or of the last while, such as 2h")
+	to := f.String("to", "", "only entries up to this `TIME`, or up to a while ago")
+	before := f.Int64("before", 0, "only entries numbered below `N`")
+	return func() (q []string, err error) {
+		for name, v := range params {
+			q = append(q, name, *v)
+		}
+		if *before > 0 {
+			q = append(q, "before", strconv.FormatInt(*before, 10))
+		}
+		for name, v := range map[string]string{"from": *from, "to": *to} {
+			t, err := moment(v)
+			if err != nil {
+				return nil, usageError{fmt.Errorf("--%s: %w", name, err)}
+			}
+			q = append(q, name, t)
+		}
+		return q, nil
+	}
 }
 
 // moment reads a time, or a while before now, and returns it as the API wants it.

@@ -41,6 +41,7 @@ approvals:
 // An inbox is a door over a real desk. Its log is a list, its clock is set by hand.
 type inbox struct {
 	*door
+	unread
 	desk *approval.Desk
 	cat  *catalog.Catalog
 

@@ -18,6 +18,12 @@ type Explanation struct {
 	Agent    AgentView      `json:"agent_view"` // what the agent was told
 	Again    Judgement      `json:"judged_again"`
 	Policies []PolicyDetail `json:"policies" doc:"every policy that could have applied; those that decided come first"`
+	Facts    []Fact         `json:"facts" doc:"what was known and what was said, one by one"`
+	Shadow   []authz.Fired  `json:"shadow" doc:"policies in shadow that were satisfied: they decided nothing"`
+
+	Session  *SessionPlace   `json:"session,omitempty" doc:"the decisions before and after it in its session"`
+	Outcomes []OutcomeReport `json:"outcomes" doc:"what was said of what came of it, oldest first"`
+	Asks     []DecisionAsk   `json:"asks" doc:"what persons were asked because of it, or had agreed to before"`
 }
 
 // An AgentView is what the agent was told.
@@ -51,13 +57,36 @@ func (s *Server) explainDecision(r *http.Request, who *caller.Caller, in decisio
 	if err != nil {
 		return Explanation{}, err
 	}
+	x, err := s.judged(r.Context(), d)
+	if err != nil {
+		return x, err
+	}
+	x.Facts = facts(&d.Record, x.Policies)
+	if x.Session, err = s.neighbours(r.Context(), &d); err != nil {
+		return x, err
+	}
+	if x.Outcomes, err = s.reports(r.Context(), d.Seq); err != nil {
+		return x, err
+	}
+	x.Asks, err = s.asksAbout(r.Context(), &d)
+	return x, err
+}
+
+// judged explains a decision from its record alone.
+func (s *Server) judged(ctx context.Context, d RecordedDecision) (Explanation, error) {
 	made := &d.Record.Decision
 	x := Explanation{
 		RecordedDecision: d,
 		Agent:            AgentView{made.Reasons, made.Changes, made.Remedies, made.Obligations},
 		Policies:         []PolicyDetail{},
+		Shadow:           []authz.Fired{},
 	}
-	set, err := s.decidedBy(r.Context(), made.PolicySet)
+	for _, f := range made.Fired {
+		if f.Shadow {
+			x.Shadow = append(x.Shadow, f)
+		}
+	}
+	set, err := s.decidedBy(ctx, made.PolicySet)
 	if err != nil {
 		return x, err
 	}

@@ -30,12 +30,14 @@ func (r reason) why() string { return r.Why }
 
 // change makes a route of f that changes something: it is for administrators, and needs to say why.
 func change[In reasoned, Out any](method, path, summary string, f func(*http.Request, *caller.Caller, In) (Out, error)) route {
-	return operation(method, path, admins, summary, 1<<20, f, func(in In) error {
-		if w := in.why(); w == "" || len(w) > 1000 {
-			return invalid("why is missing: say why, in 1 to 1000 characters")
-		}
-		return nil
-	})
+	return operation(method, path, admins, summary, 1<<20, f, func(in In) error { return checkWhy(in) })
+}
+
+func checkWhy(in reasoned) error {
+	if w := in.why(); w == "" || len(w) > 1000 {
+		return invalid("why is missing: say why, in 1 to 1000 characters")
+	}
+	return nil
 }
 
 // operation makes a route of f: it decodes and checks the input, calls f, and writes the output.

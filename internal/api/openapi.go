@@ -230,7 +230,7 @@ func (g *generator) members(t reflect.Type, closed bool) object {
 	var required []string
 	for _, f := range reflect.VisibleFields(t) {
 		tag, tagged := f.Tag.Lookup("json")
-		if f.Anonymous && !tagged && f.Type.Kind() == reflect.Struct || !f.IsExported() || tag == "-" || f.Tag.Get("path") != "" || f.Tag.Get("query") != "" {
+		if f.Anonymous && !tagged && f.Type.Kind() == reflect.Struct || !f.IsExported() || tag == "-" || !tagged && (f.Tag.Get("path") != "" || f.Tag.Get("query") != "") {
 			continue
 		}
 		name, opts, _ := strings.Cut(tag, ",")

@@ -30,6 +30,7 @@ const until = "2026-03-02T12:10:00Z"
 // asks as the real one does, but for the judging of answers, which tests give by hand.
 type requestDoor struct {
 	*door
+	unread
 	now       time.Time
 	recorded  map[int64]audit.Entry
 	asks      map[string]*approval.Ask

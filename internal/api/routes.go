@@ -74,6 +74,8 @@ func (s *Server) routes() []route {
 		read("/v1/audit/entries/{seq}", readers, "Read one entry", s.readEntry),
 		read("/v1/audit/entries/{seq}/proof", readers, "Prove that an entry is in the log", s.proveEntry),
 		read("/v1/audit/growth", readers, "Prove that the log only grew since it had so many batches", s.proveGrowth),
+		read("/v1/audit/checkpoints", readers, "List signed checkpoints, newest first", s.listCheckpoints),
+		s.bundleRoute("/v1/audit/bundle", "Export entries with their proofs, as an archive that stands for itself; the export is recorded"),
 
 		// Callers.
 		read("/v1/callers", readers, "List who may call", s.listCallers),

@@ -56,6 +56,7 @@ const (
 	SessionPut      Kind = "session.put"          // a person signed in or out; the hash of the session's token, never the token
 	EnforcementTold Kind = "enforcement.reported" // what an enforcement point says of itself
 	EdgeRefused     Kind = "edge.refused"         // a record out of the journal of a decision point elsewhere was not understood
+	LogExported     Kind = "log.exported"         // somebody took entries out of the log as evidence: what, and why
 	ServiceStarted  Kind = "service.started"
 	ServiceStopping Kind = "service.stopping"
 	Heartbeat       Kind = "log.heartbeat"

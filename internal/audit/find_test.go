@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/audit/audittest"
@@ -29,6 +30,7 @@ func TestFindFindsAll(t *testing.T) {
 		store := &audittest.Memory{}
 		l, _ := start(t, store, audit.Config{Heartbeat: -1, MemoryBytes: 50000})
 		x := audit.NewIndex(l, store)
+		audit.SetGroup(x, 2)
 		rnd := rand.New(rand.NewPCG(3, 4))
 		pick := func(s ...string) string { return s[rnd.IntN(len(s))] }
 		var ms []made
@@ -124,6 +126,24 @@ func TestFindFindsAll(t *testing.T) {
 				}
 				if diff := cmp.Diff(wanted, got); diff != "" {
 					t.Fatalf("query %d: Find(%+v) (-want +got):\n%s", i, q, diff)
+				}
+				// In haste, page by page, the same is found.
+				got, q.Patience = nil, -1
+				for stops := 0; ; stops++ {
+					f, err := x.Search(t.Context(), q)
+					if err != nil || stops > len(ms) {
+						t.Fatalf("Search(%+v) after %d pages: %v", q, stops, err)
+					}
+					for _, e := range f.Entries {
+						got = append(got, e.Seq)
+					}
+					if f.Next == 0 || len(got) >= q.Limit {
+						break
+					}
+					q.Before = f.Next
+				}
+				if diff := cmp.Diff(wanted, got[:min(len(got), q.Limit)], cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("query %d: Search(%+v) (-want +got):\n%s", i, q, diff)
 				}
 			}
 		}

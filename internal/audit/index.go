@@ -21,13 +21,18 @@ const IndexBuckets = 64
 // searched without the index.
 const IndexChunk = 4096
 
+// indexGroup is how many chunks are summed up, once all of them are indexed: of each term, which of them have it. So
+// a search for what is rare passes over many chunks at once.
+const indexGroup = 64
+
 // indexRest is how long the index lags on purpose: each batch would wake it, and a chunk is written
 // when it is full.
 const indexRest = 20 * time.Millisecond
 
-// An IndexBlock is what one chunk of the log adds to one bucket of the search index.
+// An IndexBlock is what one chunk of the log adds to one bucket of the search index; or what a group of chunks
+// does, whose buckets are numbered after those of chunks.
 type IndexBlock struct {
-	Bucket int    // 0 to IndexBuckets-1
+	Bucket int    // 0 to 2*IndexBuckets-1
 	First  int64  // number of the chunk's first entry; unique within a bucket
 	Data   []byte // terms and numbers; only this package reads it
 }
@@ -57,11 +62,12 @@ type Index struct {
 	log    *Log
 	store  IndexStore
 	logger *slog.Logger
+	group  int64 // entries of a group
 }
 
 // NewIndex returns the index of l that store keeps. It starts nothing: see Run.
 func NewIndex(l *Log, store IndexStore) *Index {
-	return &Index{log: l, store: store, logger: l.cfg.Logger}
+	return &Index{log: l, store: store, logger: l.cfg.Logger, group: indexGroup * IndexChunk}
 }
 
 // Run indexes entries, a chunk at a time, until ctx ends. Replicas that do the same get in each
@@ -127,7 +133,15 @@ func (x *Index) follow(ctx context.Context) error {
 			if e.Seq%IndexChunk != 0 {
 				continue
 			}
-			if err := x.store.AppendIndex(ctx, c.first-1, e.Seq, c.blocks()); err != nil {
+			blocks := c.blocks()
+			if e.Seq%x.group == 0 {
+				sums, err := x.sums(ctx, e.Seq-x.group+1, blocks)
+				if err != nil {
+					return err
+				}
+				blocks = append(blocks, sums...)
+			}
+			if err := x.store.AppendIndex(ctx, c.first-1, e.Seq, blocks); err != nil {
 				return fmt.Errorf("writing the search index: %w", err)
 			}
 			c.first, c.pairs = e.Seq+1, c.pairs[:0]
@@ -170,95 +184,187 @@ const (
 func (c *chunk) blocks() []IndexBlock {
 	slices.Sort(c.pairs)
 	c.pairs = slices.Compact(c.pairs)
-	var (
-		bs     []IndexBlock
-		key    uint64
-		bucket = -1
-	)
+	var bs []IndexBlock
 	for i := 0; i < len(c.pairs); {
-		t := c.pairs[i] >> placeBits
+		bucket := term(c.pairs[i]).bucket()
 		j := i
-		for j < len(c.pairs) && c.pairs[j]>>placeBits == t {
+		for j < len(c.pairs) && term(c.pairs[j]).bucket() == bucket {
 			j++
 		}
-		full := term(c.pairs[i])
-		if full.bucket() != bucket {
-			bucket, key = full.bucket(), 0
-			bs = append(bs, IndexBlock{Bucket: bucket, First: c.first, Data: []byte{blockVersion}})
-		}
-		b := &bs[len(bs)-1]
-		b.Data = binary.AppendUvarint(b.Data, full.key()-key)
-		b.Data = binary.AppendUvarint(b.Data, uint64(j-i))
-		key = full.key()
-		if j-i >= bitmapFrom {
-			var bitmap [bitmapBytes]byte
-			for _, p := range c.pairs[i:j] {
-				place := p & (1<<placeBits - 1)
-				bitmap[place/8] |= 1 << (place % 8)
-			}
-			b.Data = append(b.Data, bitmap[:]...)
-		} else {
-			prev := uint64(0)
-			for _, p := range c.pairs[i:j] {
-				place := p & (1<<placeBits - 1)
-				b.Data = binary.AppendUvarint(b.Data, place-prev)
-				prev = place
-			}
-		}
+		bs = append(bs, IndexBlock{Bucket: bucket, First: c.first, Data: appendTerms([]byte{blockVersion}, c.pairs[i:j])})
 		i = j
 	}
 	return bs
 }
 
+// appendTerms appends the terms of one bucket.
+func appendTerms(b []byte, pairs []uint64) []byte {
+	key := uint64(0)
+	for i := 0; i < len(pairs); {
+		t := pairs[i] >> placeBits
+		j := i
+		for j < len(pairs) && pairs[j]>>placeBits == t {
+			j++
+		}
+		full := term(pairs[i])
+		b = binary.AppendUvarint(b, full.key()-key)
+		b = binary.AppendUvarint(b, uint64(j-i))
+		key = full.key()
+		if j-i >= bitmapFrom {
+			var bitmap [bitmapBytes]byte
+			for _, p := range pairs[i:j] {
+				place := p & (1<<placeBits - 1)
+				bitmap[place/8] |= 1 << (place % 8)
+			}
+			b = append(b, bitmap[:]...)
+		} else {
+			prev := uint64(0)
+			for _, p := range pairs[i:j] {
+				place := p & (1<<placeBits - 1)
+				b = binary.AppendUvarint(b, place-prev)
+				prev = place
+			}
+		}
+		i = j
+	}
+	return b
+}
+
+// sums returns the blocks of the group that begins with first, of whose chunks all but the last are stored. They are
+// written as those of chunks are; a place is that of a chunk in its group.
+func (x *Index) sums(ctx context.Context, first int64, last []IndexBlock) ([]IndexBlock, error) {
+	var (
+		bs    []IndexBlock
+		pairs []uint64
+	)
+	for bucket := range IndexBuckets {
+		chunks, err := x.store.IndexBlocks(ctx, bucket, first+x.group-IndexChunk, int(x.group/IndexChunk)-1)
+		if err != nil {
+			return nil, fmt.Errorf("reading the search index: %w", err)
+		}
+		for i := range last {
+			if last[i].Bucket == bucket {
+				chunks = append(chunks, last[i])
+			}
+		}
+		pairs = pairs[:0]
+		for _, c := range chunks {
+			if c.First < first {
+				continue
+			}
+			place := uint64(c.First-first) / IndexChunk
+			r, err := openBlock(c.Data)
+			if err != nil {
+				return nil, err
+			}
+			for r.next() {
+				pairs = append(pairs, uint64(bucket)<<58|r.key<<placeBits|place)
+				r.pass()
+			}
+			if r.bad {
+				return nil, errBlock
+			}
+		}
+		if len(pairs) == 0 {
+			continue
+		}
+		slices.Sort(pairs)
+		bs = append(bs, IndexBlock{Bucket: IndexBuckets + bucket, First: first, Data: appendTerms([]byte{blockVersion}, pairs)})
+	}
+	return bs, nil
+}
+
+// errBlock says that the index is to be rebuilt.
+var errBlock = authz.Errorf(authz.ErrInvalid, "the search index has a block that cannot be read")
+
+// A blockReader reads the terms of a block.
+type blockReader struct {
+	rest  []byte
+	key   uint64 // of the term that next has come to
+	count uint64 // its places, which follow
+	bad   bool
+}
+
+func openBlock(block []byte) (blockReader, error) {
+	if len(block) == 0 || block[0] != blockVersion {
+		return blockReader{}, errBlock
+	}
+	return blockReader{rest: block[1:]}, nil
+}
+
+func (r *blockReader) number() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	if size <= 0 {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return n
+}
+
+// next goes to the next term. Its places must be read or passed before the one after it.
+func (r *blockReader) next() bool {
+	if len(r.rest) == 0 {
+		return false
+	}
+	r.key += r.number()
+	r.count = r.number()
+	if r.count < 1 || r.count > IndexChunk || r.count >= bitmapFrom && len(r.rest) < bitmapBytes {
+		r.bad = true
+	}
+	return !r.bad
+}
+
+// pass goes over the places of a term.
+func (r *blockReader) pass() {
+	if r.count >= bitmapFrom {
+		r.rest = r.rest[bitmapBytes:]
+		return
+	}
+	// A number ends with a byte below 0x80.
+	for n, left := 0, r.count; left > 0; n++ {
+		if n == len(r.rest) {
+			r.bad, r.rest = true, nil
+			return
+		}
+		if r.rest[n] < 0x80 {
+			if left--; left == 0 {
+				r.rest = r.rest[n+1:]
+				return
+			}
+		}
+	}
+}
+
 // places adds to set the places that a block has for a term. A block that cannot be read is
 // authz.ErrInvalid: the index is to be rebuilt.
 func places(block []byte, t term, set *[bitmapBytes]byte) error {
-	bad := func() error {
-		return authz.Errorf(authz.ErrInvalid, "the search index has a block that cannot be read")
+	r, err := openBlock(block)
+	if err != nil {
+		return err
 	}
-	if len(block) == 0 || block[0] != blockVersion {
-		return bad()
-	}
-	block = block[1:]
-	number := func() (n uint64, ok bool) {
-		n, size := binary.Uvarint(block)
-		if size <= 0 {
-			return 0, false
-		}
-		block = block[size:]
-		return n, true
-	}
-	for key := uint64(0); len(block) > 0; {
-		diff, ok1 := number()
-		count, ok2 := number()
-		if !ok1 || !ok2 || count < 1 || count > IndexChunk {
-			return bad()
-		}
-		if key += diff; key > t.key() {
-			return nil
-		}
-		if count >= bitmapFrom {
-			if len(block) < bitmapBytes {
-				return bad()
-			}
-			if key == t.key() {
-				for i := range set {
-					set[i] |= block[i]
-				}
-			}
-			block = block[bitmapBytes:]
+	for want := t.key(); r.next() && r.key <= want; {
+		if r.key < want {
+			r.pass()
 			continue
 		}
-		place := uint64(0)
-		for range count {
-			diff, ok := number()
-			if place += diff; !ok || place >= IndexChunk {
-				return bad()
+		if r.count >= bitmapFrom {
+			for i := range set {
+				set[i] |= r.rest[i]
 			}
-			if key == t.key() {
-				set[place/8] |= 1 << (place % 8)
-			}
+			return nil
 		}
+		place := uint64(0)
+		for range r.count {
+			if place += r.number(); r.bad || place >= IndexChunk {
+				return errBlock
+			}
+			set[place/8] |= 1 << (place % 8)
+		}
+		return nil
+	}
+	if r.bad {
+		return errBlock
 	}
 	return nil
 }

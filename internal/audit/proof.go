@@ -37,32 +37,7 @@ type GrowthProof struct {
 // Prove returns the proof that the entry numbered seq is in the log that cp was signed for. It
 // returns authz.ErrNotFound if cp does not cover that entry.
 func Prove(ctx context.Context, store Store, cp *Checkpoint, seq int64) (*EntryProof, error) {
-	b, leaf, err := readBlock(ctx, store, seq)
-	if err != nil {
-		return nil, err
-	}
-	if b.batch >= cp.Size {
-		return nil, authz.Errorf(authz.ErrNotFound, "no checkpoint covers entry %d yet", seq)
-	}
-	i := seq - b.leaf.First
-	batchProof, err := tlog.ProveRecord(int64(len(b.hashes)), i, storedHashes(b.hashes))
-	if err != nil {
-		return nil, fmt.Errorf("proving that entry %d is in its batch: %w", seq, err)
-	}
-	logProof, err := tlog.ProveRecord(cp.Size, b.batch, hashReader(ctx, store))
-	if err != nil {
-		return nil, fmt.Errorf("proving that batch %d is in the log: %w", b.batch, err)
-	}
-	salt := b.seed.salt(seq)
-	return &EntryProof{
-		Entry:      AppendEntry(nil, b.entries[i]),
-		Salt:       salt[:],
-		BatchProof: notNil(batchProof),
-		Leaf:       string(leaf),
-		Batch:      b.batch,
-		LogProof:   notNil(logProof),
-		Checkpoint: string(cp.Note),
-	}, nil
+	return (&prover{store: store, cp: cp}).prove(ctx, seq)
 }
 
 // readBlock reads the batch that holds an entry, with the hashes that proofs are made of.

@@ -114,3 +114,18 @@ func (s *scanner) members(f func(name []byte) bool) bool {
 	s.at++
 	return true
 }
+
+// elements calls f for each element of the list that comes next; f reads it. Otherwise it is like members.
+func (s *scanner) elements(f func() bool) bool {
+	if s.next() != '[' {
+		return s.skip()
+	}
+	s.at++
+	for c := s.next(); c != ']'; c = s.next() {
+		if c == 0 || c == '}' || !f() {
+			return false
+		}
+	}
+	s.at++
+	return true
+}

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -58,4 +59,17 @@ type Store interface {
 type LeafStore interface {
 	// Leaves returns, in order, up to limit leaves from the batch of that index on.
 	Leaves(ctx context.Context, batch int64, limit int) ([][]byte, error)
+}
+
+// A CheckpointStore is a Store that keeps some of the checkpoints of the past, for those who look back. Without
+// it, only the newest is known.
+type CheckpointStore interface {
+	// Checkpoints returns up to limit checkpoints of fewer than before batches, the largest first.
+	Checkpoints(ctx context.Context, before int64, limit int) ([]SignedNote, error)
+}
+
+// A SignedNote is a signed checkpoint as it is kept.
+type SignedNote struct {
+	At   time.Time // when it was kept, by the clock of who signed it; nothing signs that
+	Note []byte
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,6 +21,9 @@ const (
 	tagOutcome  = 'o'
 	tagCode     = 'd'
 	tagWord     = 'w'
+	tagSession  = 's'
+	tagBehalf   = 'b'
+	tagDecision = 'n'
 )
 
 // Bounds of what is indexed of one entry; what is beyond them is found by its other terms only.
@@ -73,7 +77,8 @@ func (r *termReader) read(e *Entry) []term {
 		r.src.Write(e.Body)
 		r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 		r.wordsOf([]byte(e.Actor))
-		r.everything(agentMember(e.Kind))
+		member, depth := agentMember(e.Kind)
+		r.everything(e.Seq, member, depth)
 	}
 	return r.terms
 }
@@ -87,8 +92,8 @@ func (r *termReader) text(room int) (text []byte, ok bool) {
 	return text, ok
 }
 
-// decision reads {"request":{"subject":{"type","id"},"action":{"name"},"resource":{"type","id"}},
-// "decision":{"effect","code"}} and skips the rest.
+// decision reads {"request":{"subject":{"type","id"},"on_behalf":[{"type","id"}],"action":{"name"},
+// "resource":{"type","id"},"observed":{"session"}},"decision":{"effect","code"}} and skips the rest.
 func (r *termReader) decision() {
 	left := 2
 	r.scan.members(func(name []byte) bool {
@@ -126,6 +131,23 @@ func (r *termReader) request() bool {
 			r.whole = append(append(append(r.whole[:0], typ...), ':'), id...)
 			r.terms = append(r.terms, termOf(tagResource, r.whole))
 			return ok
+		case "on_behalf":
+			return r.scan.elements(func() bool {
+				typ, id, ok := r.ref()
+				r.wordsOf(id)
+				r.whole = append(append(append(r.whole[:0], typ...), ':'), id...)
+				r.terms = append(r.terms, termOf(tagBehalf, r.whole))
+				return ok
+			})
+		case "observed":
+			return r.scan.members(func(name []byte) bool {
+				if string(name) != "session" {
+					return r.scan.skip()
+				}
+				text, ok := r.text(0)
+				r.terms = append(r.terms, termOf(tagSession, text))
+				return ok
+			})
 		case "action":
 			return r.scan.members(func(name []byte) bool {
 				if string(name) != "name" {
@@ -182,7 +204,7 @@ func agentMember(k Kind) (member string, depth int) {
 	switch {
 	case strings.HasPrefix(string(k), "agent."):
 		return "id", 2
-	case k == CredentialPut, k == EnrolmentPut:
+	case k == CredentialPut, k == EnrolmentPut, k == TrustPut, k == OutcomeReported, k == ApprovalAsked, k == ApprovalUsed:
 		return "agent", 1
 	case k == TokenIssued:
 		return "sub", 1
@@ -190,10 +212,11 @@ func agentMember(k Kind) (member string, depth int) {
 	return "", 0
 }
 
-// everything reads the words of all strings of a body, and the agent that the member names.
-func (r *termReader) everything(member string, depth int) {
-	id := false
-	for r.words < maxWords && r.dec.StackDepth() <= maxDepth {
+// everything reads the words of all strings of a body, the agent that the member names, and the numbers of decisions
+// that the body is about. Seq is the entry's number.
+func (r *termReader) everything(seq int64, member string, depth int) {
+	id, number, back := false, false, false // whether the value of such a member comes next
+	for r.dec.StackDepth() <= maxDepth {
 		name := false
 		if kind, n := r.dec.StackIndex(r.dec.StackDepth()); kind == '{' {
 			name = n%2 == 0
@@ -209,6 +232,7 @@ func (r *termReader) everything(member string, depth int) {
 			}
 			if name {
 				id = string(text) == member && r.dec.StackDepth() <= depth
+				number, back = string(text) == "decision", string(text) == "back" && r.dec.StackDepth() == 1
 				continue
 			}
 			if id {
@@ -216,11 +240,20 @@ func (r *termReader) everything(member string, depth int) {
 			}
 			r.wordsOf(text)
 		default:
-			if _, err := r.dec.ReadToken(); err != nil {
+			t, err := r.dec.ReadToken()
+			if err != nil {
 				return
 			}
+			if (number || back) && t.Kind() == '0' {
+				if n, err := t.Int(); err == nil {
+					if back {
+						n = seq - n
+					}
+					r.terms = append(r.terms, termOf(tagDecision, strconv.FormatInt(n, 10)))
+				}
+			}
 		}
-		id = false
+		id, number, back = false, false, false
 	}
 }
 
@@ -236,6 +269,9 @@ func (r *termReader) decoded() (text []byte, ok bool) {
 
 // wordsOf adds the words of a text: runs of letters and digits, in lower case.
 func (r *termReader) wordsOf(text []byte) {
+	if r.words >= maxWords {
+		return
+	}
 	eachWord(text, func(w []byte) bool {
 		r.terms = append(r.terms, termOf(tagWord, w))
 		r.words++

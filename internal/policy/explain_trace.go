@@ -27,6 +27,8 @@ type Traced struct {
 	Reason  string         `json:"reason,omitempty"`
 	Outcome string         `json:"outcome"` // satisfied, unsatisfied, error, not_in_force, scope
 	Party   string         `json:"party,omitempty"`
+	Text    string         `json:"text,omitempty"` // of the whole policy, as it stands in the file from Begins on
+	Begins  int            `json:"begins,omitempty"`
 	Clauses []TracedClause `json:"clauses,omitempty"`
 }
 
@@ -118,6 +120,7 @@ func (s *Set) trace(r *rule, env eval.Env, f *authz.Facts) Traced {
 		Policy: r.id, Title: r.title, File: file.Name, Line: r.statement.head().line,
 		Effect: r.effect(), Mode: r.mode.String(), Remedy: r.remedy.String(), Routes: r.routes, Level: r.level, Reason: r.reason,
 		Outcome: "satisfied",
+		Text:    file.Text[r.statement.start().offset:r.statement.end()], Begins: r.statement.start().line,
 	}
 	if !r.inForce(f.At) {
 		t.Outcome = "not_in_force"

@@ -334,6 +334,15 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 	ok("GET", "/v1/audit/entries/"+id[1:]+"/proof", "")
 	call("GET", "/v1/audit/entries/999999", adminToken, "", 404)
 	ok("GET", "/v1/audit/growth?old=1", "")
+	if list := ok("GET", "/v1/audit/checkpoints?limit=5", ""); len(list["items"].([]any)) == 0 {
+		t.Errorf("no checkpoints: %v", list)
+	}
+	call("GET", "/v1/audit/checkpoints?limit=201", adminToken, "", 400)
+	ok("POST", "/v1/audit/bundle", `{"entries":[2,1],"why":"the auditor asked"}`)
+	ok("POST", "/v1/audit/bundle", `{"search":{"kind":"decision.made","text":"101"},"limit":2,"why":"the auditor asked"}`)
+	call("POST", "/v1/audit/bundle", adminToken, `{"entries":[1]}`, 400)
+	call("POST", "/v1/audit/bundle", adminToken, `{"entries":[999999],"why":"x"}`, 404)
+	call("POST", "/v1/audit/bundle", adminToken, `{"search":{"text":"nowhere"},"why":"x"}`, 404)
 	public("/checkpoint")
 	tile := fmt.Sprintf("/tile/0/000.p/%d", 1)
 	public(tile)

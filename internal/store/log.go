@@ -174,32 +174,6 @@ func hashesIn(n int) string {
 	return `select batch, hashes from log_segment where batch in (` + strings.Join(marks, ", ") + `)`
 }
 
-// Checkpoint returns the newest signed checkpoint.
-func (db *DB) Checkpoint(ctx context.Context) ([]byte, error) {
-	note, err := one(ctx, db, func(s scanner) (note string, err error) {
-		return note, s.Scan(&note)
-	}, `select note from log_checkpoint where id = 1`)
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
-	}
-	return []byte(note), nil
-}
-
-// PutCheckpoint keeps a checkpoint, unless it has a newer one. One of the same size replaces it:
-// it may have more signatures.
-func (db *DB) PutCheckpoint(ctx context.Context, size int64, note []byte) error {
-	_, err := db.exec(ctx, `
-		insert into log_checkpoint (id, size, note)
-		values (1, $1, $2)
-		on conflict (id) do update
-		set size = excluded.size, note = excluded.note
-		where excluded.size >= log_checkpoint.size`, size, string(note))
-	if err != nil {
-		return fmt.Errorf("keeping checkpoint of size %d: %w", size, err)
-	}
-	return nil
-}
-
 // Changed returns a channel that is signalled after the log may have grown. On SQLite nobody but
 // this process makes it grow.
 func (db *DB) Changed(ctx context.Context) (<-chan struct{}, error) {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/tlog"
@@ -267,6 +269,53 @@ func TestLog(t *testing.T) {
 				if got, err := db.Checkpoint(ctx); err != nil || string(got) != c.want {
 					t.Errorf("after PutCheckpoint(%d, %q): %q, %v, want %q", c.size, c.note, got, err, c.want)
 				}
+			}
+		})
+
+		t.Run("checkpoints of the past", func(t *testing.T) {
+			cfg := config(t)
+			now := time.Unix(1_800_000_000, 0).UTC()
+			cfg.Now = func() time.Time { return now }
+			db := storetest.OpenConfig(t, cfg)
+			put := func(after time.Duration, size int64) {
+				t.Helper()
+				now = now.Add(after)
+				if err := db.PutCheckpoint(ctx, size, fmt.Appendf(nil, "note %d", size)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			read := func(before int64, limit int) (out []string) {
+				t.Helper()
+				ns, err := db.Checkpoints(ctx, before, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, n := range ns {
+					out = append(out, fmt.Sprintf("%s at %s", n.Note, n.At.Format("15:04:05")))
+				}
+				return out
+			}
+			put(0, 1) // 08:00:00
+			put(59*time.Second, 3)
+			put(0, 2) // another replica was slower
+			put(time.Second, 7)
+			put(time.Hour, 9)
+			for _, c := range []struct {
+				before int64
+				limit  int
+				want   []string
+			}{
+				{1 << 62, 10, []string{"note 9 at 09:01:00", "note 7 at 08:01:00", "note 3 at 08:00:59"}},
+				{9, 1, []string{"note 7 at 08:01:00"}},
+				{3, 10, nil},
+			} {
+				if got := read(c.before, c.limit); !slices.Equal(got, c.want) {
+					t.Errorf("Checkpoints(%d, %d) = %q, want %q", c.before, c.limit, got, c.want)
+				}
+			}
+			put(30*24*time.Hour-30*time.Minute, 12)
+			if got := read(1<<62, 10); len(got) != 2 || got[1] != "note 9 at 09:01:00" {
+				t.Errorf("after thirty days: %q", got)
 			}
 		})
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"sort"
 	"sync"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -17,6 +18,8 @@ var (
 	_ audit.Store      = (*Memory)(nil)
 	_ audit.LeafStore  = (*Memory)(nil)
 	_ audit.IndexStore = (*Memory)(nil)
+
+	_ audit.CheckpointStore = (*Memory)(nil)
 )
 
 // Memory is a store in memory. Its zero value is empty. It is safe for concurrent use; several logs
@@ -28,9 +31,11 @@ type Memory struct {
 	hashes []tlog.Hash
 	size   int64
 	note   []byte
+	signed []audit.SignedNote // every checkpoint
+	sizes  []int64            // of signed
 	bells  []chan struct{}
 	cursor int64
-	blocks [audit.IndexBuckets][]audit.IndexBlock
+	blocks [2 * audit.IndexBuckets][]audit.IndexBlock
 }
 
 // Head implements audit.Store.
@@ -116,8 +121,23 @@ func (m *Memory) PutCheckpoint(ctx context.Context, size int64, note []byte) err
 	defer m.mu.Unlock()
 	if m.note == nil || size > m.size {
 		m.size, m.note = size, append([]byte(nil), note...)
+		m.signed = append(m.signed, audit.SignedNote{At: time.Now(), Note: m.note})
+		m.sizes = append(m.sizes, size)
 	}
 	return ctx.Err()
+}
+
+// Checkpoints implements audit.CheckpointStore.
+func (m *Memory) Checkpoints(ctx context.Context, before int64, limit int) ([]audit.SignedNote, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ns []audit.SignedNote
+	for i := len(m.signed) - 1; i >= 0 && len(ns) < limit; i-- {
+		if m.sizes[i] < before {
+			ns = append(ns, m.signed[i])
+		}
+	}
+	return ns, ctx.Err()
 }
 
 // Changed implements audit.Store.
@@ -170,7 +190,7 @@ func (m *Memory) IndexBlocks(ctx context.Context, bucket int, before int64, limi
 func (m *Memory) ResetIndex(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cursor, m.blocks = 0, [audit.IndexBuckets][]audit.IndexBlock{}
+	m.cursor, m.blocks = 0, [2 * audit.IndexBuckets][]audit.IndexBlock{}
 	return ctx.Err()
 }
 
