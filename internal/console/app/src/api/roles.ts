@@ -145,6 +145,14 @@ export const roles = {
   "POST /v1/approvals/{id}/view": [
     "approver"
   ],
+  "POST /v1/audit/bundle": [
+    "administrator",
+    "auditor"
+  ],
+  "GET /v1/audit/checkpoints": [
+    "administrator",
+    "auditor"
+  ],
   "GET /v1/audit/entries": [
     "administrator",
     "auditor"

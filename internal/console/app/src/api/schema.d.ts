@@ -685,6 +685,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit/bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Export entries with their proofs, as an archive that stands for itself; the export is recorded */
+        post: operations["postAuditBundle"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List signed checkpoints, newest first */
+        get: operations["getAuditCheckpoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit/entries": {
         parameters: {
             query?: never;
@@ -2324,6 +2358,32 @@ export interface components {
             ok: boolean;
             problems: components["schemas"]["PolicyProblem"][];
         };
+        CheckpointList: {
+            /** @description how many batches the log has */
+            batches: number;
+            /** @description number of the newest entry */
+            entries: number;
+            items: components["schemas"]["CheckpointView"][];
+            /** @description that verifies the log's own signatures */
+            key: string;
+            next?: number;
+            origin: string;
+        };
+        CheckpointView: {
+            /**
+             * Format: date-time
+             * @description when it was signed, by the clock of who signed it
+             */
+            at?: string;
+            /** @description number of the last entry that it covers */
+            entries: number;
+            /** @description the signed note */
+            note: string;
+            root: string;
+            signatures: components["schemas"]["NoteSignature"][];
+            /** @description how many batches it covers */
+            size: number;
+        };
         ClassTrust: {
             class: string;
             level: string;
@@ -2421,6 +2481,18 @@ export interface components {
             remedies?: string[];
             routes?: string[];
         };
+        DecisionAsk: {
+            /** Format: date-time */
+            at?: string;
+            /** @description lifted: the decision allowed the act because of it; asked: it was asked after the decision refused the act; referred: the request referred to it, and it did not help */
+            how: string;
+            id: string;
+            status?: string;
+            /** @description what happened, oldest first */
+            steps: components["schemas"]["Step"][];
+            /** @description what was asked, in a sentence */
+            title?: string;
+        };
         DecisionContext: {
             /** @description the refusal can be asked about */
             access_request?: components["schemas"]["AccessOffer"];
@@ -2449,6 +2521,16 @@ export interface components {
             remedies?: string[];
             /** @description seconds to wait, of next_action retry */
             retry_after?: number;
+        };
+        DecisionGlance: {
+            action: string;
+            /** Format: date-time */
+            at: string;
+            code: string;
+            effect: string;
+            id: string;
+            resource: components["schemas"]["Ref"];
+            seq: number;
         };
         Delegator: {
             agent: components["schemas"]["Agent"];
@@ -2578,6 +2660,46 @@ export interface components {
         EntryList: {
             items: components["schemas"]["AuditEntry"][];
             next?: number;
+            /** @description the search stopped because it had taken long enough: entries numbered below next were not looked at */
+            stopped?: boolean;
+        };
+        EntryQueryInput: {
+            /** @description name of a decision's action */
+            action?: string;
+            /** @description who did it: pep:NAME, admin:NAME, safeconduct */
+            actor?: string;
+            /** @description only entries numbered above */
+            after?: number;
+            /** @description id of an agent that acted, or that the entry is about */
+            agent?: string;
+            /** @description only entries numbered below */
+            before?: number;
+            /** @description type:id of somebody for whom the agent of a decision acts */
+            behalf?: string;
+            /** @description code of a decision */
+            code?: string;
+            /** @description id of a decision that the entry is about: reports of its outcome, asks for approval */
+            decision?: string;
+            /**
+             * Format: date-time
+             * @description not earlier than
+             */
+            from?: string;
+            /** @description decision.made, agent.put, policy.publish, ... */
+            kind?: string;
+            /** @description effect of a decision: deny, require_approval, step_up, allow */
+            outcome?: string;
+            /** @description type:id of a decision's resource */
+            resource?: string;
+            /** @description session of a decision, as its enforcement point keeps it */
+            session?: string;
+            /** @description words that all occur */
+            text?: string;
+            /**
+             * Format: date-time
+             * @description not later than
+             */
+            to?: string;
         };
         ErrorBody: {
             error: components["schemas"]["ErrorDetail"];
@@ -2628,14 +2750,44 @@ export interface components {
         Explanation: {
             actor: string;
             agent_view: components["schemas"]["AgentView"];
+            /** @description what persons were asked because of it, or had agreed to before */
+            asks: components["schemas"]["DecisionAsk"][];
             /** Format: date-time */
             at: string;
+            /** @description what was known and what was said, one by one */
+            facts: components["schemas"]["Fact"][];
             id: string;
             judged_again: components["schemas"]["Judgement"];
+            /** @description what was said of what came of it, oldest first */
+            outcomes: components["schemas"]["OutcomeReport"][];
             /** @description every policy that could have applied; those that decided come first */
             policies: components["schemas"]["PolicyDetail"][];
             record: components["schemas"]["PdpRecord"];
             seq: number;
+            /** @description the decisions before and after it in its session */
+            session?: components["schemas"]["SessionPlace"];
+            /** @description policies in shadow that were satisfied: they decided nothing */
+            shadow: components["schemas"]["Fired"][];
+        };
+        ExportEntriesInput: {
+            /** @description numbers of entries, 5000 at most */
+            entries?: number[];
+            /** @description at most so many of what is found, 1000 by default and 5000 at most */
+            limit?: number;
+            search?: components["schemas"]["EntryQueryInput"];
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        Fact: {
+            /** @description in words */
+            label: string;
+            /** @description the path under which policies read it, if they can; otherwise a path of the record */
+            name: string;
+            /** @description claimed: the caller said so; observed: seen by the enforcement point or ourselves; registry; catalog; concluded: worked out from what happened before */
+            origin: string;
+            /** @description ids of the policies of which a clause that was reached read it, or a part of it */
+            read_by: string[];
+            value: unknown;
         };
         Facts: {
             agent?: components["schemas"]["Agent"];
@@ -2860,6 +3012,13 @@ export interface components {
             shadow?: boolean;
             version: string;
         };
+        NoteSignature: {
+            /** @description log: by the log's own key, or one that it had before, and verified; other: a cosignature, by a witness for instance, whose key is not known here */
+            by: string;
+            /** @description id of the key */
+            key: string;
+            name: string;
+        };
         NotifyDelivery: {
             as_of: number;
             ask: string;
@@ -2903,6 +3062,20 @@ export interface components {
         OutcomeReceipt: {
             /** @description number of the log entry */
             entry: number;
+        };
+        OutcomeReport: {
+            /** Format: date-time */
+            at: string;
+            by: string;
+            fault?: string;
+            latency_ms?: number;
+            met?: string[];
+            reporter: string;
+            result?: string;
+            /** @description number of its log entry */
+            seq: number;
+            size_bytes?: number;
+            why?: string;
         };
         PageForm: {
             limit?: number;
@@ -3090,6 +3263,7 @@ export interface components {
         };
         PolicyDetail: {
             assurance?: string;
+            begins?: number;
             clauses?: components["schemas"]["PolicyTracedClause"][];
             detail?: string;
             effect: string;
@@ -3104,6 +3278,7 @@ export interface components {
             reason?: string;
             remedy?: string;
             routes?: string[];
+            text?: string;
             title?: string;
         };
         PolicyDifference: {
@@ -3480,6 +3655,12 @@ export interface components {
             page?: components["schemas"]["PageForm"];
             resource: components["schemas"]["SearchEntity"];
             subject: components["schemas"]["SearchEntity"];
+        };
+        SessionPlace: {
+            id: string;
+            /** @description if it came within a day */
+            next?: components["schemas"]["DecisionGlance"];
+            previous?: components["schemas"]["DecisionGlance"];
         };
         SetAgentStateInput: {
             /** @description the revision that is changed; 0 changes whichever stands */
@@ -5211,6 +5392,73 @@ export interface operations {
             };
         };
     };
+    postAuditBundle: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportEntriesInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": unknown;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAuditCheckpoints: {
+        parameters: {
+            query?: {
+                /** @description only of trees of fewer batches */
+                before?: number;
+                /** @description at most so many, 50 by default and 200 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckpointList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getAuditEntries: {
         parameters: {
             query?: {
@@ -5218,7 +5466,7 @@ export interface operations {
                 kind?: string;
                 /** @description who did it: pep:NAME, admin:NAME, safeconduct */
                 actor?: string;
-                /** @description id of an agent that acted, or whose record was changed */
+                /** @description id of an agent that acted, or that the entry is about */
                 agent?: string;
                 /** @description name of a decision's action */
                 action?: string;
@@ -5228,6 +5476,12 @@ export interface operations {
                 outcome?: string;
                 /** @description code of a decision */
                 code?: string;
+                /** @description session of a decision, as its enforcement point keeps it */
+                session?: string;
+                /** @description type:id of somebody for whom the agent of a decision acts */
+                behalf?: string;
+                /** @description id of a decision that the entry is about: reports of its outcome, asks for approval */
+                decision?: string;
                 /** @description words that all occur */
                 text?: string;
                 /** @description not earlier than */
@@ -5236,8 +5490,12 @@ export interface operations {
                 to?: string;
                 /** @description only entries numbered below */
                 before?: number;
+                /** @description only entries numbered above */
+                after?: number;
                 /** @description at most so many, 100 by default and 1000 at most */
                 limit?: number;
+                /** @description how long to search before it stops where it is, for people who wait; without it, to the end */
+                patience_ms?: number;
             };
             header?: never;
             path?: never;
