@@ -504,6 +504,8 @@ func (s *streaming) resume(query string, after int64) func() string {
 // pastEntries is a Finder of decisions.
 type pastEntries []audit.Entry
 
+func (*pastEntries) Search(context.Context, audit.Query) (found audit.Found, _ error) { return }
+
 func (p *pastEntries) Find(_ context.Context, q audit.Query) (found []audit.Entry, _ error) {
 	for _, e := range slices.Backward(*p) {
 		if (q.Before == 0 || e.Seq < q.Before) && len(found) < q.Limit {
