@@ -188,6 +188,7 @@ type Facts struct {
 	Unapproved string         `json:"unapproved,omitempty"` // why the one that it refers to does not: ApprovalExpired, ...
 	Asks       Asks           `json:"asks,omitzero"`        // of the acting agent
 	Assured    []string       `json:"assured,omitempty"`    // levels of assurance of the catalog that were reached, sorted
+	Stops      []string       `json:"stops,omitempty"`      // what persons have stopped and the request is part of, sorted: it is refused before policies are asked
 }
 
 // Inactive returns the first of the acting agent and of those for which it acts that is not active, nil

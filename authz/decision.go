@@ -53,6 +53,7 @@ const (
 	CodeAskBudget        = "ask_budget" // a person could lift the refusal, and too much has been asked already
 	CodeAgentUnknown     = "agent_unknown"
 	CodeAgentInactive    = "agent_inactive"
+	CodeStopped          = "emergency_stop"        // a person has stopped everything, or something that this is part of
 	CodePassport         = "passport_insufficient" // the presented token does not carry what the act needs
 	CodePassportInvalid  = "passport_invalid"      // the presented token does not count, or not here
 	CodeTypeUnknown      = "type_unknown"          // the schema has no such type or action, or they do not go together

@@ -21,6 +21,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 // mixed returns requests of the mix, without those that persons could lift, which would be asked elsewhere.
@@ -186,7 +187,7 @@ func decider(t testing.TB) *pdp.PDP {
 		}
 	}
 	return &pdp.PDP{
-		Agents: agents, Policies: active{set}, Risks: calm{}, Conduct: unjudged{}, Log: &memory{},
+		Agents: agents, Policies: active{set}, Risks: calm{}, Conduct: unjudged{}, Stops: stop.NewBoard(stop.Config{}), Log: &memory{},
 		Fresh: func() error { return nil }, Now: time.Now,
 	}
 }

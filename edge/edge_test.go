@@ -22,6 +22,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/risk"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 // TestMain makes a child of the test the process that TestKill kills.
@@ -618,4 +619,61 @@ func TestWrongToken(t *testing.T) {
 		t.Errorf("running it twice: %v, want %v", err, authz.ErrConflict)
 	}
 	cfg.HTTP.CloseIdleConnections()
+}
+
+// What is stopped there is refused here, whatever the policies say; and what was told last holds.
+func TestStops(t *testing.T) {
+	p := newPlane(t)
+	p.stops = []stop.Stop{{ID: "s0", Scope: stop.Scope{Agent: "somebody"}, AsOf: 1}}
+	r := run(t, p.config())
+	req := handbook(t)
+	code := func() string { a, _ := r.ask(req); return a.Code }
+	tell := func(stops ...stop.Stop) {
+		p.with(func() {
+			p.stops = stops
+			p.tell(feed.EventStops, p.stopped())
+		})
+	}
+	if got := code(); got != authz.CodeAllowed {
+		t.Fatalf("at first: %s", got)
+	}
+	tell(stop.Stop{ID: "s1", Scope: stop.Scope{Everything: true}, AsOf: 2}, p.stops[0])
+	r.until("everything is stopped", func() bool { return code() == authz.CodeStopped })
+	tell()
+	r.until("it is lifted", func() bool { return code() == authz.CodeAllowed })
+	tell(stop.Stop{ID: "s2", Scope: stop.Scope{Agent: authz.AgentID(req.Subject.ID)}, AsOf: 3, Until: time.Now().Add(2 * time.Second)})
+	r.until("the agent is stopped", func() bool { return code() == authz.CodeStopped })
+	r.until("its time is over", func() bool { return code() == authz.CodeAllowed })
+	tell(stop.Stop{ID: "s3", AsOf: 4}) // in words that this program does not know
+	r.until("something is stopped", func() bool { return code() == authz.CodeStopped })
+	p.with(func() { p.stops = nil })
+	p.cut()
+	r.until("the next feed says that nothing is", func() bool { return code() == authz.CodeAllowed })
+}
+
+// A control plane that does not say what is stopped is none to decide by.
+func TestStopsUntold(t *testing.T) {
+	p := newPlane(t)
+	p.older = true
+	pt, err := edge.New(p.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- pt.Run(ctx) }()
+	defer func() { end(); <-done }()
+	for late := time.Now().Add(10 * time.Second); ; {
+		s := pt.Status()
+		if s.Ready || time.Now().After(late) {
+			t.Fatalf("Status = %+v, want what is wrong with the feed", s)
+		}
+		if s.Feed != nil && strings.Contains(s.Feed.Error(), "what is stopped") {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err := pt.Answer(t.Context(), &client.Question{Requests: []authz.Request{handbook(t)}}); !errors.Is(err, authz.ErrUnavailable) {
+		t.Errorf("Answer: %v, want %v", err, authz.ErrUnavailable)
+	}
 }

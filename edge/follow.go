@@ -125,6 +125,15 @@ func (l *listener) take(ctx context.Context, ev event) error {
 			return err
 		}
 		return l.pic.tellRisk(ctx, &r)
+	case feed.EventStops:
+		var s feed.Stops
+		if err := read(ev, &s); err != nil {
+			return err
+		}
+		if err := l.pic.tellStops(&s); err != nil {
+			return err
+		}
+		l.p.passports.drop()
 	case feed.EventStanding:
 		l.p.passports.drop()
 	case feed.EventReady, feed.EventHead:
@@ -149,6 +158,9 @@ func read(ev event, into any) error {
 func (l *listener) head(ctx context.Context, ready bool, h feed.Head) error {
 	if !ready && !l.ready {
 		return nil // nothing is complete yet
+	}
+	if !l.pic.stopped {
+		return authz.Errorf(authz.ErrUnavailable, "it does not tell what is stopped, as one that is older than this program: upgrade it first")
 	}
 	// What was on its way longer than others is older than it looks.
 	now := l.p.cfg.Now()

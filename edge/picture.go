@@ -21,6 +21,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
 	"github.com/safeconduct/safeconduct/internal/risk"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 // A picture is what one feed has told. It has the methods by which pdp.PDP reads.
@@ -31,6 +32,8 @@ type picture struct {
 	heard   atomic.Pointer[heard] // nil as long as nothing is complete
 	set     atomic.Pointer[policies]
 	risks   *risk.Book
+	stops   *stop.Board
+	stopped bool  // whether it was told what is stopped; of the feed's goroutine alone
 	told    int64 // changes of risk; of the feed's goroutine alone
 	words   map[string]string
 	changes atomic.Int64 // of agents
@@ -66,6 +69,7 @@ type policies struct {
 func newPicture(now func() time.Time) *picture {
 	p := &picture{agents: map[authz.AgentID]*known{}, words: map[string]string{}}
 	p.risks = risk.NewBook(risk.Config{Store: noStore{}, Weights: p.weights, Now: now})
+	p.stops = stop.NewBoard(stop.Config{Now: now})
 	return p
 }
 
@@ -250,6 +254,17 @@ func (p *picture) tellRisk(ctx context.Context, r *feed.Risk) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// tellStops takes in everything that is stopped.
+func (p *picture) tellStops(s *feed.Stops) error {
+	var all []stop.Stop
+	if err := json.Unmarshal(s.Stops, &all); err != nil {
+		return fmt.Errorf("reading what is stopped: %w", err)
+	}
+	p.stops.Replace(all)
+	p.stopped = true
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/safeconduct/safeconduct/edge"
 	"github.com/safeconduct/safeconduct/internal/feed"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 const (
@@ -58,6 +59,8 @@ type plane struct {
 	forgets  bool          // journals
 	full     bool          // takes no records
 	limits   feed.Limits
+	stops    []stop.Stop
+	older    bool // does not tell what is stopped
 	tampered bool // gives other policies than were published
 }
 
@@ -154,6 +157,15 @@ func line(name string, data any) string {
 	return "event: " + name + "\ndata: " + string(b) + "\n\n"
 }
 
+// stopped is what is stopped. The caller holds p.mu.
+func (p *plane) stopped() feed.Stops {
+	list, err := json.Marshal(append([]stop.Stop{}, p.stops...))
+	if err != nil {
+		panic(err)
+	}
+	return feed.Stops{Stops: list}
+}
+
 func (p *plane) head() feed.Head { return feed.Head{Seq: p.seq, At: time.Now().Add(-p.behind).UTC()} }
 
 // active publishes the version as it is. The caller holds p.mu.
@@ -183,6 +195,9 @@ func (p *plane) feed(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, risk := range p.risk {
 		first.WriteString(line(feed.EventRisk, risk))
+	}
+	if !p.older {
+		first.WriteString(line(feed.EventStops, p.stopped()))
 	}
 	first.WriteString(line(feed.EventReady, p.head()))
 	p.streams[tell] = cancel

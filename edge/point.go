@@ -171,7 +171,7 @@ func (p *Point) syncing(ctx context.Context) {
 // newPicture returns an empty picture by which can be decided.
 func (p *Point) newPicture() *picture {
 	v := newPicture(p.cfg.Now)
-	v.pdp = &pdp.PDP{Agents: v, Policies: v, Risks: v, Conduct: v, Log: noLog{}, Fresh: func() error { return p.fresh(v) }, Now: p.cfg.Now}
+	v.pdp = &pdp.PDP{Agents: v, Policies: v, Risks: v, Conduct: v, Stops: v.stops, Log: noLog{}, Fresh: func() error { return p.fresh(v) }, Now: p.cfg.Now}
 	return v
 }
 

@@ -111,6 +111,7 @@ How many points a severity adds to the risk, and which score is high or critical
 	f.StringVar(&scope.ResourceType, "type", "", "only requests for resources of this `TYPE`")
 	f.StringVar(&scope.Zone, "zone", "", "only requests from this network `ZONE`")
 	message := f.String("message", "", "`TEXT` for operators")
+	dry := f.Bool("dry-run", false, "say what it would change, and raise nothing")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		at, err := ends()
 		if err != nil {
@@ -119,6 +120,9 @@ How many points a severity adds to the risk, and which score is high or critical
 		api, err := conn.open()
 		if err != nil {
 			return err
+		}
+		if *dry {
+			return dryRun(c, api, *asJSON, "/v1/alerts/preview", map[string]any{"id": args[0], "kind": *kind, "severity": *severity, "scope": scope})
 		}
 		in := struct {
 			Kind      string     `json:"kind"`

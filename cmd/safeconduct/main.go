@@ -108,7 +108,7 @@ with --json, of JSON.`,
 	add("enforce", newGateway(), newSecret(), newInit())
 	add("ask", newDecide(), newExplain(), newOutcome(), newFinding(), newMonitor(), newApprovals(), newDelivery(), newEnforcement())
 	add("agent", newToken())
-	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newCaller(), newPerson())
+	add("declare", newPolicy(), newCatalog(), newAgent(), newAlert(), newIndicator(), newStop(), newCaller(), newPerson())
 	add("prove", newAudit())
 	root.InitDefaultCompletionCmd()
 	each(root, func(c *cobra.Command) {

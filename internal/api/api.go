@@ -55,6 +55,7 @@ type Config struct {
 	Agents   AgentAdmin
 	Policies PolicyAdmin
 	Risks    RiskAdmin
+	Stops    StopAdmin
 	Keys     KeyAdmin
 	Log      LogReader
 	Index    Finder
@@ -128,6 +129,7 @@ type Server struct {
 	failures allowance
 	openapi  []byte
 	open     atomic.Int64 // streams
+	previews atomic.Int64 // under way
 	feeds    openFeeds
 	uploads  uploads
 	joined   joinedKeys    // access requests

@@ -99,7 +99,7 @@ func (s *Server) judged(ctx context.Context, d RecordedDecision) (Explanation, e
 		Agrees: pdp.Agrees(made, &again),
 		Effect: again.Effect, Code: again.Code, Detail: again.Detail, Changes: again.Changes,
 	}
-	if again.Code == authz.CodeAgentUnknown || again.Code == authz.CodeAgentInactive {
+	if again.Code == authz.CodeAgentUnknown || again.Code == authz.CodeAgentInactive || again.Code == authz.CodeStopped {
 		return x, nil // no policy was asked
 	}
 	for _, t := range d.Record.Trace(set) {

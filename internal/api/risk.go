@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/risk"
 )
@@ -17,6 +18,8 @@ type RiskAdmin interface {
 	Indicators(typ risk.IndicatorType, after string, limit int) []risk.Indicator
 	PutIndicator(ctx context.Context, actor, why string, i risk.Indicator) (risk.Indicator, error)
 	ClearIndicator(ctx context.Context, actor, why, id string) error
+	// AssessIf returns the risk that a request would have at a moment if an alert were raised, or one were not there.
+	AssessIf(req *authz.Request, f *authz.Facts, at time.Time, without string, raised *risk.Alert) authz.Risk
 }
 
 func (s *Server) listAlerts(*http.Request, *caller.Caller, none) (List[risk.Alert], error) {

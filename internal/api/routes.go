@@ -62,9 +62,16 @@ func (s *Server) routes() []route {
 		read("/v1/alerts", readers, "List alerts", s.listAlerts),
 		change("PUT", "/v1/alerts/{id}", "Raise an alert, or change it", s.putAlert),
 		change("POST", "/v1/alerts/{id}/clear", "Clear an alert", s.clearAlert),
+		operation("POST", "/v1/alerts/preview", admins, "Say what an alert would change if it were raised or cleared now; it changes nothing", 1<<20, s.previewAlert, nil),
 		read("/v1/indicators", readers, "List threat indicators", s.listIndicators),
 		change("PUT", "/v1/indicators/{id}", "Put a threat indicator", s.putIndicator),
 		change("POST", "/v1/indicators/{id}/clear", "Clear a threat indicator", s.clearIndicator),
+
+		// The kill switch.
+		read("/v1/stops", readers, "List what is stopped", s.listStops),
+		change("PUT", "/v1/stops/{id}", "Stop everything, or everything of an owner, a purpose, an agent or a capability", s.putStop),
+		change("POST", "/v1/stops/{id}/lift", "Lift a stop", s.liftStop),
+		operation("POST", "/v1/stops/preview", admins, "Say what a stop would change if it were put or lifted now; it changes nothing", 1<<20, s.previewStop, nil),
 
 		// Decisions and the audit log.
 		read("/v1/decisions/{id}", readers, "Read a recorded decision", s.readDecision),

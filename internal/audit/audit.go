@@ -30,6 +30,8 @@ const (
 	PolicyPublish   Kind = "policy.publish" // the digests of a stored policy source and catalog; a rollback names older ones
 	AlertPut        Kind = "alert.put"      // raised, changed or cleared: the whole record
 	IndicatorPut    Kind = "indicator.put"  // threat indicator, likewise
+	StopPut         Kind = "stop.put"       // everything in a scope was stopped
+	StopLifted      Kind = "stop.lifted"    // and goes on
 	CallerPut       Kind = "caller.put"     // an API caller's token was created or revoked
 	EnrolmentPut    Kind = "enrolment.put"  // an agent may register a key with a single-use token, of which only the hash is here
 	CredentialPut   Kind = "credential.put" // how an agent authenticates: registered, rotated or revoked; public parts only

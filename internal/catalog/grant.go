@@ -82,6 +82,16 @@ func (c *Catalog) Grant(a *authz.Agent, act Act) authz.Grant {
 	return g
 }
 
+// Covers reports whether a capability covers an act, whoever does it and whatever its limits are; of the act of
+// issuing a passport, whether it is for that capability.
+func (c *Catalog) Covers(capability string, act Act) bool {
+	if act.Action == authz.ActionIssue && act.Resource.Type == authz.CapabilityType {
+		return act.Resource.ID == capability
+	}
+	k := c.capabilities[capability]
+	return k != nil && k.covers(&act)
+}
+
 // covers reports whether the capability lists the action or one of its groups.
 func (k *Capability) covers(act *Act) bool {
 	if _, ok := slices.BinarySearch(k.Actions, act.Action); ok {

@@ -109,7 +109,7 @@ func (r *reader) texts(n ast.Node, what string, f func(s string, at ast.Node)) [
 var builtin = []string{
 	authz.CodeAllowed, authz.CodeNoPermit, authz.CodeForbidden, authz.CodePolicyError, authz.CodeSignalMissing,
 	authz.CodeApprovalRequired, authz.CodeStepUpRequired, authz.CodeObligation, authz.CodeAskBudget, authz.CodeAgentUnknown,
-	authz.CodeAgentInactive, authz.CodePassport, authz.CodePassportInvalid, authz.CodeTypeUnknown, authz.CodeInvalid, authz.CodeUnavailable,
+	authz.CodeAgentInactive, authz.CodeStopped, authz.CodePassport, authz.CodePassportInvalid, authz.CodeTypeUnknown, authz.CodeInvalid, authz.CodeUnavailable,
 }
 
 func (r *reader) reasons(n ast.Node) {

@@ -25,6 +25,7 @@ const (
 	EventAgent    = "agent"    // Agent
 	EventForget   = "forget"   // Forget
 	EventRisk     = "risk"     // Risk
+	EventStops    = "stops"    // Stops: a reader that was not told refuses
 	EventStanding = "standing" // Standing
 	EventReady    = "ready"    // Head: the first picture is complete
 	EventHead     = "head"     // Head
@@ -92,6 +93,12 @@ type Forget struct {
 type Risk struct {
 	Alerts     json.RawMessage `json:"alerts,omitempty"`     // a list
 	Indicators json.RawMessage `json:"indicators,omitempty"` // a list
+}
+
+// Stops is everything that persons have stopped, as the control plane's API lists it. It is always told whole: what is not
+// in it is not stopped any more.
+type Stops struct {
+	Stops json.RawMessage `json:"stops"` // a list
 }
 
 // Standing says that a token, key, session or person may count no more: whatever was verified before must be

@@ -14,6 +14,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 // An agent gets the level that its authentication reaches, and asks for one by acr_values (RFC 9470).
@@ -137,7 +138,7 @@ func TestDecisionsReachNoMoreByExchange(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := &judgeOf{house: o.house, set: set}
-	j.PDP = &pdp.PDP{Agents: keyed{o.house}, Policies: j, Risks: j, Conduct: unjudged{}, Fresh: o.Fresh, Now: o.Now}
+	j.PDP = &pdp.PDP{Agents: keyed{o.house}, Policies: j, Risks: j, Conduct: unjudged{}, Stops: stop.NewBoard(stop.Config{}), Fresh: o.Fresh, Now: o.Now}
 	r := o.replica(func(c *oauth.Config) { c.Judge, c.AllowBearer = j, true })
 	teller, filer := o.member("teller", "pay", "read-mail"), o.member("filer", "pay", "read-mail")
 	loose := r.post("/oauth2/token", teller.form("grant_type", "client_credentials", "may_act", "filer"))

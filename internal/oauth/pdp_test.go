@@ -9,6 +9,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/oauth"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 // issuePolicies say what agents may carry, by everything that a token tells of itself.
@@ -35,7 +36,7 @@ func newJudged(t testing.TB) (*house, *judgeOf) {
 		t.Fatal(err)
 	}
 	j := &judgeOf{house: h, set: set}
-	j.PDP = &pdp.PDP{Agents: keyed{h}, Policies: j, Risks: j, Conduct: unjudged{}, Fresh: h.Fresh, Now: h.Now}
+	j.PDP = &pdp.PDP{Agents: keyed{h}, Policies: j, Risks: j, Conduct: unjudged{}, Stops: stop.NewBoard(stop.Config{}), Fresh: h.Fresh, Now: h.Now}
 	h.replica(func(c *oauth.Config) { c.Judge = j })
 	return h, j
 }

@@ -24,6 +24,12 @@ func (rec *Record) Outcome(set *policy.Set) authz.Decision {
 	return rec.judge(set)
 }
 
+// If is Outcome by other facts in place of the recorded ones.
+func (rec *Record) If(set *policy.Set, f authz.Facts) authz.Decision {
+	again := Record{Request: rec.Request, Facts: f}
+	return again.Outcome(set)
+}
+
 // Trace tells what became of every policy of the set that could have applied. See policy.Set.Trace.
 func (rec *Record) Trace(set *policy.Set) []policy.Traced {
 	rec.restore(set)

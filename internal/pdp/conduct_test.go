@@ -15,6 +15,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/pdp"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 // conductOf is a monitor that says of agents what a test says. Of others nothing has been learned.
@@ -65,7 +66,7 @@ func conducted(t testing.TB, policies string, c conductOf) (*pdp.PDP, *memory) {
 	}
 	return &pdp.PDP{
 		Agents:   registry{"bot": agent("bot", "keep", "look", "pay"), "boss": agent("boss", "clerk", "keep", "look")},
-		Policies: active{compile(t, conductSchema, policies, conductCatalog)}, Risks: calm{}, Conduct: c, Log: log,
+		Policies: active{compile(t, conductSchema, policies, conductCatalog)}, Risks: calm{}, Conduct: c, Stops: stop.NewBoard(stop.Config{}), Log: log,
 		Fresh: func() error { return nil },
 		Now:   func() time.Time { return time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC) },
 	}, log

@@ -16,6 +16,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 const issueCatalog = `
@@ -215,7 +216,7 @@ func TestPassportOnlyNarrows(t *testing.T) {
 				"bot":  {ID: "bot", State: authz.AgentActive, Capabilities: some(t, "granted", ids...)},
 				"boss": {ID: "boss", State: authz.AgentActive, Capabilities: some(t, "granted to the other", ids...)},
 			},
-			Policies: active{compile(t, schemaText, text.String(), b.String())}, Risks: calm{}, Conduct: conductOf{}, Log: &memory{},
+			Policies: active{compile(t, schemaText, text.String(), b.String())}, Risks: calm{}, Conduct: conductOf{}, Stops: stop.NewBoard(stop.Config{}), Log: &memory{},
 			Fresh: func() error { return nil }, Now: time.Now,
 		}
 		at := time.Date(2026, 3, 2, rapid.IntRange(0, 23).Draw(t, "hour"), 0, 0, 0, time.UTC)

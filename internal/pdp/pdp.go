@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -39,6 +40,8 @@ type PDP struct {
 		// Confidence returns what an agent's reported confidence, 0..1, has been worth, and whether that is known.
 		Confidence(id authz.AgentID, reported float64) (float64, bool)
 	}
+	// Stops knows what persons have stopped.
+	Stops Stops
 	// Approvals knows what persons have approved. If it is nil no approval holds, and nobody has asked.
 	Approvals Approvals
 	Log       interface { // *audit.Log
@@ -49,6 +52,15 @@ type PDP struct {
 	Now   func() time.Time
 
 	texts agentTexts
+}
+
+// Stops is what persons have stopped. *stop.Board is one. It touches memory only.
+type Stops interface {
+	// Some reports whether anything may be stopped.
+	Some() bool
+	// Holding returns the ids of the stops that concern a request at a moment, sorted. covers says whether a
+	// capability covers the act.
+	Holding(f *authz.Facts, at time.Time, covers func(capability string) bool) []string
 }
 
 // Approvals is what persons have approved, and how much they are asked. *approval.Desk is one. Holds and
@@ -204,18 +216,21 @@ func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 // decide judges the request, and says what became of the approval that it refers to.
 func (rec *Record) decide(set *policy.Set) {
 	rec.Decision = rec.judge(set)
-	if d := &rec.Decision; d.Effect != authz.Allow && d.Code != authz.CodeAgentUnknown && d.Code != authz.CodeAgentInactive {
+	if d := &rec.Decision; d.Effect != authz.Allow && d.Code != authz.CodeStopped && d.Code != authz.CodeAgentUnknown && d.Code != authz.CodeAgentInactive {
 		d.Changes = set.Explain(&rec.Request, &rec.Facts, d)
 	}
 	rec.tell()
 }
 
-// judge answers the request by the facts: may the agent act at all, what do the policies say of it and
+// judge answers the request by the facts: is it stopped, may the agent act at all, what do the policies say of it and
 // of everybody it acts for?
 func (rec *Record) judge(set *policy.Set) authz.Decision {
 	d := authz.Decision{At: rec.Facts.At, PolicySet: set.Version(), Catalog: set.Version()}
 	idle, shut := rec.Facts.Inactive(), rec.Facts.Quarantined()
 	switch {
+	case len(rec.Facts.Stops) > 0:
+		d.Refuse(authz.CodeStopped, "This is stopped until a person lifts it.")
+		d.Detail = "stopped by " + strings.Join(rec.Facts.Stops, ", ")
 	case rec.Request.Agent() != "" && rec.Facts.Agent == nil:
 		d.Refuse(authz.CodeAgentUnknown, "This agent is not registered.")
 	case idle != nil && idle != rec.Facts.Agent:
@@ -286,6 +301,9 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 			}
 			f.Behalf = append(f.Behalf, d)
 		}
+	}
+	if p.Stops.Some() {
+		f.Stops = p.Stops.Holding(&f, at, func(capability string) bool { return set.Covers(capability, req) })
 	}
 	f.Risk = p.Risks.Assess(req, &f)
 	f.Missing = cat.Missing(req, &f)

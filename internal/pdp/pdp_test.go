@@ -16,6 +16,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 )
 
 const (
@@ -128,7 +129,7 @@ func newPDP(t testing.TB) (*pdp.PDP, *memory) {
 			"reader": agent("reader", authz.AgentActive),
 			"gone":   agent("gone", authz.AgentSuspended, "payments"),
 		},
-		Policies: active{set}, Risks: calm{}, Conduct: conductOf{}, Log: log,
+		Policies: active{set}, Risks: calm{}, Conduct: conductOf{}, Stops: stop.NewBoard(stop.Config{}), Log: log,
 		Fresh: func() error { return nil },
 		Now:   func() time.Time { return time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC) },
 	}, log

@@ -236,6 +236,10 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 		b = append(b, `,"assured":`...)
 		b = appendStrings(b, f.Assured)
 	}
+	if len(f.Stops) > 0 {
+		b = append(b, `,"stops":`...)
+		b = appendStrings(b, f.Stops)
+	}
 	return append(b, '}')
 }
 

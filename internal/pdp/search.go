@@ -125,7 +125,7 @@ func (s *search) decide(req *authz.Request) authz.Decision {
 		who = a
 	}
 	f := s.p.facts(s.set, req, who, s.at)
-	if f.Inactive() != nil || f.Quarantined() != nil {
+	if len(f.Stops) > 0 || f.Inactive() != nil || f.Quarantined() != nil {
 		return authz.Decision{}
 	}
 	return s.set.EvaluateAll(req, &f)

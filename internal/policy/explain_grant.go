@@ -147,3 +147,13 @@ func (s *Set) Grant(req *authz.Request, who *authz.Agent, f *authz.Facts) authz.
 		Passport:     req.Observed.Passport,
 	})
 }
+
+// Covers reports whether a capability of the catalog lets do what a request asks for, whoever asks and whatever its
+// limits are.
+func (s *Set) Covers(capability string, req *authz.Request) bool {
+	return s.cat.Covers(capability, catalog.Act{
+		Action:   req.Action.Name,
+		Resource: req.Resource.Ref,
+		Groups:   s.ActionGroups(req.Action.Name),
+	})
+}

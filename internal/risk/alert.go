@@ -69,6 +69,22 @@ func (s *Scope) concerns(req *authz.Request, f *authz.Facts) bool {
 		(s.Zone == "" || slices.Contains(f.Zones, s.Zone))
 }
 
+// Concerns reports whether a request is in the scope.
+func (s *Scope) Concerns(req *authz.Request, f *authz.Facts) bool { return s.concerns(req, f) }
+
+// About reports whether an agent can be in the scope: some of its requests, or all.
+func (s *Scope) About(a *authz.Agent) bool {
+	return (s.Agent == "" || s.Agent == a.ID) && (s.Purpose == "" || s.Purpose == a.Purpose)
+}
+
+// Check returns authz.ErrInvalid, and everything that is wrong with an alert, but for its end.
+func (a *Alert) Check() error {
+	if problems := a.problems(); len(problems) > 0 {
+		return authz.Errorf(authz.ErrInvalid, "alert %.128q: %s", a.ID, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
 // An IndicatorType says what the value of a threat indicator is and what it is compared with.
 type IndicatorType string
 

@@ -63,10 +63,34 @@ func (b *Book) Assess(req *authz.Request, f *authz.Facts) authz.Risk {
 		return risk
 	}
 	alerts, indicators := b.concerning(req, f)
+	return weigh(base.weights, risk, alerts, indicators)
+}
+
+// AssessIf returns the risk that a request would have at a moment if an alert were raised then, or were not there: the one of
+// the id without is left out, and raised, unless it is nil, is open. Everything else is as it is in the book.
+func (b *Book) AssessIf(req *authz.Request, f *authz.Facts, at time.Time, without string, raised *Alert) authz.Risk {
+	base := b.base()
+	class := min(f.Class, authz.Public)
+	risk := base.known[class]
+	if len(f.Zones) == 0 {
+		risk = base.unknown[class]
+	}
+	moment := *f
+	moment.At = at
+	alerts, indicators := b.concerning(req, &moment)
+	alerts = slices.DeleteFunc(alerts, func(a *Alert) bool { return a.ID == without })
+	if raised != nil && raised.Scope.concerns(req, f) {
+		alerts = append(alerts, raised)
+		slices.SortFunc(alerts, func(a, b *Alert) int { return strings.Compare(a.ID, b.ID) })
+	}
+	return weigh(base.weights, risk, alerts, indicators)
+}
+
+// weigh adds what alerts and indicators contribute to the risk of a request that none concerns.
+func weigh(w *catalog.Weights, risk authz.Risk, alerts []*Alert, indicators []*Indicator) authz.Risk {
 	if len(alerts) == 0 && len(indicators) == 0 {
 		return risk
 	}
-	w := base.weights
 	own := make([]authz.Contribution, 0, len(risk.Contributions)+len(alerts)+len(indicators))
 	risk.Contributions = append(own, risk.Contributions...)
 	for _, a := range alerts {

@@ -43,6 +43,7 @@ type Config struct {
 	Keys         Keys
 	SignIn       SignIn
 	Notify       Notify
+	Stops        Stops
 	Telemetry    Telemetry
 	Limits       api.Limits
 
@@ -113,6 +114,13 @@ type SignIn struct {
 	Provision bool
 	// Session is how long a person stays signed in.
 	Session time.Duration
+}
+
+// Stops configures the kill switch.
+type Stops struct {
+	// SecondPerson is whether a stop is lifted by somebody else than who put it. Whoever puts one then needs
+	// another to undo a mistake.
+	SecondPerson bool
 }
 
 // Notify configures who is told of what agents ask.

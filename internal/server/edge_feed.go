@@ -51,7 +51,7 @@ type feedReader struct {
 // News are what is to be told anew: the urgent at once, the rest before the next head.
 type news struct {
 	standing           int64 // number of the entry by which something may count no more; 0: none
-	policies           bool
+	policies, stops    bool
 	urgent             map[authz.AgentID]struct{}
 	alerts, indicators map[string]struct{}
 
@@ -118,6 +118,11 @@ func (t *teller) Apply(_ context.Context, e audit.Entry) error {
 				remark(&r.indicators, body.Indicator.ID)
 			}
 		}
+	case audit.StopPut, audit.StopLifted:
+		for r := range t.readers {
+			r.stops = true
+		}
+		t.stands(e.Seq)
 	case audit.PolicyPublish:
 		for r := range t.readers {
 			r.policies = true
@@ -493,6 +498,9 @@ func (e *edgeDoor) Feed(ctx context.Context, start feed.Start, send func(name st
 
 // everything tells the first picture, one piece after the other.
 func (f *feedingTo) everything(ctx context.Context) error {
+	if err := f.stops(); err != nil {
+		return err
+	}
 	if err := f.policies(ctx); err != nil {
 		return err
 	}
@@ -542,6 +550,11 @@ func (f *feedingTo) tell(ctx context.Context, n *news) error {
 
 // urgent tells what is urgent.
 func (f *feedingTo) urgent(ctx context.Context, n *news) error {
+	if n.stops {
+		if err := f.stops(); err != nil {
+			return err
+		}
+	}
 	if n.standing != 0 {
 		if err := f.send(feed.EventStanding, n.standing, feed.Standing{Seq: n.standing}); err != nil {
 			return err
@@ -574,6 +587,15 @@ func (f *feedingTo) urgent(ctx context.Context, n *news) error {
 		indicators = append(indicators, i)
 	}
 	return f.risk(alerts, indicators)
+}
+
+// stops tells everything that is stopped.
+func (f *feedingTo) stops() error {
+	list, err := json.Marshal(f.s.stops.Standing())
+	if err != nil {
+		return err
+	}
+	return f.send(feed.EventStops, f.s.follow.Seq(), feed.Stops{Stops: list})
 }
 
 func (f *feedingTo) policies(ctx context.Context) error {

@@ -241,6 +241,7 @@ func (c *Config) members(dir string) map[string]member {
 		"sign_in.provision":          boolean(&c.SignIn.Provision),
 		"sign_in.session":            duration(&c.SignIn.Session),
 		"notify.channels":            path(&c.Notify.Channels),
+		"stops.second_person":        boolean(&c.Stops.SecondPerson),
 		"telemetry.endpoint":         text(&c.Telemetry.Endpoint),
 		"telemetry.sample":           share(&c.Telemetry.Sample),
 		"limits.body":                number(&c.Limits.Body),

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/agent"
@@ -20,6 +21,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
 	"github.com/safeconduct/safeconduct/internal/risk"
+	"github.com/safeconduct/safeconduct/internal/stop"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
@@ -43,10 +45,10 @@ func (s *Server) newOAuth(commit *committer) (*oauth.Server, error) {
 	}
 	return oauth.New(oauth.Config{
 		Issuer:      s.publicURL(),
-		Agents:      oauthAgents{s.agents, s.monitor},
-		Enrolment:   oauthAgents{s.agents, s.monitor},
+		Agents:      s.oauthAgents(),
+		Enrolment:   s.oauthAgents(),
 		Keys:        oauthKeys{s.keys},
-		Judge:       oauthJudge{s.pdp, s.library, s.risks, s.monitor},
+		Judge:       oauthJudge{s.pdp, s.library, s.risks, s.stops, s.monitor},
 		Log:         together{commit},
 		Callers:     oauthCallers{s.callers},
 		Catalog:     s.catalog,
@@ -153,20 +155,32 @@ func (t together) Commit(ctx context.Context, drafts ...audit.Draft) (int64, err
 
 // oauthAgents shows the registry of agents to the authorization server. There an agent that conduct has taken
 // everything from is as one that a person has quarantined: it does not authenticate, nor register a key that would
-// outlast the quarantine.
+// outlast the quarantine. One that is stopped is as one that is suspended.
 type oauthAgents struct {
 	*agent.Registry
 	monitor *monitor.Monitor
+	stops   *stop.Board
+	now     func() time.Time
+}
+
+func (s *Server) oauthAgents() oauthAgents {
+	return oauthAgents{s.agents, s.monitor, s.stops, s.now}
 }
 
 // Agent implements oauth.Agents.
 func (a oauthAgents) Agent(id authz.AgentID) (*authz.Agent, error) {
 	who, err := a.Registry.Agent(id)
-	if err != nil || who.State != authz.AgentActive || !a.monitor.Quarantined(id) {
+	if err != nil || who.State != authz.AgentActive {
 		return who, err
 	}
+	stopped := a.stops.Some() && a.stops.Agent(who, a.now()) != ""
+	if !stopped && !a.monitor.Quarantined(id) {
+		return who, nil
+	}
 	shut := *who
-	shut.State = authz.AgentQuarantined
+	if shut.State = authz.AgentQuarantined; stopped {
+		shut.State = authz.AgentSuspended
+	}
 	return &shut, nil
 }
 
@@ -246,6 +260,7 @@ type oauthJudge struct {
 	*pdp.PDP
 	library *policy.Library
 	risks   *risk.Book
+	stops   *stop.Board
 	monitor *monitor.Monitor
 }
 
@@ -254,8 +269,8 @@ func (j oauthJudge) Generation() (policies, risks int64) {
 	if set := j.library.Active(); set != nil {
 		policies = set.Version()
 	}
-	// Both only grow, so that their sum changes whenever one does.
-	return policies, j.risks.Generation() + int64(j.monitor.Generation())
+	// All only grow, so that their sum changes whenever one does.
+	return policies, j.risks.Generation() + j.stops.Generation() + int64(j.monitor.Generation())
 }
 
 // oauthCallers shows the callers of the API to the authorization server.

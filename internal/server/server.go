@@ -44,6 +44,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/policy"
 	"github.com/safeconduct/safeconduct/internal/risk"
 	"github.com/safeconduct/safeconduct/internal/signin"
+	"github.com/safeconduct/safeconduct/internal/stop"
 	"github.com/safeconduct/safeconduct/internal/store"
 )
 
@@ -66,6 +67,7 @@ type Server struct {
 	agents  *agent.Registry
 	callers *caller.Registry
 	risks   *risk.Book
+	stops   *stop.Board
 	library *policy.Library
 	past    pastCatalogs
 	geoip   *catalog.GeoIP
@@ -195,10 +197,12 @@ func (s *Server) wire(ctx context.Context) error {
 	s.callers = caller.NewRegistry(s.db, commit)
 	s.risks = risk.NewBook(risk.Config{Store: s.db, Log: commit, Weights: s.weights, Now: s.cfg.now})
 
+	s.stops = stop.NewBoard(stop.Config{Store: s.db, Log: commit, Two: s.cfg.Stops.SecondPerson, Now: s.cfg.now})
+
 	s.monitor = monitor.New(monitor.Config{Store: s.db, Log: commit, Catalog: s.catalogOf, Now: s.cfg.now, Logger: s.logger})
 	s.points, s.ledger, s.teller = enforcement.NewPoints(s.db), enforcement.NewLedger(s.db), newTeller(s)
 	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
-	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Conduct: s.monitor, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
+	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Conduct: s.monitor, Stops: s.stops, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
 	var err error
 	if s.keys, err = s.newKeyring(ctx, commit); err != nil {
 		return err
@@ -216,7 +220,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading how far the log was applied: %w", err)
 	}
-	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.keys.Load, s.people.Load, s.desk.Load, s.points.Load, s.ledger.Load, s.monitor.Load} {
+	for _, load := range []func(context.Context) error{s.library.Load, s.agents.Load, s.callers.Load, s.risks.Load, s.stops.Load, s.keys.Load, s.people.Load, s.desk.Load, s.points.Load, s.ledger.Load, s.monitor.Load} {
 		if err := load(ctx); err != nil {
 			return err
 		}
@@ -226,7 +230,7 @@ func (s *Server) wire(ctx context.Context) error {
 	after = min(after, s.monitor.Seq())
 	s.live = live.NewHub(live.Config{Asks: s.desk, Signals: s.monitor}, after)
 	s.follow = audit.NewFollower(s.log, audit.FollowerConfig{
-		Appliers: []audit.Applier{s.library, reach{s}, s.agents, s.callers, s.risks, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.points, s.ledger,
+		Appliers: []audit.Applier{s.library, reach{s}, s.agents, s.callers, s.risks, s.stops, s.keys, s.people, s.desk, s.asks, s.notifier, s.oauth, s.points, s.ledger,
 			countedTally{s.tally, s.ledger}, s.monitor, s.teller},
 		After:  after,
 		Stale:  s.cfg.Log.MaxAge,
@@ -432,6 +436,7 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Agents:      s.agents,
 		Policies:    s.library,
 		Risks:       s.risks,
+		Stops:       s.stops,
 		Log:         s.log,
 		Index:       s.index,
 		Keys:        s.keys,

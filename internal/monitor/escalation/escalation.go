@@ -106,7 +106,8 @@ func Blames(r *catalog.EscalationRules, ev *conduct.Event, learn bool) bool {
 	}
 	switch ev.Code {
 	case authz.CodeUnavailable, authz.CodeSignalMissing, authz.CodeApprovalRequired, authz.CodeStepUpRequired, authz.CodeObligation,
-		authz.CodeAskBudget, authz.CodePolicyError, authz.CodeInvalid, authz.CodePassportInvalid, authz.CodeAgentUnknown, authz.CodeAgentInactive:
+		authz.CodeAskBudget, authz.CodePolicyError, authz.CodeInvalid, authz.CodePassportInvalid, authz.CodeAgentUnknown, authz.CodeAgentInactive,
+		authz.CodeStopped:
 		return false
 	}
 	return true
