@@ -171,7 +171,7 @@ func newStopList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List what is stopped",
-		Long:  `List what is stopped, with how many registered agents that concerns and since when.
+		Long: `List what is stopped, with how many registered agents that concerns and since when.
 
 What was refused because of it is in the log: ` + "`safeconduct audit find --code emergency_stop`" + `.`,
 		Example: `  $ safeconduct stop list

@@ -85,6 +85,9 @@ export const roles = {
     "administrator",
     "auditor"
   ],
+  "POST /v1/alerts/preview": [
+    "administrator"
+  ],
   "PUT /v1/alerts/{id}": [
     "administrator"
   ],
@@ -327,6 +330,19 @@ export const roles = {
   "GET /v1/status": [
     "administrator",
     "auditor"
+  ],
+  "GET /v1/stops": [
+    "administrator",
+    "auditor"
+  ],
+  "POST /v1/stops/preview": [
+    "administrator"
+  ],
+  "PUT /v1/stops/{id}": [
+    "administrator"
+  ],
+  "POST /v1/stops/{id}/lift": [
+    "administrator"
   ],
   "GET /v1/stream": [
     "administrator",

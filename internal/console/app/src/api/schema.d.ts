@@ -429,6 +429,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say what an alert would change if it were raised or cleared now; it changes nothing */
+        post: operations["postAlertsPreview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alerts/{id}": {
         parameters: {
             query?: never;
@@ -1515,6 +1532,74 @@ export interface paths {
         get: operations["getStatus"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stops": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what is stopped */
+        get: operations["getStops"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stops/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say what a stop would change if it were put or lifted now; it changes nothing */
+        post: operations["postStopsPreview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stops/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Stop everything, or everything of an owner, a purpose, an agent or a capability */
+        put: operations["putStopsId"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stops/{id}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lift a stop */
+        post: operations["postStopsIdLift"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2808,6 +2893,7 @@ export interface components {
             region?: string;
             risk: components["schemas"]["Risk"];
             schedules: string[];
+            stops?: string[];
             trust: components["schemas"]["Trust"];
             unapproved?: string;
             zones: string[];
@@ -2964,6 +3050,10 @@ export interface components {
             /** Format: date-time */
             verify_until?: string;
             why?: string;
+        };
+        LiftStopInput: {
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
         };
         Limits: {
             amount?: {
@@ -3373,6 +3463,105 @@ export interface components {
             doc?: string;
             value: string;
         };
+        Preview: {
+            /** @description some of them, at most 50: those with decisions in the scope first, and of these those with most that would change */
+            affected: components["schemas"]["PreviewAgent"][];
+            /** @description registered agents that can be in its scope, the retired ones left out */
+            agents: number;
+            /** Format: date-time */
+            at: string;
+            /** @description how many of these would come out otherwise */
+            changed: number;
+            /** @description what would come out otherwise, and how often, most often first */
+            changes: components["schemas"]["PreviewChange"][];
+            /** @description false: the time was up before as many were looked at as were asked for */
+            complete: boolean;
+            /** @description some of the decisions that would come out otherwise, at most 20, newest first */
+            examples: components["schemas"]["PreviewExample"][];
+            /** @description how many of these are in the scope */
+            in_scope: number;
+            /** @description levels of risk of the decisions in the scope, before and after */
+            levels: components["schemas"]["PreviewLevel"][];
+            /** @description how many of the newest decisions were looked at */
+            looked_at: number;
+            /** @description version of the policies by which it was judged */
+            policy_set: number;
+            /** @description what the decisions in the scope were about, at most 50, those with most that would change first */
+            resources: components["schemas"]["PreviewResource"][];
+            /**
+             * Format: date-time
+             * @description when the oldest that was looked at was made
+             */
+            since?: string;
+        };
+        PreviewAgent: {
+            /** @description how many of these would come out otherwise */
+            changed: number;
+            /** @description of it, in the scope */
+            decisions: number;
+            id: string;
+            owner?: string;
+            purpose?: string;
+            risk_after?: string;
+            /** @description the highest level of risk among them */
+            risk_before?: string;
+            /** @enum {string} */
+            state?: "active" | "suspended" | "quarantined" | "retired";
+        };
+        PreviewAlertInput: {
+            /** @description instead of all of these: id of an open alert that would be cleared */
+            clear?: string;
+            /** @description how many of the newest decisions to look at, 500 by default and 2000 at most */
+            decisions?: number;
+            /** @description of an open alert that this would change; a new one, if left out */
+            id?: string;
+            /** @description a name that policies can read */
+            kind?: string;
+            /** @description what it would concern; everything, if left out */
+            scope?: components["schemas"]["RiskScopeInput"];
+            /** @description low, medium, high or critical */
+            severity?: string;
+        };
+        PreviewChange: {
+            after: components["schemas"]["PreviewOutcome"];
+            before: components["schemas"]["PreviewOutcome"];
+            decisions: number;
+        };
+        PreviewExample: {
+            action: string;
+            after: components["schemas"]["PreviewOutcome"];
+            /** Format: date-time */
+            at: string;
+            before: components["schemas"]["PreviewOutcome"];
+            decision: string;
+            resource: components["schemas"]["Ref"];
+            risk_after: string;
+            risk_before: string;
+            subject: components["schemas"]["Ref"];
+        };
+        PreviewLevel: {
+            after: string;
+            before: string;
+            decisions: number;
+        };
+        PreviewOutcome: {
+            code: string;
+            effect: string;
+        };
+        PreviewResource: {
+            changed: number;
+            decisions: number;
+            id: string;
+            type: string;
+        };
+        PreviewStopInput: {
+            /** @description how many of the newest decisions to look at, 500 by default and 2000 at most */
+            decisions?: number;
+            /** @description instead of scope: id of a standing stop that would be lifted */
+            lift?: string;
+            /** @description what would be stopped */
+            scope?: components["schemas"]["StopScopeInput"];
+        };
         ProblemBody: {
             detail?: string;
             request_id: string;
@@ -3474,6 +3663,17 @@ export interface components {
             name: string;
             /** @description the person's account there: sub of the ID token */
             subject?: string;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
+        PutStopInput: {
+            /** @description what is stopped: all that is set must hold */
+            scope: components["schemas"]["StopScopeInput"];
+            /**
+             * Format: date-time
+             * @description when it ends by itself, at most a year ahead; when somebody lifts it, if left out
+             */
+            until?: string;
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
             why: string;
         };
@@ -3739,6 +3939,59 @@ export interface components {
             seq: number;
             /** @description what happened, in one sentence */
             what: string;
+        };
+        StopScope: {
+            /** @description this agent, and whoever acts for it */
+            agent?: string;
+            /** @description what this capability of the catalog lets do, whoever does it */
+            capability?: string;
+            /** @description every request of everybody */
+            everything?: boolean;
+            /** @description agents of this owner, and whoever acts for one */
+            owner?: string;
+            /** @description agents of this purpose, and whoever acts for one */
+            purpose?: string;
+        };
+        StopScopeInput: {
+            /** @description this agent, and whoever acts for it */
+            agent?: string;
+            /** @description what this capability of the catalog lets do, whoever does it */
+            capability?: string;
+            /** @description every request of everybody */
+            everything?: boolean;
+            /** @description agents of this owner, and whoever acts for one */
+            owner?: string;
+            /** @description agents of this purpose, and whoever acts for one */
+            purpose?: string;
+        };
+        StopView: {
+            /** @description how many registered agents are in its scope now, the retired ones left out */
+            agents: number;
+            /** @description number of the log entry that put it */
+            as_of: number;
+            id: string;
+            /** @description number of the log entry that lifted it */
+            lifted_as_of?: number;
+            /** Format: date-time */
+            lifted_at?: string;
+            lifted_by?: string;
+            lifted_why?: string;
+            /** Format: date-time */
+            put_at: string;
+            put_by: string;
+            scope: components["schemas"]["StopScope"];
+            /** @description whether it holds now: it was not lifted, and its time is not over */
+            standing: boolean;
+            /**
+             * Format: date-time
+             * @description when it ends by itself; never, if it is not set
+             */
+            until?: string;
+            why: string;
+        };
+        StopViewList: {
+            items: components["schemas"]["StopView"][];
+            next?: string;
         };
         Story: {
             ask: components["schemas"]["AskView"];
@@ -4822,6 +5075,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postAlertsPreview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewAlertInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
                 };
             };
             /** @description What went wrong. */
@@ -7139,6 +7425,145 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getStops: {
+        parameters: {
+            query?: {
+                /** @description also those that were lifted and those whose time is over, newest first; the standing ones, sorted by id, if left out */
+                all?: boolean;
+                /** @description with all: begin with the one that is next older, as next says */
+                before?: string;
+                /** @description with all: at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StopViewList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postStopsPreview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewStopInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putStopsId: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutStopInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StopView"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    postStopsIdLift: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftStopInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StopView"];
                 };
             };
             /** @description What went wrong. */
