@@ -2,10 +2,23 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 )
+
+// The roles of tokens, and those that persons can have as well: these begin the list.
+var (
+	roleNames       = []string{"administrator", "auditor", "operator", "author", "viewer", "approver", "pep", "edge"}
+	personRoleNames = roleNames[:6]
+)
+
+// listed returns names as a sentence has them: a, b or c.
+func listed(names []string, and string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " " + and + " " + names[last]
+}
 
 // A callerInfo is a caller as the API shows it.
 type callerInfo struct {
@@ -23,10 +36,12 @@ func newCaller() *cobra.Command {
 		Use:   "caller",
 		Short: "Say who may call the service",
 		Long: `Make and revoke the bearer tokens of those who call the service: people, programs and enforcement
-points. Each has one role: an administrator may do everything; an auditor reads everything and
-changes nothing; a pep, an enforcement point, asks for decisions and says what it saw; an edge is a pep
-that decides by itself and uploads what it decided; an approver answers asks as the person whose id is
-its name (see ` + "`safeconduct person`" + `).
+points. Each has one role: an administrator may do everything; an auditor reads everything and changes
+nothing; a viewer reads what is needed to watch; an operator is a viewer who stops and restores agents,
+sets trust, judges findings, raises and clears alerts; an author is a viewer who checks, publishes and
+rolls back policies; a pep, an enforcement point, asks for decisions and says what it saw; an edge is a
+pep that decides by itself and uploads what it decided; an approver answers asks as the person whose id
+is its name (see ` + "`safeconduct person`" + `).
 
 The service keeps only a hash of a token. It is shown once, when it is made.`,
 		Example: `  $ safeconduct caller create gateway-1 --role pep --why "new gateway" > gateway-1.token`,
@@ -82,9 +97,9 @@ A name is unique in its role while it is not revoked.`,
 		Args: cobra.ExactArgs(1),
 	}
 	conn, asJSON, why := connectFlags(c), jsonFlag(c), whyFlag(c)
-	role := c.Flags().String("role", "", "`ROLE`: administrator, auditor, pep, edge or approver (required)")
+	role := c.Flags().String("role", "", "`ROLE`: "+listed(roleNames, "or")+" (required)")
 	_ = c.MarkFlagRequired("role")
-	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"administrator", "auditor", "pep", "edge", "approver"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roleNames, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, args []string) error {
 		api, err := conn.open()
 		if err != nil {

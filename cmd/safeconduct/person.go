@@ -18,6 +18,7 @@ type personInfo struct {
 	Issuer   string              `json:"issuer,omitempty"`
 	Subject  string              `json:"subject,omitempty"`
 	Claims   map[string][]string `json:"claims,omitempty"`
+	Roles    []string            `json:"roles,omitempty"`
 	Disabled bool                `json:"disabled,omitempty"`
 	Passkeys []struct {
 		ID        string    `json:"id"`
@@ -33,6 +34,7 @@ type personInfo struct {
 	Sessions []struct {
 		Method    string              `json:"method"`
 		Passkey   string              `json:"passkey,omitempty"`
+		Roles     []string            `json:"roles,omitempty"`
 		Claims    map[string][]string `json:"claims,omitempty"`
 		At        time.Time           `json:"at"`
 		ExpiresAt time.Time           `json:"expires_at"`
@@ -50,13 +52,22 @@ func (p *personInfo) active() (n int) {
 	return n
 }
 
+// may returns the roles of a person, which are those of an approver if none is said.
+func (p *personInfo) may() string {
+	if len(p.Roles) == 0 {
+		return "approver"
+	}
+	return strings.Join(p.Roles, ",")
+}
+
 func newPerson() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "person",
-		Short: "Say who answers asks, and how they sign in",
-		Long: `Make, change and disable the persons who answer what agents may do only if a person agrees. A person
-signs in with a passkey that they registered by a link, or with the organisation's identity provider;
-which asks they may answer, the catalog's groups of approvers say.
+		Short: "Say who signs in, and what they may do",
+		Long: `Make, change and disable the persons who sign in: to watch and administer the service by its pages, and
+to answer what agents may do only if a person agrees. A person signs in with a passkey that they
+registered by a link, with the organisation's identity provider, or once by a sign-in link. What they
+may do, their roles say; which asks they may answer, the catalog's groups of approvers say.
 
 An administrator who makes a link can use it, and then answers as that person. The record tells who
 made which link: let auditors look at it.`,
@@ -64,7 +75,7 @@ made which link: let auditors look at it.`,
   anna is known (as of entry 41)
   $ safeconduct person enrol anna --why "first passkey" > anna.link`,
 	}
-	c.AddCommand(newPersonPut(), newPersonList(), newPersonShow(), newPersonEnrol(), newPersonRevoke(), newPersonSignOut(), newPersonDisable())
+	c.AddCommand(newPersonPut(), newPersonList(), newPersonShow(), newPersonEnrol(), newPersonLink(), newPersonRevoke(), newPersonSignOut(), newPersonDisable())
 	return c
 }
 
@@ -77,7 +88,13 @@ digits and . _ @ + -; the catalog names the person by it, as {type: user, id: PE
 
 With --issuer and --subject the person signs in with the identity provider: the subject is the sub of
 its ID tokens. With --claim the person has claims by which groups of approvers can ask; what the
-identity provider says at a sign-in is added to them. --enable lets a disabled person in again.`,
+identity provider says at a sign-in is added to them. --enable lets a disabled person in again.
+
+With --role the person may do more than answer. A viewer watches: agents, decisions, findings, alerts,
+policies. An operator also stops and restores agents, sets trust, judges findings, raises and clears
+alerts; an author also checks, publishes and rolls back policies; an auditor reads everything; an
+administrator may do everything. An approver answers what the catalog lets them: that is what a person
+is who has no role at all, and needs to be named beside another role. Nobody changes their own.`,
 		Example: `  $ safeconduct person put anna --name "Anna Schmidt" --claim department=finance --why "new in finance"
   anna is known (as of entry 41)`,
 		Args: cobra.ExactArgs(1),
@@ -88,6 +105,8 @@ identity provider says at a sign-in is added to them. --enable lets a disabled p
 	issuer := c.Flags().String("issuer", "", "`URL` of the identity provider with which the person signs in")
 	subject := c.Flags().String("subject", "", "the person's `ACCOUNT` there")
 	claims := c.Flags().StringArray("claim", nil, "`NAME=VALUE` of a claim; may be given more than once. --claim '' takes all away")
+	roles := c.Flags().StringArray("role", nil, "`ROLE` of the person: "+listed(personRoleNames, "or")+"; may be given more than once. --role '' takes all away")
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(personRoleNames, cobra.ShellCompDirectiveNoFileComp))
 	enable := c.Flags().Bool("enable", false, "let a disabled person in again")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		said, err := parseClaims(*claims)
@@ -114,6 +133,9 @@ identity provider says at a sign-in is added to them. --enable lets a disabled p
 		}
 		if c.Flags().Changed("claim") {
 			p.Claims = said
+		}
+		if c.Flags().Changed("role") {
+			p.Roles = slices.DeleteFunc(*roles, func(r string) bool { return r == "" })
 		}
 		if *enable {
 			p.Disabled = false
@@ -144,6 +166,9 @@ func putPerson(c *cobra.Command, api *remote, path string, p *personInfo, why st
 	if len(p.Claims) > 0 {
 		in["claims"] = p.Claims
 	}
+	if len(p.Roles) > 0 {
+		in["roles"] = p.Roles
+	}
 	if p.Disabled {
 		in["disabled"] = true
 	}
@@ -170,14 +195,14 @@ func parseClaims(args []string) (map[string][]string, error) {
 func newPersonList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the persons who answer",
-		Long: `List the persons who answer asks, with how they can sign in and whether they are signed in now.
+		Short: "List the persons who can sign in",
+		Long: `List the persons who can sign in, with their roles, how they do and whether they are signed in now.
 
 A person without a passkey and without an account of the identity provider cannot sign in:
 ` + "`safeconduct person enrol`" + ` makes a link.`,
 		Example: `  $ safeconduct person list
-  ID    NAME          EMAIL             PASSKEYS  PROVIDER  SIGNED IN  STATE
-  anna  Anna Schmidt  anna@example.com  1         -         yes        active`,
+  ID    NAME          EMAIL             ROLES     PASSKEYS  PROVIDER  SIGNED IN  STATE
+  anna  Anna Schmidt  anna@example.com  approver  1         -         yes        active`,
 		Args: cobra.NoArgs,
 	}
 	conn, asJSON := connectFlags(c), jsonFlag(c)
@@ -201,11 +226,11 @@ A person without a passkey and without an account of the identity provider canno
 		if *asJSON {
 			return writeJSON(c.OutOrStdout(), all)
 		}
-		t := newTable("ID", "NAME", "EMAIL", "PASSKEYS", "PROVIDER", "SIGNED IN", "STATE")
+		t := newTable("ID", "NAME", "EMAIL", "ROLES", "PASSKEYS", "PROVIDER", "SIGNED IN", "STATE")
 		for _, p := range all {
-			t.add(clip(p.ID, 64), clip(p.Name, 40), clip(dash(p.Email), 60), fmt.Sprint(p.active()), yesNo(p.Subject != ""), yesNo(len(p.Sessions) > 0), personState(&p))
+			t.add(clip(p.ID, 64), clip(p.Name, 40), clip(dash(p.Email), 60), p.may(), fmt.Sprint(p.active()), yesNo(p.Subject != ""), yesNo(len(p.Sessions) > 0), personState(&p))
 		}
-		return t.print(c.OutOrStdout(), "Nobody answers; `safeconduct person put` makes a person.")
+		return t.print(c.OutOrStdout(), "Nobody signs in; `safeconduct person put` makes a person.")
 	}
 	return c
 }
@@ -241,6 +266,7 @@ The claims of a session are those by which it answers: the person's own, and wha
 provider said when it began.`,
 		Example: `  $ safeconduct person show anna
   anna: Anna Schmidt <anna@example.com>, active, as of entry 44
+  roles approver
   claim department: finance
   PASSKEY                 TITLE   CREATED               USED                  REVOKED
   yXh0cmFuZ2VyLXRoaW5ncw  laptop  2026-11-23 16:00:00Z  2026-11-27 07:00:00Z  -
@@ -266,6 +292,7 @@ provider said when it began.`,
 			email = " <" + clip(p.Email, 254) + ">"
 		}
 		fmt.Fprintf(w, "%s: %s%s, %s, as of entry %d\n", p.ID, clip(p.Name, 100), email, personState(&p), p.AsOf)
+		fmt.Fprintf(w, "roles %s\n", p.may())
 		if p.Subject != "" {
 			fmt.Fprintf(w, "account %s of %s\n", clip(p.Subject, 200), clip(p.Issuer, 200))
 		}

@@ -42,7 +42,7 @@ type List[T any] struct {
 	Next  string `json:"next,omitempty"`
 }
 
-func (s *Server) listAgents(r *http.Request, _ *caller.Caller, in listAgents) (List[*authz.Agent], error) {
+func (s *Server) listAgents(r *http.Request, _ *caller.Identity, in listAgents) (List[*authz.Agent], error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return List[*authz.Agent]{}, err
@@ -63,7 +63,7 @@ type agentID struct {
 	ID string `path:"id" json:"-"`
 }
 
-func (s *Server) readAgent(_ *http.Request, _ *caller.Caller, in agentID) (*authz.Agent, error) {
+func (s *Server) readAgent(_ *http.Request, _ *caller.Identity, in agentID) (*authz.Agent, error) {
 	return s.Agents.Agent(authz.AgentID(in.ID))
 }
 
@@ -80,7 +80,7 @@ type putAgent struct {
 	reason
 }
 
-func (s *Server) putAgent(r *http.Request, who *caller.Caller, in putAgent) (*authz.Agent, error) {
+func (s *Server) putAgent(r *http.Request, who *caller.Identity, in putAgent) (*authz.Agent, error) {
 	a := authz.Agent{
 		ID:           authz.AgentID(in.ID),
 		Owner:        in.Owner,
@@ -114,7 +114,7 @@ type setAgentState struct {
 	reason
 }
 
-func (s *Server) setAgentState(r *http.Request, who *caller.Caller, in setAgentState) (*authz.Agent, error) {
+func (s *Server) setAgentState(r *http.Request, who *caller.Identity, in setAgentState) (*authz.Agent, error) {
 	state, err := parseState(string(in.State))
 	if err != nil {
 		return nil, err

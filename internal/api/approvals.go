@@ -47,7 +47,8 @@ type AskKeeper interface {
 // A Door knows the persons who are signed in by a browser, and verifies what they sign. *signin.Door is one.
 type Door interface {
 	// Person returns who is signed in, or authz.ErrUnauthenticated. It refuses what another site's page sent.
-	Person(r *http.Request) (*people.Session, error)
+	// If the request shows that somebody is there, it tells the browser so, by a cookie that w sets; w may be nil.
+	Person(w http.ResponseWriter, r *http.Request) (*people.Session, error)
 	// VerifyAssertion verifies a passkey assertion of the person over a digest, and returns what proves it
 	// to others; authz.ErrForbidden if it does not hold.
 	VerifyAssertion(person *people.Person, digest [32]byte, assertion json.RawMessage) (evidence json.RawMessage, err error)
@@ -59,34 +60,34 @@ type Persons interface {
 	Person(id string) (*people.Person, error)
 }
 
-// Who may call the routes of asks, by role of a bearer token; persons may call by a session as well.
+// Who may call the routes of asks.
 var (
 	approvers = []caller.Role{caller.Approver}
 	lookers   = []caller.Role{caller.Administrator, caller.Auditor, caller.Approver}
 	minders   = []caller.Role{caller.Administrator, caller.Approver}
+
+	readersAndApprovers = append([]caller.Role{caller.Approver}, readers...)
 )
 
-// asking makes a route of f that persons may call, by their session or by a token of the role approver.
+// asking makes a route of f about asks, for persons and for those who look after what they are asked.
 func asking[In, Out any](s *Server, method, path string, roles []caller.Role, summary string, f func(*http.Request, *call, In) (Out, error)) route {
 	limit := int64(0)
 	if method != http.MethodGet {
 		limit = 128 << 10
 	}
-	rt := serving(method, path, roles, summary, limit, func(r *http.Request, c *call, in In) (out Out, err error) {
+	return serving(method, path, roles, summary, limit, func(r *http.Request, c *call, in In) (out Out, err error) {
 		if s.Approvals == nil {
 			return out, authz.Errorf(authz.ErrUnavailable, "nobody can be asked here")
 		}
 		return f(r, c, in)
 	}, nil)
-	rt.persons = slices.Contains(roles, caller.Approver)
-	return rt
 }
 
 // approvalRoutes are those of asks: the inbox of persons, and what looks after it.
 func (s *Server) approvalRoutes() []route {
 	return []route{
 		asking(s, "GET", "/v1/approvals", lookers, "List asks, newest first: a person's inbox, or all of them", s.listAsks),
-		asking(s, "GET", "/v1/approvals/stats", lookers, "Count asks, answers and how long they took", s.askStats),
+		asking(s, "GET", "/v1/approvals/stats", readersAndApprovers, "Count asks, answers and how long they took", s.askStats),
 		asking(s, "GET", "/v1/approvals/away", lookers, "List who is away, and who answers instead", s.listAways),
 		asking(s, "PUT", "/v1/approvals/away", minders, "Say that a person is away and who answers instead, or is back", s.putAway),
 		asking(s, "POST", "/v1/approvals/answers", approvers, "Answer several asks for the very same", s.answerAsks),
@@ -106,32 +107,36 @@ func (s *Server) approvalRoutes() []route {
 // no page of another origin can send it without being asked first (CORS).
 const sessionHeader = "X-Safeconduct-Request"
 
-// admitPerson finds out who calls a route of persons, if it is a person: by session, if there is no bearer
-// token. It returns whether somebody was found.
-func (s *Server) admitPerson(r *http.Request, c *call) (bool, error) {
+// admitPerson finds out who calls, if it is a person: by session, if there is no bearer token. It returns
+// whether somebody was found.
+func (s *Server) admitPerson(w http.ResponseWriter, r *http.Request, c *call) (bool, error) {
 	if s.Door == nil || len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) == 0 {
 		return false, nil
 	}
-	session, err := s.Door.Person(r)
+	session, err := s.Door.Person(w, r)
 	if err != nil {
 		s.Metrics.AuthFailed()
 		return false, err
 	}
+	site := r.Header.Get("Sec-Fetch-Site")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		site := r.Header.Get("Sec-Fetch-Site")
 		if r.Header.Get(sessionHeader) != "1" || site != "" && site != "same-origin" {
 			return false, authz.Errorf(authz.ErrForbidden, "a signed-in person changes things from our own pages only, with the header %s: 1", sessionHeader)
 		}
+	} else if site != "" && site != "same-origin" && site != "none" {
+		return false, authz.Errorf(authz.ErrForbidden, "a signed-in person reads from our own pages only")
 	}
 	c.session = session
+	roles := make([]caller.Role, len(session.Roles))
+	for i, r := range session.Roles {
+		roles[i] = caller.Role(r)
+	}
+	c.is(caller.Person(session.Person.ID, roles))
 	return true, nil
 }
 
 // personOf makes the holder of a token of the role approver the person who the token is for.
 func (s *Server) personOf(c *call) error {
-	if c.who == nil || c.who.Role != caller.Approver {
-		return nil
-	}
 	if s.Persons == nil {
 		return authz.Errorf(authz.ErrUnavailable, "no persons are known here")
 	}
@@ -143,9 +148,10 @@ func (s *Server) personOf(c *call) error {
 	return nil
 }
 
-// person returns who answers, or authz.ErrForbidden: administrators look after asks, and never answer.
+// person returns who answers, or authz.ErrForbidden: whoever looks after asks answers none, unless it is a
+// person who is an approver as well.
 func (c *call) person() (approval.Person, error) {
-	if c.session == nil {
+	if c.session == nil || !c.who.Can(caller.Approver) {
 		return approval.Person{}, authz.Errorf(authz.ErrForbidden, "only persons answer, as themselves: sign in, or use a token of the role approver")
 	}
 	return approverOf(c.session.Person, c.session.Claims), nil
@@ -156,23 +162,40 @@ func approverOf(p *people.Person, claims map[string][]string) approval.Person {
 	return approval.Person{ID: p.ID, Claims: claims, Names: p.Known()}
 }
 
-// actor is who calls, as the log names them.
-func (c *call) actor() string {
-	if c.session != nil {
-		return "person:" + c.session.Person.ID
-	}
-	return c.who.Actor()
-}
+// readsAll reports whether the caller reads every ask, and not only what concerns a person.
+func (c *call) readsAll() bool { return c.who.Can(caller.Administrator, caller.Auditor) }
 
-// askOf returns an ask that the caller may see. To a person whom it does not concern it is not there.
-func (s *Server) askOf(ctx context.Context, c *call, id string) (*approval.Ask, *approval.Standing, error) {
-	a, err := s.Approvals.Get(ctx, id)
-	if err != nil || c.session == nil {
-		return a, nil, err
+// readableAsk returns an ask that the caller may read, and what the caller may do with it if it is a person who
+// answers.
+func (s *Server) readableAsk(ctx context.Context, c *call, id string) (*approval.Ask, *approval.Standing, error) {
+	if !c.readsAll() {
+		return s.askOf(ctx, c, id)
 	}
-	p, err := c.person()
+	a, err := s.Approvals.Get(ctx, id)
 	if err != nil {
 		return nil, nil, err
+	}
+	p, notPerson := c.person()
+	if notPerson != nil {
+		return a, nil, nil
+	}
+	st, err := s.Approvals.Standing(ctx, a, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, &st, nil
+}
+
+// askOf returns an ask that the caller may do something about. To a person whom it does not concern it is not
+// there, also if they may read it: who has looked at an ask may take back what was approved.
+func (s *Server) askOf(ctx context.Context, c *call, id string) (*approval.Ask, *approval.Standing, error) {
+	a, err := s.Approvals.Get(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, notPerson := c.person()
+	if notPerson != nil {
+		return a, nil, nil
 	}
 	st, err := s.Approvals.Standing(ctx, a, p)
 	if err != nil {

@@ -117,7 +117,7 @@ const (
 )
 
 func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) {
-	a, st, err := s.askOf(r.Context(), c, in.ID)
+	a, st, err := s.readableAsk(r.Context(), c, in.ID)
 	if err != nil {
 		return AskDetail{}, err
 	}

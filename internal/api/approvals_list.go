@@ -6,6 +6,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
+	"github.com/safeconduct/safeconduct/internal/caller"
 )
 
 type listAsks struct {
@@ -29,14 +30,10 @@ func (s *Server) listAsks(r *http.Request, c *call, in listAsks) (List[AskView],
 	if f.Status, err = parseAskStatus(in.Status); err != nil {
 		return list, err
 	}
-	if c.session != nil {
-		p, err := c.person()
-		if err != nil {
-			return list, err
-		}
+	if p, err := c.person(); err == nil && (in.Mine || !c.readsAll()) {
 		f.Person = &p
 	} else if in.Mine {
-		return list, invalid("mine is for persons: administrators and auditors answer nothing")
+		return list, invalid("mine is for persons who answer: administrators and auditors answer nothing")
 	}
 	asks, err := s.Approvals.List(r.Context(), f)
 	if err != nil {
@@ -105,7 +102,7 @@ func (s *Server) askStats(_ *http.Request, c *call, in askStats) (AskStats, erro
 		Denied: st.Denied, Expired: st.Expired, Median: st.Median.Milliseconds(), P90: st.P90.Milliseconds(), Persons: []PersonStats{},
 	}
 	for _, p := range st.Persons {
-		if c.session != nil && c.session.Person.ID != p.Person {
+		if !c.readsAll() && (c.session == nil || c.session.Person.ID != p.Person) {
 			continue
 		}
 		out.Persons = append(out.Persons, PersonStats{p.Person, p.Answers, p.Yes, p.Fast, p.MedianRead.Milliseconds()})
@@ -116,7 +113,7 @@ func (s *Server) askStats(_ *http.Request, c *call, in askStats) (AskStats, erro
 func (s *Server) listAways(_ *http.Request, c *call, _ none) (List[approval.Away], error) {
 	list := List[approval.Away]{Items: []approval.Away{}}
 	for _, a := range s.Approvals.Aways() {
-		if c.session == nil || a.Person == c.session.Person.ID || a.Deputy == c.session.Person.ID {
+		if c.readsAll() || a.Person == c.session.Person.ID || a.Deputy == c.session.Person.ID {
 			list.Items = append(list.Items, shown(a))
 		}
 	}
@@ -144,10 +141,16 @@ func (s *Server) putAway(r *http.Request, c *call, in putAway) (approval.Away, e
 		return approval.Away{}, invalid("why is missing: say why, in 1 to 1000 characters")
 	}
 	if c.session != nil {
-		if in.Person != "" && in.Person != c.session.Person.ID {
+		self := c.session.Person.ID
+		switch {
+		case in.Person == "":
+			in.Person = self
+		case in.Person == self:
+		case !c.who.Can(caller.Administrator):
 			return approval.Away{}, authz.Errorf(authz.ErrForbidden, "a person says of nobody else that they are away")
+		case in.Deputy == self:
+			return approval.Away{}, authz.Errorf(authz.ErrForbidden, "nobody makes themselves the deputy of somebody else")
 		}
-		in.Person = c.session.Person.ID
 	}
 	a := approval.Away{Person: in.Person, Deputy: in.Deputy, Until: in.Until, Why: in.Why}
 	now := s.Now()
@@ -179,10 +182,10 @@ func (s *Server) putAway(r *http.Request, c *call, in putAway) (approval.Away, e
 			}
 		}
 	}
-	if c.session != nil { // what the identity provider says of the person counts too
+	if c.session != nil && c.session.Person.ID == a.Person { // what the identity provider says of the person counts too
 		a.Claims = c.session.Claims
 	}
-	if err := s.Approvals.PutAway(r.Context(), c.actor(), a); err != nil {
+	if err := s.Approvals.PutAway(r.Context(), c.who.Actor(), a); err != nil {
 		return a, err
 	}
 	for _, have := range s.Approvals.Aways() {

@@ -124,7 +124,7 @@ func (b *inbox) person(id string) (*people.Person, error) {
 
 type inboxDoor struct{ b *inbox }
 
-func (d inboxDoor) Person(r *http.Request) (*people.Session, error) {
+func (d inboxDoor) Person(_ http.ResponseWriter, r *http.Request) (*people.Session, error) {
 	c, err := r.Cookie("session")
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrUnauthenticated, "nobody is signed in")
@@ -133,7 +133,7 @@ func (d inboxDoor) Person(r *http.Request) (*people.Session, error) {
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrUnauthenticated, "nobody is signed in")
 	}
-	return &people.Session{Person: p}, nil
+	return &people.Session{Person: p, Roles: p.Granted()}, nil
 }
 
 // VerifyAssertion takes the assertion {"digest": "HEX of the digest"}.
@@ -417,8 +417,8 @@ func TestInboxTakesSessions(t *testing.T) {
 		{"of another site", "POST", "/v1/approvals/" + a.ID + "/view", []string{"X-Safeconduct-Request", "1", "Sec-Fetch-Site", "cross-site"}, 403},
 		{"of a sister site", "POST", "/v1/approvals/" + a.ID + "/view", []string{"X-Safeconduct-Request", "1", "Sec-Fetch-Site", "same-site"}, 403},
 		{"a session that is none", "GET", "/v1/approvals", []string{"Cookie", "session=mallory"}, 401},
-		{"what is for administrators", "POST", "/v1/approvals/" + a.ID + "/cancel", []string{"X-Safeconduct-Request", "1"}, 401},
-		{"no other route", "GET", "/v1/agents", nil, 401},
+		{"what is for administrators", "POST", "/v1/approvals/" + a.ID + "/cancel", []string{"X-Safeconduct-Request", "1"}, 403},
+		{"no other route", "GET", "/v1/agents", nil, 403},
 		{"a bad token is not mended by a session", "GET", "/v1/approvals", []string{"Authorization", "Bearer x"}, 401},
 	} {
 		headers := append([]string{"Authorization", "", "Cookie", "session=anna"}, tt.headers...)

@@ -82,7 +82,7 @@ type EntryList struct {
 	Stopped bool          `json:"stopped,omitempty" doc:"the search stopped because it had taken long enough: entries numbered below next were not looked at"`
 }
 
-func (s *Server) searchEntries(r *http.Request, _ *caller.Caller, in searchEntries) (EntryList, error) {
+func (s *Server) searchEntries(r *http.Request, _ *caller.Identity, in searchEntries) (EntryList, error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return EntryList{}, err
@@ -103,11 +103,11 @@ type entrySeq struct {
 	Seq int64 `path:"seq" json:"-"`
 }
 
-func (s *Server) readEntry(r *http.Request, _ *caller.Caller, in entrySeq) (audit.Entry, error) {
+func (s *Server) readEntry(r *http.Request, _ *caller.Identity, in entrySeq) (audit.Entry, error) {
 	return s.Log.Entry(r.Context(), in.Seq)
 }
 
-func (s *Server) proveEntry(r *http.Request, _ *caller.Caller, in entrySeq) (*audit.EntryProof, error) {
+func (s *Server) proveEntry(r *http.Request, _ *caller.Identity, in entrySeq) (*audit.EntryProof, error) {
 	return s.Log.Prove(r.Context(), in.Seq)
 }
 
@@ -115,7 +115,7 @@ type oldSize struct {
 	Old int64 `query:"old" json:"-" doc:"how many batches the log had"`
 }
 
-func (s *Server) proveGrowth(r *http.Request, _ *caller.Caller, in oldSize) (*audit.GrowthProof, error) {
+func (s *Server) proveGrowth(r *http.Request, _ *caller.Identity, in oldSize) (*audit.GrowthProof, error) {
 	if in.Old < 1 {
 		return nil, invalid("old is missing: say how many batches the log had")
 	}
@@ -155,7 +155,7 @@ type NoteSignature struct {
 	By   string `json:"by" doc:"log: by the log's own key, or one that it had before, and verified; other: a cosignature, by a witness for instance, whose key is not known here"`
 }
 
-func (s *Server) listCheckpoints(r *http.Request, _ *caller.Caller, in listCheckpoints) (CheckpointList, error) {
+func (s *Server) listCheckpoints(r *http.Request, _ *caller.Identity, in listCheckpoints) (CheckpointList, error) {
 	n := cmp.Or(in.Limit, 50)
 	if n > audit.MaxCheckpoints {
 		return CheckpointList{}, invalid("limit is 1 to %d", audit.MaxCheckpoints)

@@ -88,7 +88,7 @@ type BacktestGap struct {
 
 // backtest judges recorded decisions again by a draft. Nothing is recorded, and nothing that decides is
 // touched: it reads the log and the draft's own set.
-func (s *Server) backtest(r *http.Request, _ *caller.Caller, in backtest) (BacktestReport, error) {
+func (s *Server) backtest(r *http.Request, _ *caller.Identity, in backtest) (BacktestReport, error) {
 	switch {
 	case in.Last < 0 || in.Last > maxBacktest:
 		return BacktestReport{}, invalid("last is 1 to %d", maxBacktest)

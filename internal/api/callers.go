@@ -14,7 +14,7 @@ type CallerAdmin interface {
 	Revoke(ctx context.Context, actor, why, id string) (caller.Caller, error)
 }
 
-func (s *Server) listCallers(*http.Request, *caller.Caller, none) (List[caller.Caller], error) {
+func (s *Server) listCallers(*http.Request, *caller.Identity, none) (List[caller.Caller], error) {
 	return List[caller.Caller]{Items: s.Callers.Callers()}, nil
 }
 
@@ -30,7 +30,7 @@ type CreatedCaller struct {
 	Token string `json:"token"`
 }
 
-func (s *Server) createCaller(r *http.Request, who *caller.Caller, in createCaller) (CreatedCaller, error) {
+func (s *Server) createCaller(r *http.Request, who *caller.Identity, in createCaller) (CreatedCaller, error) {
 	c, token, err := s.Callers.Create(r.Context(), who.Actor(), in.Why, in.Name, in.Role)
 	if err != nil {
 		return CreatedCaller{}, err
@@ -43,6 +43,6 @@ type revokeCaller struct {
 	reason
 }
 
-func (s *Server) revokeCaller(r *http.Request, who *caller.Caller, in revokeCaller) (caller.Caller, error) {
+func (s *Server) revokeCaller(r *http.Request, who *caller.Identity, in revokeCaller) (caller.Caller, error) {
 	return s.Callers.Revoke(r.Context(), who.Actor(), in.Why, in.ID)
 }

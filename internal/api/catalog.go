@@ -182,7 +182,7 @@ type readCatalog struct {
 	Version int64 `query:"version" json:"-" doc:"the active one by default"`
 }
 
-func (s *Server) readCatalog(r *http.Request, _ *caller.Caller, in readCatalog) (CatalogView, error) {
+func (s *Server) readCatalog(r *http.Request, _ *caller.Identity, in readCatalog) (CatalogView, error) {
 	set, err := s.setOf(r, in.Version)
 	if err != nil {
 		return CatalogView{}, err
@@ -330,7 +330,7 @@ type CalendarOpening struct {
 	End   int `json:"end"`
 }
 
-func (s *Server) readCalendar(r *http.Request, _ *caller.Caller, in readCalendar) (Calendar, error) {
+func (s *Server) readCalendar(r *http.Request, _ *caller.Identity, in readCalendar) (Calendar, error) {
 	set, err := s.setOf(r, in.Version)
 	if err != nil {
 		return Calendar{}, err

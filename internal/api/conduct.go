@@ -27,7 +27,7 @@ type ConductAdmin interface {
 	Set(ctx context.Context, actor string, o trust.Override) (*monitor.Report, error)
 }
 
-func (s *Server) readTrust(_ *http.Request, _ *caller.Caller, in agentID) (*monitor.Report, error) {
+func (s *Server) readTrust(_ *http.Request, _ *caller.Identity, in agentID) (*monitor.Report, error) {
 	return s.Conduct.Report(authz.AgentID(in.ID), s.Now())
 }
 
@@ -44,7 +44,7 @@ type setTrust struct {
 // maxOverride is how long a level that is set by hand can hold. After it, conduct speaks again.
 const maxOverride = 365 * 24 * time.Hour
 
-func (s *Server) setTrust(r *http.Request, who *caller.Caller, in setTrust) (*monitor.Report, error) {
+func (s *Server) setTrust(r *http.Request, who *caller.Identity, in setTrust) (*monitor.Report, error) {
 	o, err := in.override(s.Now())
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ type listFindings struct {
 	Limit    int    `query:"limit" doc:"at most so many, 100 by default and 1000 at most"`
 }
 
-func (s *Server) listFindings(r *http.Request, _ *caller.Caller, in listFindings) (List[conduct.Finding], error) {
+func (s *Server) listFindings(r *http.Request, _ *caller.Identity, in listFindings) (List[conduct.Finding], error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return List[conduct.Finding]{}, err
@@ -129,7 +129,7 @@ type findingID struct {
 	ID string `path:"id" json:"-"`
 }
 
-func (s *Server) readFinding(r *http.Request, _ *caller.Caller, in findingID) (conduct.Finding, error) {
+func (s *Server) readFinding(r *http.Request, _ *caller.Identity, in findingID) (conduct.Finding, error) {
 	return s.Conduct.Finding(r.Context(), in.ID)
 }
 
@@ -139,7 +139,7 @@ type judgeFinding struct {
 	reason
 }
 
-func (s *Server) judgeFinding(r *http.Request, who *caller.Caller, in judgeFinding) (conduct.Finding, error) {
+func (s *Server) judgeFinding(r *http.Request, who *caller.Identity, in judgeFinding) (conduct.Finding, error) {
 	switch in.Verdict {
 	case conduct.Acknowledged, conduct.Dismissed, conduct.Confirmed:
 		return s.Conduct.Judge(r.Context(), who.Actor(), in.Why, in.ID, in.Verdict)

@@ -61,7 +61,7 @@ type RegistrationToken struct {
 	AsOf      int64     `json:"as_of"`
 }
 
-func (s *Server) listAgentKeys(_ *http.Request, _ *caller.Caller, in agentID) (AgentKeys, error) {
+func (s *Server) listAgentKeys(_ *http.Request, _ *caller.Identity, in agentID) (AgentKeys, error) {
 	id := authz.AgentID(in.ID)
 	if _, err := s.Agents.Agent(id); err != nil {
 		return AgentKeys{}, err
@@ -95,7 +95,7 @@ type EnrolmentToken struct {
 	AsOf      int64         `json:"as_of"`
 }
 
-func (s *Server) enrolAgent(r *http.Request, who *caller.Caller, in enrolAgent) (EnrolmentToken, error) {
+func (s *Server) enrolAgent(r *http.Request, who *caller.Identity, in enrolAgent) (EnrolmentToken, error) {
 	const most = int64(agent.MaxEnrolment / time.Second) // and no overflow
 	if in.TTL < 0 || in.TTL > most {
 		return EnrolmentToken{}, invalid("ttl_seconds is %d: 60 to %d", in.TTL, most)
@@ -114,7 +114,7 @@ type revokeAgentKeys struct {
 	reason
 }
 
-func (s *Server) revokeAgentKeys(r *http.Request, who *caller.Caller, in revokeAgentKeys) (AgentKeys, error) {
+func (s *Server) revokeAgentKeys(r *http.Request, who *caller.Identity, in revokeAgentKeys) (AgentKeys, error) {
 	if in.All == (in.Key != "") {
 		return AgentKeys{}, invalid("say which key is revoked, or all: exactly one of the two")
 	}
@@ -131,7 +131,7 @@ type linkDocument struct {
 	reason
 }
 
-func (s *Server) linkDocument(r *http.Request, who *caller.Caller, in linkDocument) (AgentKey, error) {
+func (s *Server) linkDocument(r *http.Request, who *caller.Identity, in linkDocument) (AgentKey, error) {
 	c, err := s.Agents.LinkDocument(r.Context(), who.Actor(), in.Why, authz.AgentID(in.ID), in.URL)
 	if err != nil {
 		return AgentKey{}, err
@@ -150,7 +150,7 @@ type DueAgentKeys struct {
 	Total int        `json:"total" doc:"how many there are, also those beyond the limit"`
 }
 
-func (s *Server) dueAgentKeys(_ *http.Request, _ *caller.Caller, in dueAgentKeys) (DueAgentKeys, error) {
+func (s *Server) dueAgentKeys(_ *http.Request, _ *caller.Identity, in dueAgentKeys) (DueAgentKeys, error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return DueAgentKeys{}, err

@@ -23,7 +23,7 @@ type RecordedDecision struct {
 	Record pdp.Record `json:"record"`
 }
 
-func (s *Server) readDecision(r *http.Request, _ *caller.Caller, in decisionID) (RecordedDecision, error) {
+func (s *Server) readDecision(r *http.Request, _ *caller.Identity, in decisionID) (RecordedDecision, error) {
 	var d RecordedDecision
 	seq, err := pdp.ParseDecisionID(in.ID)
 	if err != nil {

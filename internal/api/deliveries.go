@@ -35,7 +35,7 @@ type listDeliveries struct {
 	Limit  int    `query:"limit" doc:"at most so many, 100 by default and 1000 at most"`
 }
 
-func (s *Server) listDeliveries(r *http.Request, _ *caller.Caller, in listDeliveries) (List[notify.Delivery], error) {
+func (s *Server) listDeliveries(r *http.Request, _ *caller.Identity, in listDeliveries) (List[notify.Delivery], error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return List[notify.Delivery]{}, err
@@ -65,7 +65,7 @@ type deliveryID struct {
 	ID string `path:"id" json:"-"`
 }
 
-func (s *Server) readDelivery(r *http.Request, _ *caller.Caller, in deliveryID) (notify.Delivery, error) {
+func (s *Server) readDelivery(r *http.Request, _ *caller.Identity, in deliveryID) (notify.Delivery, error) {
 	admin, err := s.deliveries()
 	if err != nil {
 		return notify.Delivery{}, err
@@ -78,7 +78,7 @@ type retryDelivery struct {
 	reason
 }
 
-func (s *Server) retryDelivery(r *http.Request, who *caller.Caller, in retryDelivery) (notify.Delivery, error) {
+func (s *Server) retryDelivery(r *http.Request, who *caller.Identity, in retryDelivery) (notify.Delivery, error) {
 	admin, err := s.deliveries()
 	if err != nil {
 		return notify.Delivery{}, err

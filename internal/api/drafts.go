@@ -74,7 +74,7 @@ type CheckReport struct {
 	Problems []policy.Problem `json:"problems"`
 }
 
-func (s *Server) checkPolicies(r *http.Request, _ *caller.Caller, in checkPolicies) (CheckReport, error) {
+func (s *Server) checkPolicies(r *http.Request, _ *caller.Identity, in checkPolicies) (CheckReport, error) {
 	done, err := s.turn(r.Context())
 	if err != nil {
 		return CheckReport{}, err
@@ -148,7 +148,7 @@ type TestReport struct {
 	Faults   []string            `json:"faults,omitempty" doc:"of files that could not be read, with their lines"`
 }
 
-func (s *Server) testPolicies(r *http.Request, _ *caller.Caller, in testPolicies) (TestReport, error) {
+func (s *Server) testPolicies(r *http.Request, _ *caller.Identity, in testPolicies) (TestReport, error) {
 	if n := len(in.Cases); n == 0 || n > maxCaseFiles {
 		return TestReport{}, invalid("cases has 1 to %d files", maxCaseFiles)
 	}
@@ -191,7 +191,7 @@ type VersionVocabulary struct {
 	policy.Vocabulary
 }
 
-func (s *Server) readVocabulary(r *http.Request, _ *caller.Caller, in readVocabulary) (VersionVocabulary, error) {
+func (s *Server) readVocabulary(r *http.Request, _ *caller.Identity, in readVocabulary) (VersionVocabulary, error) {
 	set := s.Policies.Active()
 	if in.Version != 0 {
 		var err error
@@ -217,7 +217,7 @@ type VersionComparison struct {
 	policy.Comparison
 }
 
-func (s *Server) compareVersions(r *http.Request, _ *caller.Caller, in twoVersions) (VersionComparison, error) {
+func (s *Server) compareVersions(r *http.Request, _ *caller.Identity, in twoVersions) (VersionComparison, error) {
 	c := VersionComparison{Before: in.A, After: in.B}
 	a, err := s.Policies.Version(r.Context(), in.A)
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *Server) compareVersions(r *http.Request, _ *caller.Caller, in twoVersio
 
 type compareDraft struct{ SourceForm }
 
-func (s *Server) compareDraft(r *http.Request, _ *caller.Caller, in compareDraft) (VersionComparison, error) {
+func (s *Server) compareDraft(r *http.Request, _ *caller.Identity, in compareDraft) (VersionComparison, error) {
 	before, err := s.drafted(r.Context(), SourceForm{})
 	if err != nil {
 		return VersionComparison{}, err

@@ -50,7 +50,7 @@ func (s *Server) feedRoute() route {
 		if s.Edge == nil {
 			return errNoEdge
 		}
-		again := func() bool { return s.admit(r, &rt, &call{id: c.id}) == nil }
+		again := func() bool { return s.admit(nil, r, &rt, &call{id: c.id}) == nil }
 		return s.feed(w, r, c, again)
 	}
 	return rt
@@ -124,7 +124,7 @@ type edgeVersion struct {
 	Version int64 `path:"version" json:"-" doc:"of the policies, as the feed tells it"`
 }
 
-func (s *Server) readEdgePolicies(r *http.Request, _ *caller.Caller, in edgeVersion) (v feed.Version, err error) {
+func (s *Server) readEdgePolicies(r *http.Request, _ *caller.Identity, in edgeVersion) (v feed.Version, err error) {
 	t, err := s.Policies.Version(r.Context(), in.Version)
 	if err != nil {
 		return v, err
@@ -142,7 +142,7 @@ type lookAtPassport struct {
 }
 
 // lookAtPassport says whose a token is. One that does not count is no error: the caller's own token is in order.
-func (s *Server) lookAtPassport(r *http.Request, _ *caller.Caller, in lookAtPassport) (b feed.Bearer, err error) {
+func (s *Server) lookAtPassport(r *http.Request, _ *caller.Identity, in lookAtPassport) (b feed.Bearer, err error) {
 	switch {
 	case s.Edge == nil:
 		return b, errNoEdge

@@ -14,7 +14,7 @@ import (
 )
 
 // decided returns the entry of a decision.
-func (s *Server) decided(who *caller.Caller, text []byte, e pdp.Edge) (d audit.Draft, err error) {
+func (s *Server) decided(who *caller.Identity, text []byte, e pdp.Edge) (d audit.Draft, err error) {
 	rec, err := pdp.ReadElsewhere(text)
 	if err != nil {
 		return d, err

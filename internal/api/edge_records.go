@@ -127,7 +127,7 @@ func isJournal(name string) bool {
 
 // upload records what is not in the log yet, and returns how far the journal has come. What is recorded is so in order, and
 // nothing of it twice: the answer goes by what the log's followers have taken in, whoever brought it.
-func (s *Server) upload(ctx context.Context, who *caller.Caller, in *upload) (ack feed.Acknowledged, err error) {
+func (s *Server) upload(ctx context.Context, who *caller.Identity, in *upload) (ack feed.Acknowledged, err error) {
 	// It goes on when the caller is gone: else nobody would know how it ended, and the next would begin too early.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), uploadIn)
 	defer cancel()
@@ -185,7 +185,7 @@ func isVerdict(err error) bool {
 // draft returns the entry of a record. Every record is one entry: of one that is not understood, it says why. Next is the number of the
 // record that comes first of those that are recorded together, made has the decisions of the upload. The error is
 // authz.ErrUnavailable.
-func (s *Server) draft(ctx context.Context, who *caller.Caller, in *upload, number, next int64, made map[int64][]byte) (d audit.Draft, why string, err error) {
+func (s *Server) draft(ctx context.Context, who *caller.Identity, in *upload, number, next int64, made map[int64][]byte) (d audit.Draft, why string, err error) {
 	d, err = s.understand(ctx, who, in, number, next, made)
 	if err == nil && len(d.Body) > audit.MaxBody {
 		err = invalid("it has more than %d bytes", audit.MaxBody)
@@ -225,7 +225,7 @@ func plainText(s string, n int) string {
 }
 
 // understand reads a record.
-func (s *Server) understand(ctx context.Context, who *caller.Caller, in *upload, number, next int64, made map[int64][]byte) (d audit.Draft, err error) {
+func (s *Server) understand(ctx context.Context, who *caller.Identity, in *upload, number, next int64, made map[int64][]byte) (d audit.Draft, err error) {
 	text := in.Records[number-in.First]
 	var rec feed.Record
 	if err := json.Unmarshal(text, &rec, json.RejectUnknownMembers(true)); err != nil {
@@ -246,7 +246,7 @@ func (s *Server) understand(ctx context.Context, who *caller.Caller, in *upload,
 }
 
 // cameOf returns the entry of an outcome.
-func (s *Server) cameOf(ctx context.Context, who *caller.Caller, in *upload, rec *feed.Record, number, next int64, made map[int64][]byte) (d audit.Draft, err error) {
+func (s *Server) cameOf(ctx context.Context, who *caller.Identity, in *upload, rec *feed.Record, number, next int64, made map[int64][]byte) (d audit.Draft, err error) {
 	if rec.Of < 1 || rec.Of >= number {
 		return d, invalid("an outcome is of an earlier record of its journal, not of %d", rec.Of)
 	}

@@ -35,7 +35,7 @@ type ReportReceipt struct {
 
 var errNoEnforcement = authz.Errorf(authz.ErrUnavailable, "nobody takes in reports of enforcement points here")
 
-func (s *Server) reportEnforcement(r *http.Request, who *caller.Caller, in enforcementReport) (receipt ReportReceipt, err error) {
+func (s *Server) reportEnforcement(r *http.Request, who *caller.Identity, in enforcementReport) (receipt ReportReceipt, err error) {
 	if s.Enforcement == nil {
 		return receipt, errNoEnforcement
 	}
@@ -51,7 +51,7 @@ type listEnforcementPoints struct {
 // maxListed is after how many routes and tools a page ends.
 const maxListed = 4096
 
-func (s *Server) listEnforcementPoints(_ *http.Request, _ *caller.Caller, in listEnforcementPoints) (page List[enforcement.Point], err error) {
+func (s *Server) listEnforcementPoints(_ *http.Request, _ *caller.Identity, in listEnforcementPoints) (page List[enforcement.Point], err error) {
 	if s.Enforcement == nil {
 		return page, errNoEnforcement
 	}

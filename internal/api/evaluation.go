@@ -152,7 +152,7 @@ func (s *Server) request(r *http.Request, c *call, q *question) (authz.Request, 
 }
 
 // mayLook returns authz.ErrForbidden if q says what was observed and who is no enforcement point.
-func (q *question) mayLook(who *caller.Caller) error {
+func (q *question) mayLook(who *caller.Identity) error {
 	if q.seen == nil || who.Enforces() {
 		return nil
 	}

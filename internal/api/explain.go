@@ -52,7 +52,7 @@ type PolicyDetail struct {
 	Detail  string `json:"detail,omitempty"`  // of its reason, for the operator
 }
 
-func (s *Server) explainDecision(r *http.Request, who *caller.Caller, in decisionID) (Explanation, error) {
+func (s *Server) explainDecision(r *http.Request, who *caller.Identity, in decisionID) (Explanation, error) {
 	d, err := s.readDecision(r, who, in)
 	if err != nil {
 		return Explanation{}, err

@@ -14,7 +14,7 @@ import (
 
 // read makes a route of f that changes nothing. In's fields are filled by their tags: `path:"id"`
 // from the path, `query:"limit"` from the query; parameters that In does not name are refused.
-func read[In, Out any](path string, roles []caller.Role, summary string, f func(*http.Request, *caller.Caller, In) (Out, error)) route {
+func read[In, Out any](path string, roles []caller.Role, summary string, f func(*http.Request, *caller.Identity, In) (Out, error)) route {
 	return operation("GET", path, roles, summary, 0, f, nil)
 }
 
@@ -28,9 +28,9 @@ type reason struct {
 
 func (r reason) why() string { return r.Why }
 
-// change makes a route of f that changes something: it is for administrators, and needs to say why.
-func change[In reasoned, Out any](method, path, summary string, f func(*http.Request, *caller.Caller, In) (Out, error)) route {
-	return operation(method, path, admins, summary, 1<<20, f, func(in In) error { return checkWhy(in) })
+// change makes a route of f that changes something, and needs to say why.
+func change[In reasoned, Out any](method, path string, roles []caller.Role, summary string, f func(*http.Request, *caller.Identity, In) (Out, error)) route {
+	return operation(method, path, roles, summary, 1<<20, f, func(in In) error { return checkWhy(in) })
 }
 
 func checkWhy(in reasoned) error {
@@ -42,7 +42,7 @@ func checkWhy(in reasoned) error {
 
 // operation makes a route of f: it decodes and checks the input, calls f, and writes the output.
 func operation[In, Out any](method, path string, roles []caller.Role, summary string, limit int64,
-	f func(*http.Request, *caller.Caller, In) (Out, error), check func(In) error) route {
+	f func(*http.Request, *caller.Identity, In) (Out, error), check func(In) error) route {
 	return serving(method, path, roles, summary, limit, func(r *http.Request, c *call, in In) (Out, error) { return f(r, c.who, in) }, check)
 }
 
@@ -50,7 +50,7 @@ func operation[In, Out any](method, path string, roles []caller.Role, summary st
 func serving[In, Out any](method, path string, roles []caller.Role, summary string, limit int64,
 	f func(*http.Request, *call, In) (Out, error), check func(In) error) route {
 	params := parameters(reflect.TypeFor[In]())
-	rt := route{method: method, path: path, roles: roles, summary: summary, limit: limit}
+	rt := route{method: method, path: path, roles: roles, summary: summary, limit: limit, persons: forPersons(roles)}
 	rt.doc = operationDoc{params: params, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), hasBody: limit > 0}
 	rt.serve = func(w http.ResponseWriter, r *http.Request, c *call) error {
 		var in In

@@ -73,6 +73,6 @@ type Status struct {
 	LogVerifier       string   `json:"log_verifier"`
 }
 
-func (s *Server) readStatus(r *http.Request, _ *caller.Caller, _ none) (Status, error) {
+func (s *Server) readStatus(r *http.Request, _ *caller.Identity, _ none) (Status, error) {
 	return s.StatusOf(r.Context())
 }

@@ -15,7 +15,7 @@ type KeyAdmin interface {
 	Revoke(ctx context.Context, actor, why, kid string) (keyring.Info, error)
 }
 
-func (s *Server) listKeys(*http.Request, *caller.Caller, none) (List[keyring.Info], error) {
+func (s *Server) listKeys(*http.Request, *caller.Identity, none) (List[keyring.Info], error) {
 	return List[keyring.Info]{Items: s.Keys.Keys()}, nil
 }
 
@@ -25,7 +25,7 @@ type rotateKeys struct {
 	reason
 }
 
-func (s *Server) rotateKeys(r *http.Request, who *caller.Caller, in rotateKeys) (List[keyring.Info], error) {
+func (s *Server) rotateKeys(r *http.Request, who *caller.Identity, in rotateKeys) (List[keyring.Info], error) {
 	keys, err := s.Keys.Rotate(r.Context(), who.Actor(), in.Why, in.Use, in.AtOnce)
 	return List[keyring.Info]{Items: keys}, err
 }
@@ -35,6 +35,6 @@ type revokeKey struct {
 	reason
 }
 
-func (s *Server) revokeKey(r *http.Request, who *caller.Caller, in revokeKey) (keyring.Info, error) {
+func (s *Server) revokeKey(r *http.Request, who *caller.Identity, in revokeKey) (keyring.Info, error) {
 	return s.Keys.Revoke(r.Context(), who.Actor(), in.Why, in.ID)
 }

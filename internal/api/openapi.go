@@ -14,6 +14,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
+	"github.com/safeconduct/safeconduct/internal/people"
 )
 
 // An operationDoc is what the OpenAPI document says of a route beside its path and summary.
@@ -29,6 +30,9 @@ type operationDoc struct {
 
 // object is one JSON object of the document.
 type object map[string]any
+
+// cookie is the name of the cookie of a session over https (internal/signin).
+const cookie = "__Host-safeconduct"
 
 // Document returns the OpenAPI 3.1 document of a service at a public URL, without the service.
 func Document(publicURL string) ([]byte, error) {
@@ -67,6 +71,7 @@ func document(routes []route, publicURL string) ([]byte, error) {
 			responses["400"] = object{"description": "The request could not be understood, or does not fit the schema: refused, and not recorded.", "content": refusal}
 			responses["default"] = object{"description": "What went wrong: refused.", "content": refusal}
 		}
+		var params []any
 		if rt.roles == nil {
 			op["security"] = []any{}
 		} else {
@@ -75,11 +80,17 @@ func document(routes []route, publicURL string) ([]byte, error) {
 				names[i] = string(r)
 			}
 			op["x-roles"] = names
+			if rt.persons {
+				op["security"] = []any{object{"bearer": []any{}}, object{"session": []any{}}}
+				if rt.method != http.MethodGet {
+					params = append(params, object{"name": sessionHeader, "in": "header", "required": false, "schema": object{"type": "string", "enum": []any{"1"}},
+						"description": "needed of a person who is signed in: pages of other sites cannot send it"})
+				}
+			}
 			if rt.agents {
 				op["security"] = []any{object{"bearer": []any{}}, object{"dpop": []any{}}}
 			}
 		}
-		var params []any
 		for _, p := range rt.doc.params {
 			where := "query"
 			if p.inPath {
@@ -118,8 +129,9 @@ func document(routes []route, publicURL string) ([]byte, error) {
 		"components": object{
 			"schemas": g.schemas,
 			"securitySchemes": object{
-				"bearer": object{"type": "http", "scheme": "bearer"},
-				"dpop":   object{"type": "http", "scheme": "dpop", "description": "An agent's own passport, with a proof of possession (RFC 9449)."},
+				"bearer":  object{"type": "http", "scheme": "bearer"},
+				"session": object{"type": "apiKey", "in": "cookie", "name": cookie, "description": "A person who is signed in, in a browser. Without https the name has no prefix."},
+				"dpop":    object{"type": "http", "scheme": "dpop", "description": "An agent's own passport, with a proof of possession (RFC 9449)."},
 			},
 		},
 	}, json.Deterministic(true))
@@ -149,6 +161,15 @@ func (g *generator) response(rt *route) object {
 	return object{"description": "Done.", "content": object{media: content}}
 }
 
+// enum returns the schema of a text that is one of values.
+func enum[S ~string](values []S) object {
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = v
+	}
+	return object{"type": "string", "enum": all}
+}
+
 // schema returns the schema of t, or a reference to it. Closed ones refuse unknown members.
 func (g *generator) schema(t reflect.Type, closed bool) object {
 	switch t {
@@ -159,7 +180,9 @@ func (g *generator) schema(t reflect.Type, closed bool) object {
 	case reflect.TypeFor[authz.Claimed]():
 		return object{"type": "object"}
 	case reflect.TypeFor[caller.Role]():
-		return object{"type": "string", "enum": []any{caller.Administrator, caller.Auditor, caller.PEP, caller.Edge, caller.Approver}}
+		return enum(caller.Roles())
+	case reflect.TypeFor[people.Role]():
+		return enum(people.Roles())
 	case reflect.TypeFor[authz.AgentState]():
 		return object{"type": "string", "enum": []any{authz.AgentActive, authz.AgentSuspended, authz.AgentQuarantined, authz.AgentRetired}}
 	case reflect.TypeFor[jsontext.Value]():

@@ -51,7 +51,7 @@ func (s *Server) outcomeRoute(path, summary string) route {
 // reportOutcome records what came of a decision. Whoever the caller is, it can only speak of what it
 // knows: an enforcement point of what it asked itself, an agent of itself, and only against itself or
 // technically; an administrator of everything.
-func (s *Server) reportOutcome(r *http.Request, who *caller.Caller, in reportOutcome) (OutcomeReceipt, error) {
+func (s *Server) reportOutcome(r *http.Request, who *caller.Identity, in reportOutcome) (OutcomeReceipt, error) {
 	var receipt OutcomeReceipt
 	if err := in.check(who); err != nil {
 		return receipt, err
@@ -79,8 +79,8 @@ func (s *Server) reportOutcome(r *http.Request, who *caller.Caller, in reportOut
 }
 
 // check returns authz.ErrInvalid if in says nothing, and authz.ErrForbidden if who may not say it.
-func (in *reportOutcome) check(who *caller.Caller) error {
-	if who.Role == caller.Administrator {
+func (in *reportOutcome) check(who *caller.Identity) error {
+	if who.Can(caller.Administrator) {
 		if err := conduct.CheckWhy(in.Why); err != nil {
 			return err
 		}
@@ -90,11 +90,11 @@ func (in *reportOutcome) check(who *caller.Caller) error {
 		return invalid("nothing is said of the outcome: at least one of result, fault, latency_ms, size_bytes, met")
 	case in.Reporter != "" && in.Reporter != conduct.ReporterOperator:
 		return invalid("reporter can only be operator, or be left out: who reports is known from the token")
-	case in.Reporter != "" && who.Role != caller.Administrator:
+	case in.Reporter != "" && !who.Can(caller.Administrator):
 		return authz.Errorf(authz.ErrForbidden, "only an administrator may speak for an agent's owner")
-	case who.Role == agentRole && in.Result == conduct.ResultRight:
+	case who.Can(agentRole) && in.Result == conduct.ResultRight:
 		return authz.Errorf(authz.ErrForbidden, "an agent may not say of itself that it was right")
-	case who.Role == agentRole && in.Met != nil:
+	case who.Can(agentRole) && in.Met != nil:
 		return authz.Errorf(authz.ErrForbidden, "an agent may not say of itself that it met obligations")
 	}
 	return nil
@@ -104,7 +104,7 @@ func (in *reportOutcome) check(who *caller.Caller) error {
 var eventReaders = sync.Pool{New: func() any { return conduct.NewEventReader() }}
 
 // outcome returns in with what the decision was about: the entry e.
-func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.Outcome, err error) {
+func (in *reportOutcome) outcome(who *caller.Identity, e *audit.Entry) (o conduct.Outcome, err error) {
 	if o, err = in.about(who, e); err == nil {
 		err = o.Check()
 	}
@@ -112,7 +112,7 @@ func (in *reportOutcome) outcome(who *caller.Caller, e *audit.Entry) (o conduct.
 }
 
 // about is outcome without its checks that look at no decision.
-func (in *reportOutcome) about(who *caller.Caller, e *audit.Entry) (o conduct.Outcome, err error) {
+func (in *reportOutcome) about(who *caller.Identity, e *audit.Entry) (o conduct.Outcome, err error) {
 	reader := eventReaders.Get().(*conduct.EventReader)
 	defer eventReaders.Put(reader)
 	var ev conduct.Event
@@ -121,7 +121,7 @@ func (in *reportOutcome) about(who *caller.Caller, e *audit.Entry) (o conduct.Ou
 		return o, err
 	}
 	switch {
-	case who.Role == agentRole && (!registered || string(ev.Agent) != who.Name):
+	case who.Can(agentRole) && (!registered || string(ev.Agent) != who.Name):
 		// As if there were none: an agent has no business to learn what is in the log.
 		return o, authz.Errorf(authz.ErrNotFound, "d%d is no decision about this agent", e.Seq)
 	case who.Enforces() && ev.PEP != who.Point():
@@ -157,11 +157,11 @@ func (in *reportOutcome) about(who *caller.Caller, e *audit.Entry) (o conduct.Ou
 }
 
 // reporter returns whose word it is. The agent's owner speaks as its operator, also if it does not say so.
-func (in *reportOutcome) reporter(who *caller.Caller, ev *conduct.Event) conduct.Reporter {
+func (in *reportOutcome) reporter(who *caller.Identity, ev *conduct.Event) conduct.Reporter {
 	switch {
 	case who.Enforces():
 		return conduct.ReporterPEP
-	case who.Role == agentRole:
+	case who.Can(agentRole):
 		return conduct.ReporterAgent
 	case in.Reporter == conduct.ReporterOperator, who.Name == ev.Owner:
 		return conduct.ReporterOperator

@@ -40,6 +40,8 @@ const (
 // agentRole is the role of agents that ask for themselves. No caller of the registry has it.
 const agentRole caller.Role = "agent"
 
+var agentRoles = []caller.Role{agentRole}
+
 const noPassports = "this service does not accept passports: it issues none"
 
 // admitAgent authenticates an agent by its own token, if the request carries one: by DPoP
@@ -65,7 +67,7 @@ func (s *Server) admitAgent(r *http.Request, c *call) (bool, error) {
 	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.address = a.Addr().Unmap().WithZone("")
 	}
-	c.who = &caller.Caller{Name: string(b.Agent), Role: agentRole}
+	c.is(caller.Identity{Name: string(b.Agent), Roles: agentRoles})
 	return true, nil
 }
 

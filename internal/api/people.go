@@ -12,11 +12,12 @@ import (
 	"github.com/safeconduct/safeconduct/internal/people"
 )
 
-// PeopleAdmin knows and changes the persons who answer. *people.Registry is one.
+// PeopleAdmin knows and changes the persons who sign in. *people.Registry is one.
 type PeopleAdmin interface {
 	Person(id string) (*people.Person, error)
 	People() []*people.Person
 	Enrolment(id string, at time.Time) (people.Enrolment, bool)
+	MakeLink(ctx context.Context, actor, why, id string, ttl time.Duration) (people.Link, error)
 	Sessions(id string, at time.Time) []*people.Session
 	Put(ctx context.Context, actor, why string, p people.Profile, ifAsOf int64) (*people.Person, error)
 	Enrol(ctx context.Context, actor, why, id string, ttl time.Duration) (people.Enrolment, error)
@@ -24,21 +25,22 @@ type PeopleAdmin interface {
 	EndSessions(ctx context.Context, actor, why, id string) (*people.Person, error)
 }
 
-// peopleRoutes are those by which administrators look after the persons who answer.
+// peopleRoutes are those by which administrators look after persons.
 func (s *Server) peopleRoutes() []route {
 	return []route{
-		read("/v1/people", readers, "List the persons who answer asks", known(s, s.listPeople)),
-		read("/v1/people/{id}", readers, "Read one person", known(s, s.readPerson)),
-		change("PUT", "/v1/people/{id}", "Make a person, change one, or disable one", known(s, s.putPerson)),
-		change("POST", "/v1/people/{id}/enrolment", "Make a link by which a person registers a passkey; it is shown once", known(s, s.enrolPerson)),
-		change("POST", "/v1/people/{id}/passkeys/revoke", "Revoke a passkey of a person", known(s, s.revokePasskey)),
-		change("POST", "/v1/people/{id}/sign-out", "End every session of a person", known(s, s.signOutPerson)),
+		read("/v1/people", auditors, "List the persons who can sign in", known(s, s.listPeople)),
+		read("/v1/people/{id}", auditors, "Read one person", known(s, s.readPerson)),
+		change("PUT", "/v1/people/{id}", admins, "Make a person, change one, or disable one", known(s, s.putPerson)),
+		change("POST", "/v1/people/{id}/enrolment", admins, "Make a link by which a person registers a passkey; it is shown once", known(s, s.enrolPerson)),
+		change("POST", "/v1/people/{id}/link", admins, "Make a link by which a person signs in once; it is shown once", known(s, s.linkPerson)),
+		change("POST", "/v1/people/{id}/passkeys/revoke", admins, "Revoke a passkey of a person", known(s, s.revokePasskey)),
+		change("POST", "/v1/people/{id}/sign-out", admins, "End every session of a person", known(s, s.signOutPerson)),
 	}
 }
 
 // known makes of f what says that there are no persons, where there are none.
-func known[In, Out any](s *Server, f func(*http.Request, *caller.Caller, In) (Out, error)) func(*http.Request, *caller.Caller, In) (Out, error) {
-	return func(r *http.Request, who *caller.Caller, in In) (out Out, err error) {
+func known[In, Out any](s *Server, f func(*http.Request, *caller.Identity, In) (Out, error)) func(*http.Request, *caller.Identity, In) (Out, error) {
+	return func(r *http.Request, who *caller.Identity, in In) (out Out, err error) {
 		if s.People == nil {
 			return out, authz.Errorf(authz.ErrUnavailable, "no persons are known here")
 		}
@@ -72,11 +74,12 @@ type PendingPasskey struct {
 
 // A PersonSession is a session that has not ended.
 type PersonSession struct {
-	Method    string              `json:"method" doc:"passkey or oidc"`
+	Method    string              `json:"method" doc:"passkey, oidc or link"`
 	Passkey   string              `json:"passkey,omitempty"`
+	Roles     []people.Role       `json:"roles" doc:"the person's own, and those that the identity provider gave"`
 	Claims    map[string][]string `json:"claims,omitempty" doc:"the person's own, and those of the identity provider"`
 	At        time.Time           `json:"at"`
-	ExpiresAt time.Time           `json:"expires_at"`
+	ExpiresAt time.Time           `json:"expires_at" doc:"at the latest; in a browser where nobody is it ends before"`
 }
 
 func (s *Server) personView(p *people.Person) PersonView {
@@ -89,7 +92,7 @@ func (s *Server) personView(p *people.Person) PersonView {
 		v.Enrolment = &PendingPasskey{e.CreatedAt, e.ExpiresAt}
 	}
 	for _, x := range s.People.Sessions(p.ID, now) {
-		v.Sessions = append(v.Sessions, PersonSession{x.Method, x.Passkey, x.Claims, x.At, x.ExpiresAt})
+		v.Sessions = append(v.Sessions, PersonSession{x.Method, x.Passkey, x.Roles, x.Claims, x.At, x.ExpiresAt})
 	}
 	return v
 }
@@ -100,7 +103,7 @@ type listPeople struct {
 	Limit int    `query:"limit" doc:"at most so many, 100 by default and 1000 at most"`
 }
 
-func (s *Server) listPeople(_ *http.Request, _ *caller.Caller, in listPeople) (List[PersonView], error) {
+func (s *Server) listPeople(_ *http.Request, _ *caller.Identity, in listPeople) (List[PersonView], error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return List[PersonView]{}, err
@@ -124,7 +127,7 @@ type personID struct {
 	ID string `path:"id" json:"-"`
 }
 
-func (s *Server) readPerson(_ *http.Request, _ *caller.Caller, in personID) (PersonView, error) {
+func (s *Server) readPerson(_ *http.Request, _ *caller.Identity, in personID) (PersonView, error) {
 	p, err := s.People.Person(in.ID)
 	if err != nil {
 		return PersonView{}, err
@@ -139,14 +142,15 @@ type putPerson struct {
 	Issuer   string              `json:"issuer,omitempty" doc:"of the identity provider with which the person signs in"`
 	Subject  string              `json:"subject,omitempty" doc:"the person's account there: sub of the ID token"`
 	Claims   map[string][]string `json:"claims,omitempty" doc:"by which groups of approvers know the person"`
+	Roles    []people.Role       `json:"roles,omitempty" doc:"what the person may do; none means approver: to answer what the catalog's groups let them"`
 	Disabled bool                `json:"disabled,omitempty" doc:"a disabled person cannot sign in or answer; their sessions end"`
 	IfAsOf   int64               `json:"if_as_of" doc:"as_of of the person that is changed; 0 makes a new one"`
 	reason
 }
 
-func (s *Server) putPerson(r *http.Request, who *caller.Caller, in putPerson) (PersonView, error) {
+func (s *Server) putPerson(r *http.Request, who *caller.Identity, in putPerson) (PersonView, error) {
 	p, err := s.People.Put(r.Context(), who.Actor(), in.Why, people.Profile{
-		ID: in.ID, Name: in.Name, Email: in.Email, Issuer: in.Issuer, Subject: in.Subject, Claims: in.Claims, Disabled: in.Disabled,
+		ID: in.ID, Name: in.Name, Email: in.Email, Issuer: in.Issuer, Subject: in.Subject, Claims: in.Claims, Roles: in.Roles, Disabled: in.Disabled,
 	}, in.IfAsOf)
 	if err != nil {
 		return PersonView{}, err
@@ -168,7 +172,7 @@ type EnrolmentLink struct {
 	AsOf      int64     `json:"as_of"`
 }
 
-func (s *Server) enrolPerson(r *http.Request, who *caller.Caller, in enrolPerson) (EnrolmentLink, error) {
+func (s *Server) enrolPerson(r *http.Request, who *caller.Identity, in enrolPerson) (EnrolmentLink, error) {
 	const most = int64(people.MaxEnrolment / time.Second) // and no overflow
 	if in.TTL < 0 || in.TTL > most {
 		return EnrolmentLink{}, invalid("ttl_seconds is %d: 60 to %d", in.TTL, most)
@@ -180,13 +184,39 @@ func (s *Server) enrolPerson(r *http.Request, who *caller.Caller, in enrolPerson
 	return EnrolmentLink{Person: in.ID, URL: people.EnrolmentURL(s.PublicURL, e.Token), ExpiresAt: e.ExpiresAt, AsOf: e.AsOf}, nil
 }
 
+type linkPerson struct {
+	personID `json:"-"`
+	TTL      int64 `json:"ttl_seconds,omitempty" doc:"how long the link can be used: 10 minutes if left out, which is the most; at least 10 seconds"`
+	reason
+}
+
+// A SignInLink signs a person in, once. It is never shown again.
+type SignInLink struct {
+	Person    string    `json:"person"`
+	URL       string    `json:"url" doc:"whoever opens it can be the person for as long as a session lasts: hand it over as you would a password"`
+	ExpiresAt time.Time `json:"expires_at"`
+	AsOf      int64     `json:"as_of"`
+}
+
+func (s *Server) linkPerson(r *http.Request, who *caller.Identity, in linkPerson) (SignInLink, error) {
+	const most = int64(people.MaxLink / time.Second) // and no overflow
+	if in.TTL < 0 || in.TTL > most {
+		return SignInLink{}, invalid("ttl_seconds is %d: 10 to %d", in.TTL, most)
+	}
+	l, err := s.People.MakeLink(r.Context(), who.Actor(), in.Why, in.ID, time.Duration(in.TTL)*time.Second)
+	if err != nil {
+		return SignInLink{}, err
+	}
+	return SignInLink{Person: in.ID, URL: people.LinkURL(s.PublicURL, l.Token), ExpiresAt: l.ExpiresAt, AsOf: l.AsOf}, nil
+}
+
 type revokePasskey struct {
 	personID `json:"-"`
 	Passkey  string `json:"passkey" doc:"id of the passkey that is revoked; sessions that began with it end"`
 	reason
 }
 
-func (s *Server) revokePasskey(r *http.Request, who *caller.Caller, in revokePasskey) (PersonView, error) {
+func (s *Server) revokePasskey(r *http.Request, who *caller.Identity, in revokePasskey) (PersonView, error) {
 	p, err := s.People.RevokePasskey(r.Context(), who.Actor(), in.Why, in.ID, in.Passkey)
 	if err != nil {
 		return PersonView{}, err
@@ -199,7 +229,7 @@ type signOutPerson struct {
 	reason
 }
 
-func (s *Server) signOutPerson(r *http.Request, who *caller.Caller, in signOutPerson) (PersonView, error) {
+func (s *Server) signOutPerson(r *http.Request, who *caller.Identity, in signOutPerson) (PersonView, error) {
 	p, err := s.People.EndSessions(r.Context(), who.Actor(), in.Why, in.ID)
 	if err != nil {
 		return PersonView{}, err

@@ -31,7 +31,7 @@ type publish struct {
 	reason
 }
 
-func (s *Server) publish(r *http.Request, who *caller.Caller, in publish) (policy.Version, error) {
+func (s *Server) publish(r *http.Request, who *caller.Identity, in publish) (policy.Version, error) {
 	if in.Source == nil && in.Catalog == "" {
 		return policy.Version{}, invalid("neither a source nor a catalog is given")
 	}
@@ -54,7 +54,7 @@ type VersionList struct {
 	Next   int64            `json:"next,omitempty"`
 }
 
-func (s *Server) listVersions(r *http.Request, _ *caller.Caller, in listVersions) (VersionList, error) {
+func (s *Server) listVersions(r *http.Request, _ *caller.Identity, in listVersions) (VersionList, error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return VersionList{}, err
@@ -84,7 +84,7 @@ type versionNumber struct {
 	Version int64 `path:"version" json:"-"`
 }
 
-func (s *Server) readVersion(r *http.Request, _ *caller.Caller, in versionNumber) (VersionText, error) {
+func (s *Server) readVersion(r *http.Request, _ *caller.Identity, in versionNumber) (VersionText, error) {
 	v, err := s.Policies.Version(r.Context(), in.Version)
 	if err != nil {
 		return VersionText{}, err
@@ -92,7 +92,7 @@ func (s *Server) readVersion(r *http.Request, _ *caller.Caller, in versionNumber
 	return VersionText{v.Version, v.Source, v.Catalog}, nil
 }
 
-func (s *Server) activeVersion(r *http.Request, who *caller.Caller, _ none) (VersionText, error) {
+func (s *Server) activeVersion(r *http.Request, who *caller.Identity, _ none) (VersionText, error) {
 	active := s.Policies.Active()
 	if active == nil {
 		return VersionText{}, authz.Errorf(authz.ErrNotFound, "no policy is published")
@@ -105,6 +105,6 @@ type rollback struct {
 	reason
 }
 
-func (s *Server) rollback(r *http.Request, who *caller.Caller, in rollback) (policy.Version, error) {
+func (s *Server) rollback(r *http.Request, who *caller.Identity, in rollback) (policy.Version, error) {
 	return s.Policies.Rollback(r.Context(), in.Version, who.Actor(), in.Why)
 }

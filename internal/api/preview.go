@@ -289,7 +289,7 @@ type previewAlert struct {
 }
 
 // previewAlert says what an alert would change, or what clearing one would.
-func (s *Server) previewAlert(r *http.Request, _ *caller.Caller, in previewAlert) (Preview, error) {
+func (s *Server) previewAlert(r *http.Request, _ *caller.Identity, in previewAlert) (Preview, error) {
 	raised := risk.Alert{ID: in.ID, Kind: in.Kind, Severity: in.Severity, Scope: in.Scope}
 	scopes := []risk.Scope{in.Scope} // of the alert that is, and of the one that would be
 	without := in.ID

@@ -148,7 +148,7 @@ func (s *Server) approval(ctx context.Context, c *call, req *authz.Request, d *a
 // refusal, nobody recorded it, the caller is none that may ask, or the act cannot be told apart from others.
 func (s *Server) offer(ctx context.Context, c *call, req *authz.Request, d *authz.Decision) *offer {
 	q := s.Requests
-	if q == nil || d.Seq == 0 || !c.who.Enforces() && c.who.Role != agentRole {
+	if q == nil || d.Seq == 0 || !c.who.Enforces() && !c.who.Can(agentRole) {
 		return nil
 	}
 	until, ok := q.requestable(d)

@@ -61,7 +61,7 @@ type rights struct{ read, cancel bool }
 func rightsTo(c *call, a *approval.Ask) rights {
 	mine := a.Requester == c.who.Actor()
 	refused := c.who.Enforces() && a.PEP == c.who.Point()
-	about := c.who.Role == agentRole && string(a.Agent) == c.who.Name
+	about := c.who.Can(agentRole) && string(a.Agent) == c.who.Name
 	return rights{read: mine || refused || about, cancel: mine || refused}
 }
 

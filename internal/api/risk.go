@@ -22,7 +22,7 @@ type RiskAdmin interface {
 	AssessIf(req *authz.Request, f *authz.Facts, at time.Time, without string, raised *risk.Alert) authz.Risk
 }
 
-func (s *Server) listAlerts(*http.Request, *caller.Caller, none) (List[risk.Alert], error) {
+func (s *Server) listAlerts(*http.Request, *caller.Identity, none) (List[risk.Alert], error) {
 	return List[risk.Alert]{Items: s.Risks.Alerts()}, nil
 }
 
@@ -41,7 +41,7 @@ type putAlert struct {
 	reason
 }
 
-func (s *Server) putAlert(r *http.Request, who *caller.Caller, in putAlert) (risk.Alert, error) {
+func (s *Server) putAlert(r *http.Request, who *caller.Identity, in putAlert) (risk.Alert, error) {
 	return s.Risks.RaiseAlert(r.Context(), who.Actor(), in.Why, risk.Alert{
 		ID: in.ID, Kind: in.Kind, Severity: in.Severity, Scope: in.Scope, Message: in.Message, ExpiresAt: in.ExpiresAt,
 	})
@@ -57,7 +57,7 @@ type Cleared struct {
 	ID string `json:"id"`
 }
 
-func (s *Server) clearAlert(r *http.Request, who *caller.Caller, in clearRisk) (Cleared, error) {
+func (s *Server) clearAlert(r *http.Request, who *caller.Identity, in clearRisk) (Cleared, error) {
 	return Cleared{in.ID}, s.Risks.ClearAlert(r.Context(), who.Actor(), in.Why, in.ID)
 }
 
@@ -67,7 +67,7 @@ type listIndicators struct {
 	Limit int    `query:"limit" json:"-" doc:"at most so many, 100 by default and 1000 at most"`
 }
 
-func (s *Server) listIndicators(_ *http.Request, _ *caller.Caller, in listIndicators) (List[risk.Indicator], error) {
+func (s *Server) listIndicators(_ *http.Request, _ *caller.Identity, in listIndicators) (List[risk.Indicator], error) {
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return List[risk.Indicator]{}, err
@@ -89,12 +89,12 @@ type putIndicator struct {
 	reason
 }
 
-func (s *Server) putIndicator(r *http.Request, who *caller.Caller, in putIndicator) (risk.Indicator, error) {
+func (s *Server) putIndicator(r *http.Request, who *caller.Identity, in putIndicator) (risk.Indicator, error) {
 	return s.Risks.PutIndicator(r.Context(), who.Actor(), in.Why, risk.Indicator{
 		ID: in.ID, Type: in.Type, Value: in.Value, Severity: in.Severity, Source: in.Source, ExpiresAt: in.ExpiresAt,
 	})
 }
 
-func (s *Server) clearIndicator(r *http.Request, who *caller.Caller, in clearRisk) (Cleared, error) {
+func (s *Server) clearIndicator(r *http.Request, who *caller.Identity, in clearRisk) (Cleared, error) {
 	return Cleared{in.ID}, s.Risks.ClearIndicator(r.Context(), who.Actor(), in.Why, in.ID)
 }

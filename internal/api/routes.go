@@ -12,14 +12,14 @@ func (s *Server) routes() []route {
 		// Agents.
 		read("/v1/agents", readers, "List agents", s.listAgents),
 		read("/v1/agents/{id}", readers, "Read one agent", s.readAgent),
-		change("PUT", "/v1/agents/{id}", "Register an agent, or change it", s.putAgent),
-		change("POST", "/v1/agents/{id}/state", "Suspend, quarantine, restore or retire an agent", s.setAgentState),
+		change("PUT", "/v1/agents/{id}", admins, "Register an agent, or change it", s.putAgent),
+		change("POST", "/v1/agents/{id}/state", operators, "Suspend, quarantine, restore or retire an agent", s.setAgentState),
 
 		// What agents authenticate with.
-		change("POST", "/v1/agents/{id}/enrolment", "Make a token with which an agent registers a key; it is shown once", s.enrolAgent),
+		change("POST", "/v1/agents/{id}/enrolment", admins, "Make a token with which an agent registers a key; it is shown once", s.enrolAgent),
 		read("/v1/agents/{id}/keys", readers, "List the keys of an agent, also those of the past", s.listAgentKeys),
-		change("POST", "/v1/agents/{id}/keys/revoke", "Revoke a key of an agent, or all", s.revokeAgentKeys),
-		change("POST", "/v1/agents/{id}/document", "Link a client ID metadata document to an agent", s.linkDocument),
+		change("POST", "/v1/agents/{id}/keys/revoke", operators, "Revoke a key of an agent, or all", s.revokeAgentKeys),
+		change("POST", "/v1/agents/{id}/document", admins, "Link a client ID metadata document to an agent", s.linkDocument),
 		read("/v1/keys/due", readers, "List the keys of agents that expire soon", s.dueAgentKeys),
 
 		// Enforcement points, and decision points elsewhere.
@@ -32,68 +32,69 @@ func (s *Server) routes() []route {
 
 		// How agents behave, and how far they are trusted.
 		read("/v1/agents/{id}/trust", readers, "Explain how far an agent is trusted, and why", s.readTrust),
-		change("POST", "/v1/agents/{id}/trust", "Set how far an agent is trusted for a while, or restore it", s.setTrust),
+		change("POST", "/v1/agents/{id}/trust", operators, "Set how far an agent is trusted for a while, or restore it", s.setTrust),
 		read("/v1/findings", readers, "List what the monitors found, newest first", s.listFindings),
 		read("/v1/findings/{id}", readers, "Read one finding", s.readFinding),
-		change("POST", "/v1/findings/{id}/judge", "Say of a finding that it was seen, is true, or is a false alarm", s.judgeFinding),
+		change("POST", "/v1/findings/{id}/judge", operators, "Say of a finding that it was seen, is true, or is a false alarm", s.judgeFinding),
 		s.streamRoute(),
 
 		// What people and programs were told of asks.
-		read("/v1/deliveries", readers, "List what was told of asks, or could not be, newest first", s.listDeliveries),
-		read("/v1/deliveries/{id}", readers, "Read one delivery", s.readDelivery),
-		change("POST", "/v1/deliveries/{id}/retry", "Try a delivery again that was given up", s.retryDelivery),
+		read("/v1/deliveries", auditors, "List what was told of asks, or could not be, newest first", s.listDeliveries),
+		read("/v1/deliveries/{id}", auditors, "Read one delivery", s.readDelivery),
+		change("POST", "/v1/deliveries/{id}/retry", admins, "Try a delivery again that was given up", s.retryDelivery),
 
 		// Policies and catalog: one version number covers both.
-		large(s.limits.Publish, operation("POST", "/v1/policies/check", admins, "Check policies without publishing them", 1, s.checkPolicies, nil)),
-		large(s.limits.Publish, change("POST", "/v1/policies", "Publish policies, a catalog, or both as one version", s.publish)),
-		large(s.limits.Publish, operation("POST", "/v1/policies/test", admins, "Judge cases by a draft of policies", 1, s.testPolicies, nil)),
-		large(s.limits.Publish, operation("POST", "/v1/policies/backtest", admins, "Judge recorded decisions again by a draft of policies", 1, s.backtest, nil)),
-		large(s.limits.Publish, operation("POST", "/v1/policies/diff", admins, "Compare a draft of policies with the active version", 1, s.compareDraft, nil)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/check", authors, "Check policies without publishing them", 1, s.checkPolicies, nil)),
+		large(s.limits.Publish, change("POST", "/v1/policies", authors, "Publish policies, a catalog, or both as one version", s.publish)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/test", authors, "Judge cases by a draft of policies", 1, s.testPolicies, nil)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/backtest", authors, "Judge recorded decisions again by a draft of policies", 1, s.backtest, nil)),
+		large(s.limits.Publish, operation("POST", "/v1/policies/diff", authors, "Compare a draft of policies with the active version", 1, s.compareDraft, nil)),
 		read("/v1/policies/schema", readers, "Read what the policies of a version can name", s.readVocabulary),
 		read("/v1/policies/{a}/diff/{b}", readers, "Compare two versions by what they say", s.compareVersions),
 		read("/v1/policies", readers, "List versions, newest first", s.listVersions),
 		read("/v1/policies/active", readers, "Read the active version", s.activeVersion),
 		read("/v1/policies/{version}", readers, "Read one version", s.readVersion),
-		change("POST", "/v1/policies/{version}/rollback", "Make an older version active again", s.rollback),
+		change("POST", "/v1/policies/{version}/rollback", authors, "Make an older version active again", s.rollback),
 		read("/v1/catalog", readers, "Read what the organisation declares", s.readCatalog),
 		read("/v1/catalog/schedules/{id}/calendar", readers, "Read when a schedule is open, day by day", s.readCalendar),
 
 		// Risk.
 		read("/v1/alerts", readers, "List alerts", s.listAlerts),
-		change("PUT", "/v1/alerts/{id}", "Raise an alert, or change it", s.putAlert),
-		change("POST", "/v1/alerts/{id}/clear", "Clear an alert", s.clearAlert),
-		operation("POST", "/v1/alerts/preview", admins, "Say what an alert would change if it were raised or cleared now; it changes nothing", 1<<20, s.previewAlert, nil),
+		change("PUT", "/v1/alerts/{id}", operators, "Raise an alert, or change it", s.putAlert),
+		change("POST", "/v1/alerts/{id}/clear", operators, "Clear an alert", s.clearAlert),
+		operation("POST", "/v1/alerts/preview", operators, "Say what an alert would change if it were raised or cleared now; it changes nothing", 1<<20, s.previewAlert, nil),
 		read("/v1/indicators", readers, "List threat indicators", s.listIndicators),
-		change("PUT", "/v1/indicators/{id}", "Put a threat indicator", s.putIndicator),
-		change("POST", "/v1/indicators/{id}/clear", "Clear a threat indicator", s.clearIndicator),
+		change("PUT", "/v1/indicators/{id}", operators, "Put a threat indicator", s.putIndicator),
+		change("POST", "/v1/indicators/{id}/clear", operators, "Clear a threat indicator", s.clearIndicator),
 
 		// The kill switch.
 		read("/v1/stops", readers, "List what is stopped", s.listStops),
-		change("PUT", "/v1/stops/{id}", "Stop everything, or everything of an owner, a purpose, an agent or a capability", s.putStop),
-		change("POST", "/v1/stops/{id}/lift", "Lift a stop", s.liftStop),
-		operation("POST", "/v1/stops/preview", admins, "Say what a stop would change if it were put or lifted now; it changes nothing", 1<<20, s.previewStop, nil),
+		change("PUT", "/v1/stops/{id}", operators, "Stop everything, or everything of an owner, a purpose, an agent or a capability", s.putStop),
+		change("POST", "/v1/stops/{id}/lift", operators, "Lift a stop", s.liftStop),
+		operation("POST", "/v1/stops/preview", operators, "Say what a stop would change if it were put or lifted now; it changes nothing", 1<<20, s.previewStop, nil),
 
 		// Decisions and the audit log.
 		read("/v1/decisions/{id}", readers, "Read a recorded decision", s.readDecision),
 		read("/v1/decisions/{id}/explain", readers, "Explain a recorded decision: the operator's view", s.explainDecision),
 		s.outcomeRoute("/v1/decisions/{id}/outcome", "Report what came of a decision"),
-		read("/v1/audit/entries", readers, "Search the log, newest first", s.searchEntries),
-		read("/v1/audit/entries/{seq}", readers, "Read one entry", s.readEntry),
-		read("/v1/audit/entries/{seq}/proof", readers, "Prove that an entry is in the log", s.proveEntry),
+		read("/v1/audit/entries", auditors, "Search the log, newest first", s.searchEntries),
+		read("/v1/audit/entries/{seq}", auditors, "Read one entry", s.readEntry),
+		read("/v1/audit/entries/{seq}/proof", auditors, "Prove that an entry is in the log", s.proveEntry),
 		read("/v1/audit/growth", readers, "Prove that the log only grew since it had so many batches", s.proveGrowth),
 		read("/v1/audit/checkpoints", readers, "List signed checkpoints, newest first", s.listCheckpoints),
 		s.bundleRoute("/v1/audit/bundle", "Export entries with their proofs, as an archive that stands for itself; the export is recorded"),
 
 		// Callers.
-		read("/v1/callers", readers, "List who may call", s.listCallers),
-		change("POST", "/v1/callers", "Make a caller; its token is shown once", s.createCaller),
-		change("POST", "/v1/callers/{id}/revoke", "Revoke a caller's token", s.revokeCaller),
+		read("/v1/callers", auditors, "List who may call", s.listCallers),
+		change("POST", "/v1/callers", admins, "Make a caller; its token is shown once", s.createCaller),
+		change("POST", "/v1/callers/{id}/revoke", admins, "Revoke a caller's token", s.revokeCaller),
 
 		// The server's own signing keys.
-		read("/v1/keys", readers, "List the server's signing keys", s.listKeys),
-		change("POST", "/v1/keys/rotate", "Publish the next signing keys, or sign with them at once", s.rotateKeys),
-		change("POST", "/v1/keys/{kid}/revoke", "Revoke a signing key: nothing that it signed counts any more", s.revokeKey),
+		read("/v1/keys", auditors, "List the server's signing keys", s.listKeys),
+		change("POST", "/v1/keys/rotate", admins, "Publish the next signing keys, or sign with them at once", s.rotateKeys),
+		change("POST", "/v1/keys/{kid}/revoke", admins, "Revoke a signing key: nothing that it signed counts any more", s.revokeKey),
 
+		s.meRoute(),
 		read("/v1/status", readers, "Read the state of the service", s.readStatus),
 	})
 }

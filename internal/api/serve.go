@@ -23,11 +23,12 @@ import (
 
 // A call is one request as every handler gets it. Who is nil on public routes only.
 type call struct {
-	who  *caller.Caller
-	id   string // the request's id: the caller's own, or ours
+	who  *caller.Identity
+	self caller.Identity // what who points to, mostly
+	id   string          // the request's id: the caller's own, or ours
 	body []byte
 
-	session *people.Session // the person who calls, on the routes of persons only; nil if it is none
+	session *people.Session // the person who calls, by a session or by a token of the role approver; nil if it is none
 
 	answered time.Time // when the answer began, of one that goes on; what follows is not the route's time
 
@@ -46,7 +47,7 @@ type route struct {
 	decides      bool         // an error says decision:false
 	agents       bool         // agents may call, by their own tokens, for themselves
 	problems     bool         // errors are application/problem+json (RFC 9457)
-	persons      bool         // persons may call, by the session of their browser
+	persons      bool         // persons who have one of the roles may call, by the session of their browser
 	doc          operationDoc // for the OpenAPI document
 
 	serve func(w http.ResponseWriter, r *http.Request, c *call) error
@@ -54,12 +55,22 @@ type route struct {
 
 // Roles that routes are open to.
 var (
-	admins   = []caller.Role{caller.Administrator}
-	readers  = []caller.Role{caller.Administrator, caller.Auditor}
-	deciders = []caller.Role{caller.PEP, caller.Edge, caller.Administrator}
-	edges    = []caller.Role{caller.Edge}
-	points   = []caller.Role{caller.PEP, caller.Edge}
+	admins    = []caller.Role{caller.Administrator}
+	auditors  = []caller.Role{caller.Administrator, caller.Auditor}  // read also who may call, who answers, and the whole log
+	operators = []caller.Role{caller.Administrator, caller.Operator} // stop and restore agents, say what is the matter
+	authors   = []caller.Role{caller.Administrator, caller.Author}   // policies and the catalog
+	readers   = []caller.Role{caller.Administrator, caller.Auditor, caller.Operator, caller.Author, caller.Viewer}
+	deciders  = []caller.Role{caller.PEP, caller.Edge, caller.Administrator}
+	edges     = []caller.Role{caller.Edge}
+	points    = []caller.Role{caller.PEP, caller.Edge}
+	everybody = caller.Roles()
 )
+
+// forPersons reports whether a route for those roles is open to persons as well: any but those of enforcement
+// points, which say what only an enforcement point can know.
+func forPersons(roles []caller.Role) bool {
+	return roles != nil && !slices.Contains(roles, caller.PEP) && !slices.Contains(roles, caller.Edge)
+}
 
 // handler makes an http.Handler of a route: request id, panics, authentication, role, body.
 func (s *Server) handler(rt *route) http.HandlerFunc {
@@ -89,7 +100,7 @@ func (s *Server) handler(rt *route) http.HandlerFunc {
 			}
 			observe(rec.status, end.Sub(start))
 		}()
-		err := s.admit(r, rt, &c)
+		err := s.admit(&rec, r, rt, &c)
 		if err == nil {
 			err = rt.serve(&rec, r, &c)
 		}
@@ -108,36 +119,64 @@ func (s *Server) failBy(rt *route, w http.ResponseWriter, r *http.Request, c *ca
 	s.fail(w, r, c, err, rt.decides)
 }
 
-// admit authenticates the caller, checks the role, and reads the body.
-func (s *Server) admit(r *http.Request, rt *route, c *call) (err error) {
-	known := false
+// admit authenticates the caller, checks the role, and reads the body. To w it writes nothing but the cookie of
+// a session that goes on; nil stands for an answer that has begun.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route, c *call) (err error) {
+	agent := false
 	if rt.agents {
-		if known, err = s.admitAgent(r, c); err != nil {
+		if agent, err = s.admitAgent(r, c); err != nil {
 			return err
 		}
 	}
-	if rt.persons {
-		if known, err = s.admitPerson(r, c); err != nil {
+	if rt.roles != nil && !agent {
+		if err = s.identify(w, r, rt, c); err != nil {
 			return err
 		}
-	}
-	if rt.roles != nil && !known {
-		if c.who, err = s.authenticate(r); err != nil {
-			return err
-		}
-		if !slices.Contains(rt.roles, c.who.Role) {
-			return authz.Errorf(authz.ErrForbidden, "the role %s may not do this", c.who.Role)
-		}
-		if rt.persons {
-			if err = s.personOf(c); err != nil {
-				return err
-			}
+		if !c.who.Can(rt.roles...) {
+			return c.mayNot()
 		}
 	}
 	if rt.limit > 0 {
 		c.body, err = readBody(r, rt.limit)
 	}
 	return err
+}
+
+// identify finds out who calls: the person who is signed in, if the route is open to persons, or whoever holds
+// the bearer token. A request that carries a token is nobody's session.
+func (s *Server) identify(w http.ResponseWriter, r *http.Request, rt *route, c *call) error {
+	if rt.persons {
+		if known, err := s.admitPerson(w, r, c); known || err != nil {
+			return err
+		}
+	}
+	who, err := s.authenticate(r)
+	if err != nil {
+		return err
+	}
+	c.is(who.Identity())
+	if rt.persons && who.Role == caller.Approver {
+		return s.personOf(c)
+	}
+	return nil
+}
+
+// is makes somebody the one who calls.
+func (c *call) is(who caller.Identity) { c.self, c.who = who, &c.self }
+
+// mayNot is the refusal to somebody whose roles do not open the route.
+func (c *call) mayNot() error {
+	names := make([]string, len(c.who.Roles))
+	for i, r := range c.who.Roles {
+		names[i] = string(r)
+	}
+	switch len(names) {
+	case 0:
+		return authz.Errorf(authz.ErrForbidden, "without a role, nobody may do this")
+	case 1:
+		return authz.Errorf(authz.ErrForbidden, "the role %s may not do this", names[0])
+	}
+	return authz.Errorf(authz.ErrForbidden, "none of the roles %s may do this", strings.Join(names, ", "))
 }
 
 // authenticate returns the caller whose bearer token the request carries.

@@ -75,7 +75,7 @@ type listStops struct {
 	Limit  int    `query:"limit" doc:"with all: at most so many, 100 by default and 1000 at most"`
 }
 
-func (s *Server) listStops(r *http.Request, _ *caller.Caller, in listStops) (List[StopView], error) {
+func (s *Server) listStops(r *http.Request, _ *caller.Identity, in listStops) (List[StopView], error) {
 	list := List[StopView]{Items: []StopView{}}
 	n, err := pageSize(in.Limit)
 	if err != nil {
@@ -113,7 +113,7 @@ type putStop struct {
 	reason
 }
 
-func (s *Server) putStop(r *http.Request, who *caller.Caller, in putStop) (StopView, error) {
+func (s *Server) putStop(r *http.Request, who *caller.Identity, in putStop) (StopView, error) {
 	if err := s.knownScope(&in.Scope); err != nil {
 		return StopView{}, err
 	}
@@ -148,7 +148,7 @@ type liftStop struct {
 	reason
 }
 
-func (s *Server) liftStop(r *http.Request, who *caller.Caller, in liftStop) (StopView, error) {
+func (s *Server) liftStop(r *http.Request, who *caller.Identity, in liftStop) (StopView, error) {
 	x, err := s.Stops.Lift(r.Context(), who.Actor(), in.Why, in.ID)
 	if err != nil {
 		return StopView{}, err
@@ -163,7 +163,7 @@ type previewStop struct {
 }
 
 // previewStop says what a stop would change, or what lifting one would.
-func (s *Server) previewStop(r *http.Request, _ *caller.Caller, in previewStop) (Preview, error) {
+func (s *Server) previewStop(r *http.Request, _ *caller.Identity, in previewStop) (Preview, error) {
 	x, lifting := stop.Stop{ID: "preview", Scope: in.Scope}, in.Lift != ""
 	if lifting {
 		standing := s.Stops.Standing()

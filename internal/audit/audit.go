@@ -53,6 +53,7 @@ const (
 	ApprovalTold    Kind = "approval.delivered"   // somebody was told of it, or could not be
 	AwayPut         Kind = "away.put"             // a person's asks go to a deputy for a while
 	PersonPut       Kind = "person.put"           // a person who answers: made, changed or disabled
+	PersonLink      Kind = "person.link"          // a person may sign in by a single-use link, of which only the hash is here
 	PersonEnrolment Kind = "person.enrolment"     // a person may register a passkey by a single-use link, of which only the hash is here
 	PasskeyPut      Kind = "passkey.put"          // a passkey was registered, used or revoked; public parts only
 	SessionPut      Kind = "session.put"          // a person signed in or out; the hash of the session's token, never the token

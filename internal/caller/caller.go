@@ -2,6 +2,9 @@
 // a bearer token, each with one role. An approver's token speaks for a person of internal/people, whom its
 // name is the id of; whether there is such a person, and whether they may answer, is not for this package.
 //
+// Persons who are signed in call without a token. What they may do is said in the same words: an Identity is
+// whoever calls, and its roles are what it may do (identity.go).
+//
 // A token is 256 bits of chance. Only its SHA-256 is stored, recorded and kept in memory, so neither
 // the database nor the log can be used to call. Callers are made and revoked through the log, like
 // everything else: a revoked token is refused by every replica as soon as it has read the entry.
@@ -30,34 +33,6 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 )
 
-// A Role is what a caller may do. A caller has exactly one.
-type Role string
-
-const (
-	Administrator Role = "administrator" // everything
-	Auditor       Role = "auditor"       // reads everything, changes nothing, decides nothing
-	PEP           Role = "pep"           // asks for decisions, and says what it observed
-	Edge          Role = "edge"          // a PEP that decides by itself: it reads what decisions are made by, and uploads what it decided
-	Approver      Role = "approver"      // answers asks as the person whose id its name is
-)
-
-// prefixes begin the tokens of each role, so that a token found in the wrong place can be told.
-var prefixes = map[Role]string{
-	Administrator: "sc_admin_",
-	Auditor:       "sc_audit_",
-	PEP:           "sc_pep_",
-	Edge:          "sc_edge_",
-	Approver:      "sc_appr_",
-}
-
-// ParseRole returns the role of that name, or authz.ErrInvalid.
-func ParseRole(s string) (Role, error) {
-	if _, ok := prefixes[Role(s)]; !ok {
-		return "", authz.Errorf(authz.ErrInvalid, "unknown role %q: one of administrator, auditor, pep, edge, approver", s)
-	}
-	return Role(s), nil
-}
-
 // A Caller is somebody who holds a token. Values are immutable once shared.
 type Caller struct {
 	ID        string    `json:"id"`
@@ -67,29 +42,6 @@ type Caller struct {
 	CreatedAt time.Time `json:"created_at"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
 	AsOf      int64     `json:"as_of"` // number of the log entry that made or revoked it
-}
-
-// Actor is the caller's name in the audit log.
-func (c *Caller) Actor() string {
-	switch c.Role {
-	case Administrator:
-		return "admin:" + c.Name
-	case Approver:
-		return "person:" + c.Name
-	}
-	return string(c.Role) + ":" + c.Name
-}
-
-// Enforces reports whether the caller is an enforcement point, which says what it observed.
-func (c *Caller) Enforces() bool { return c.Role == PEP || c.Role == Edge }
-
-// Point is what decisions that the caller asks for are recorded under (authz.Observed.PEP). No name holds a
-// colon, so that nobody else is taken for an enforcement point of the role pep.
-func (c *Caller) Point() string {
-	if c.Role == PEP {
-		return c.Name
-	}
-	return c.Actor()
 }
 
 // Store is the durable side of a Registry.
@@ -219,7 +171,7 @@ func (r *Registry) Create(ctx context.Context, actor, why, name string, role Rol
 
 // newToken returns a fresh token of the role.
 func (r *Registry) newToken(role Role) (string, error) {
-	prefix, ok := prefixes[role]
+	known, ok := roles[role]
 	if !ok {
 		_, err := ParseRole(string(role))
 		return "", err
@@ -228,7 +180,7 @@ func (r *Registry) newToken(role Role) (string, error) {
 	if _, err := io.ReadFull(r.rand, secret[:]); err != nil {
 		return "", fmt.Errorf("making a token: %w", err)
 	}
-	return prefix + base64.RawURLEncoding.EncodeToString(secret[:]), nil
+	return known.prefix + base64.RawURLEncoding.EncodeToString(secret[:]), nil
 }
 
 // Ensure makes sure that the caller of that fixed id exists, holds the token, and is not revoked.

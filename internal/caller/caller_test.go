@@ -50,7 +50,7 @@ func TestCreateAuthenticateRevoke(t *testing.T) {
 	l, db := &tape{}, storetest.Open(t)
 	r := newRegistry(t, l, db)
 	ctx := t.Context()
-	for role, prefix := range map[caller.Role]string{caller.Administrator: "sc_admin_", caller.Auditor: "sc_audit_", caller.PEP: "sc_pep_", caller.Edge: "sc_edge_", caller.Approver: "sc_appr_"} {
+	for role, prefix := range map[caller.Role]string{caller.Administrator: "sc_admin_", caller.Auditor: "sc_audit_", caller.PEP: "sc_pep_", caller.Edge: "sc_edge_", caller.Approver: "sc_appr_", caller.Viewer: "sc_view_", caller.Operator: "sc_oper_", caller.Author: "sc_auth_"} {
 		c, token, err := r.Create(ctx, "admin:root", "test", "eve", role)
 		if err != nil {
 			t.Fatal(err)
@@ -342,9 +342,11 @@ func TestEnsureAtOnce(t *testing.T) {
 // The log names a caller by role and name; an approver is the person.
 func TestActor(t *testing.T) {
 	for role, want := range map[caller.Role]string{
+		caller.Viewer: "viewer:anna", caller.Operator: "operator:anna", caller.Author: "author:anna",
 		caller.Administrator: "admin:anna", caller.Auditor: "auditor:anna", caller.PEP: "pep:anna", caller.Edge: "edge:anna", caller.Approver: "person:anna",
 	} {
-		if got := (&caller.Caller{Name: "anna", Role: role}).Actor(); got != want {
+		who := (&caller.Caller{Name: "anna", Role: role}).Identity()
+		if got := who.Actor(); got != want {
 			t.Errorf("Actor() of role %s = %q, want %q", role, got, want)
 		}
 	}

@@ -42,8 +42,12 @@ var errSpent = authz.Errorf(authz.ErrConflict, "the link was used, replaced or w
 
 // Enrol makes a token with which a person can register a passkey within ttl, DefaultEnrolment if it is 0.
 // The token cannot be had again, and takes the place of an earlier one that is pending. It returns
-// authz.ErrInvalid, authz.ErrNotFound, or authz.ErrConflict if the person is disabled.
+// authz.ErrInvalid, authz.ErrForbidden to the person themselves, authz.ErrNotFound, or authz.ErrConflict if the
+// person is disabled.
 func (r *Registry) Enrol(ctx context.Context, actor, why, id string, ttl time.Duration) (Enrolment, error) {
+	if err := notSelf(actor, id); err != nil {
+		return Enrolment{}, err
+	}
 	if ttl == 0 {
 		ttl = DefaultEnrolment
 	}

@@ -1,7 +1,11 @@
-// Package people knows the persons who answer: approvers, as opposed to agents and to callers of the API.
-// A person is made by an administrator and enrols a passkey by a single-use link, or signs in with the
-// organisation's identity provider. Sessions are entries of the log, so that every replica knows them and
-// signing out ends them everywhere.
+// Package people knows the persons who sign in, as opposed to agents and to callers of the API with a token:
+// those who answer, and those who watch and administer. A person is made by an administrator and enrols a
+// passkey by a single-use link, or signs in with the organisation's identity provider; a second kind of link
+// signs in once without either. Sessions are entries of the log, so that every replica knows them and signing
+// out ends them everywhere.
+//
+// What a person may do, their roles say; what a role is, is not for this package. A person of whom no role is
+// said is an approver. Nobody changes what is kept of themselves, nor makes a link for themselves.
 //
 // Of links and sessions only the SHA-256 of their tokens is recorded, stored and kept in memory, and of
 // passkeys only public parts, so neither the database nor the log can be used to answer as somebody. What
@@ -25,7 +29,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 )
 
-// A Person answers asks. Values are immutable once shared.
+// A Person can sign in. Values are immutable once shared.
 type Person struct {
 	ID       string              `json:"id"`
 	Name     string              `json:"name"`
@@ -34,6 +38,7 @@ type Person struct {
 	Subject  string              `json:"subject,omitempty"`
 	Claims   map[string][]string `json:"claims,omitempty"` // as an administrator set them; a session may bring others
 	Names    []string            `json:"names,omitempty"`  // by which the identity provider knows the account, the newest first: see Known
+	Roles    []Role              `json:"roles,omitempty"`  // as an administrator set them: see Granted
 	Disabled bool                `json:"disabled,omitempty"`
 	Passkeys []Passkey           `json:"passkeys,omitempty"` // the oldest first, also the revoked ones
 	AsOf     int64               `json:"as_of"`              // number of the log entry that changed the person or a passkey last
@@ -70,6 +75,7 @@ func (p *Person) Actor() string { return "person:" + p.ID }
 type Account struct {
 	Person    Person      `json:"person"`
 	Enrolment *Enrolment  `json:"enrolment,omitempty"` // that can still be used
+	Link      *Link       `json:"link,omitempty"`      // that can still be used
 	Sessions  []login     `json:"sessions,omitempty"`  // the oldest first
 	Used      []challenge `json:"used,omitempty"`      // challenges that sessions began with, the oldest first
 	AsOf      int64       `json:"as_of"`               // number of the log entry that made this version
@@ -111,6 +117,7 @@ type Registry struct {
 	passkeys map[string]string   // id to person, also of revoked ones
 	accounts map[identity]string // of the identity provider, to person
 	pending  map[string]string   // hash of an enrolment to person
+	links    map[string]string   // hash of a link to person
 	sessions map[string]string   // hash of a session to person
 	asOf     int64               // entries up to it have been judged
 }
@@ -128,7 +135,7 @@ func NewRegistry(cfg Config) *Registry {
 	}
 	return &Registry{
 		cfg: cfg, byID: map[string]*Account{}, passkeys: map[string]string{}, accounts: map[identity]string{},
-		pending: map[string]string{}, sessions: map[string]string{},
+		pending: map[string]string{}, links: map[string]string{}, sessions: map[string]string{},
 	}
 }
 
@@ -154,6 +161,9 @@ func (r *Registry) put(a *Account) {
 		if have.Enrolment != nil {
 			delete(r.pending, have.Enrolment.Hash)
 		}
+		if have.Link != nil {
+			delete(r.links, have.Link.Hash)
+		}
 		for _, s := range have.Sessions {
 			delete(r.sessions, s.Hash)
 		}
@@ -167,6 +177,9 @@ func (r *Registry) put(a *Account) {
 	}
 	if a.Enrolment != nil {
 		r.pending[a.Enrolment.Hash] = id
+	}
+	if a.Link != nil {
+		r.links[a.Link.Hash] = id
 	}
 	for _, s := range a.Sessions {
 		r.sessions[s.Hash] = id
@@ -183,6 +196,8 @@ func (r *Registry) Apply(ctx context.Context, e audit.Entry) error {
 		c = new(personChange)
 	case audit.PersonEnrolment:
 		c = new(enrolmentChange)
+	case audit.PersonLink:
+		c = new(linkChange)
 	case audit.PasskeyPut:
 		c = new(passkeyChange)
 	case audit.SessionPut:

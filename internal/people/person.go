@@ -54,20 +54,24 @@ type Profile struct {
 	Issuer   string              `json:"issuer,omitempty"`
 	Subject  string              `json:"subject,omitempty"`
 	Claims   map[string][]string `json:"claims,omitempty"`
+	Roles    []Role              `json:"roles,omitempty"`
 	Disabled bool                `json:"disabled,omitempty"`
 }
 
 // Profile returns what can be changed of a person.
 func (p *Person) Profile() Profile {
-	return Profile{ID: p.ID, Name: p.Name, Email: p.Email, Issuer: p.Issuer, Subject: p.Subject, Claims: p.Claims, Disabled: p.Disabled}
+	return Profile{ID: p.ID, Name: p.Name, Email: p.Email, Issuer: p.Issuer, Subject: p.Subject, Claims: p.Claims, Roles: p.Roles, Disabled: p.Disabled}
 }
 
 // Put makes a person, if ifAsOf is 0, or changes the one whose AsOf it is. Disabling somebody ends their
-// sessions and withdraws a pending enrolment; so does giving them another account of the identity
-// provider. It returns authz.ErrInvalid, authz.ErrNotFound, or authz.ErrConflict if the person was made
+// sessions and withdraws the links that wait; so does giving them another account of the identity
+// provider. It returns authz.ErrInvalid, authz.ErrForbidden to the person themselves, authz.ErrNotFound, or authz.ErrConflict if the person was made
 // or changed meanwhile, if another one has the account, if the e-mail address is that of another one and the
 // identity provider brought one of the two, or if there are MaxPeople.
 func (r *Registry) Put(ctx context.Context, actor, why string, p Profile, ifAsOf int64) (*Person, error) {
+	if err := notSelf(actor, p.ID); err != nil {
+		return nil, err
+	}
 	return r.commit(ctx, audit.PersonPut, actor, &personChange{Profile: p, IfAsOf: ifAsOf, Why: why})
 }
 
@@ -106,6 +110,9 @@ func (c *personChange) check() error {
 	if err := checkClaims(c.Claims); err != nil {
 		return err
 	}
+	if err := checkRoles(c.Roles); err != nil {
+		return err
+	}
 	return checkWhy(c.Why)
 }
 
@@ -129,13 +136,13 @@ func (c *personChange) alter(r *Registry, a *Account, _ time.Time, seq int64) (b
 	}
 	other := p.Issuer != c.Issuer || p.Subject != c.Subject
 	if c.Disabled || other {
-		a.Sessions, a.Enrolment = nil, nil
+		a.Sessions, a.Enrolment, a.Link = nil, nil, nil
 	}
 	if other {
 		p.Names = c.Names
 	}
 	p.ID, p.Name, p.Email, p.Issuer, p.Subject = c.ID, c.Name, c.Email, c.Issuer, c.Subject
-	p.Claims, p.Disabled, p.AsOf = c.Claims, c.Disabled, seq
+	p.Claims, p.Roles, p.Disabled, p.AsOf = c.Claims, c.Roles, c.Disabled, seq
 	return true, nil
 }
 

@@ -27,16 +27,19 @@ const (
 const (
 	ByPasskey = "passkey"
 	ByOIDC    = "oidc"
+	ByLink    = "link"
 )
 
 // A Session is a person who has signed in.
 type Session struct {
 	Person    *Person
 	Claims    map[string][]string // the person's own, and those of the identity provider
-	Method    string              // passkey or oidc
+	Roles     []Role              // the person's own, and those that the identity provider gave
+	Method    string              // passkey, oidc or link
 	Passkey   string              // id of the passkey, if it was one
 	At        time.Time           // of signing in
 	ExpiresAt time.Time
+	IdleAt    time.Time // when it ends if nobody is there; zero if whoever made this does not know
 }
 
 // A login is how a session is kept.
@@ -45,12 +48,13 @@ type login struct {
 	Method    string              `json:"method"`
 	Passkey   string              `json:"passkey,omitempty"`
 	Claims    map[string][]string `json:"claims,omitempty"` // those of the identity provider
+	Roles     []Role              `json:"roles,omitempty"`  // likewise
 	At        time.Time           `json:"at"`
 	ExpiresAt time.Time           `json:"expires_at"`
 }
 
 func (s *login) session(p *Person) *Session {
-	return &Session{Person: p, Claims: merged(p.Claims, s.Claims), Method: s.Method, Passkey: s.Passkey, At: s.At, ExpiresAt: s.ExpiresAt}
+	return &Session{Person: p, Claims: merged(p.Claims, s.Claims), Roles: withRoles(p.Granted(), s.Roles), Method: s.Method, Passkey: s.Passkey, At: s.At, ExpiresAt: s.ExpiresAt}
 }
 
 // A challenge is one that a session began with. It begins no other.
@@ -70,6 +74,7 @@ type Login struct {
 	Issuer, Subject string              // of the ID token
 	Claims          map[string][]string // of the ID token, those that count
 	Names           []string            // of the ID token, by which records may know the person: see Person.Known
+	Roles           []Role              // that the ID token gives, for as long as the session lasts
 }
 
 // SignIn begins a session, and returns its token, which cannot be had again. Each challenge begins one
@@ -78,15 +83,18 @@ type Login struct {
 // or if the signature counter did not grow, and authz.ErrForbidden if the person signs in too often, or was
 // put by no administrator and is known by a name of somebody else.
 func (r *Registry) SignIn(ctx context.Context, l Login) (token string, _ *Session, err error) {
-	token = secret(SessionPrefix)
-	c := &sessionChange{
-		Person: l.Person, Op: opIn, Hash: hash(token), Challenge: hash(l.Challenge), Method: ByPasskey,
-		Passkey: l.Passkey, Count: l.Count, TTL: int64(min(r.cfg.Session, MaxSession) / time.Second), Why: "signed in",
-	}
+	c := &sessionChange{Person: l.Person, Challenge: hash(l.Challenge), Method: ByPasskey, Passkey: l.Passkey, Count: l.Count}
 	if l.Passkey == "" {
-		c.Method, c.Issuer, c.Subject, c.Claims, c.Names, c.Count = ByOIDC, l.Issuer, l.Subject, l.Claims, l.Names, 0
+		c.Method, c.Issuer, c.Subject, c.Claims, c.Names, c.Roles, c.Count = ByOIDC, l.Issuer, l.Subject, l.Claims, l.Names, l.Roles, 0
 	}
-	if _, err := r.commit(ctx, audit.SessionPut, "person:"+l.Person, c); err != nil {
+	return r.begin(ctx, c)
+}
+
+// begin records the sign-in that c describes, and returns the token of its session.
+func (r *Registry) begin(ctx context.Context, c *sessionChange) (token string, _ *Session, err error) {
+	token = secret(SessionPrefix)
+	c.Op, c.Hash, c.TTL, c.Why = opIn, hash(token), int64(min(r.cfg.Session, MaxSession)/time.Second), "signed in"
+	if _, err := r.commit(ctx, audit.SessionPut, "person:"+c.Person, c); err != nil {
 		return "", nil, err
 	}
 	s, err := r.Authenticate(token)
@@ -136,7 +144,7 @@ func (r *Registry) SignOut(ctx context.Context, token string) error {
 	return err
 }
 
-// EndSessions ends every session of a person. It returns authz.ErrInvalid, or authz.ErrNotFound.
+// EndSessions ends every session of a person, and withdraws a sign-in link that waits. It returns authz.ErrInvalid, or authz.ErrNotFound.
 func (r *Registry) EndSessions(ctx context.Context, actor, why, id string) (*Person, error) {
 	return r.commit(ctx, audit.SessionPut, actor, &sessionChange{Person: id, Op: opOutAll, Why: why})
 }
@@ -154,13 +162,14 @@ type sessionChange struct {
 	Op        string              `json:"op"`
 	Hash      string              `json:"hash,omitempty"` // SHA-256 of the token in hex
 	Method    string              `json:"method,omitempty"`
-	Challenge string              `json:"challenge,omitempty"` // SHA-256 in hex
+	Challenge string              `json:"challenge,omitempty"` // SHA-256 in hex; of a link, that of its token
 	Passkey   string              `json:"passkey,omitempty"`
 	Count     int64               `json:"count,omitempty"`
 	Issuer    string              `json:"issuer,omitempty"`
 	Subject   string              `json:"subject,omitempty"`
 	Claims    map[string][]string `json:"claims,omitempty"`
 	Names     []string            `json:"names,omitempty"`
+	Roles     []Role              `json:"roles,omitempty"`       // that the identity provider gives
 	TTL       int64               `json:"ttl_seconds,omitempty"` // from the time of the entry
 	Why       string              `json:"why"`
 }
@@ -179,14 +188,14 @@ func (c *sessionChange) check() error {
 		return authz.Errorf(authz.ErrInvalid, "unknown change of a session: %.32q", c.Op)
 	}
 	switch {
-	case c.Method != ByPasskey && c.Method != ByOIDC:
+	case c.Method != ByPasskey && c.Method != ByOIDC && c.Method != ByLink:
 		return authz.Errorf(authz.ErrInvalid, "unknown way to sign in: %.32q", c.Method)
 	case (c.Method == ByPasskey) != (c.Passkey != "") || (c.Method == ByOIDC) != (c.Subject != ""):
-		return authz.Errorf(authz.ErrInvalid, "a session begins with either a passkey or an account of the identity provider")
+		return authz.Errorf(authz.ErrInvalid, "a session begins with either a passkey, an account of the identity provider or a link")
 	case !validHash(c.Challenge):
 		return authz.Errorf(authz.ErrInvalid, "a challenge's hash is no SHA-256 in hex")
-	case c.Method == ByPasskey && len(c.Names) > 0:
-		return authz.Errorf(authz.ErrInvalid, "a passkey knows nobody by a name")
+	case c.Method != ByOIDC && (len(c.Names) > 0 || len(c.Roles) > 0):
+		return authz.Errorf(authz.ErrInvalid, "only the identity provider knows somebody by a name, and gives roles")
 	case c.Count < 0 || c.Count > math.MaxUint32:
 		return authz.Errorf(authz.ErrInvalid, "a passkey's signature counter is out of bounds")
 	case c.TTL < 60 || c.TTL > int64(MaxSession/time.Second):
@@ -198,6 +207,9 @@ func (c *sessionChange) check() error {
 	if err := checkNames(c.Names); err != nil {
 		return err
 	}
+	if err := checkRoles(c.Roles); err != nil {
+		return err
+	}
 	return checkWhy(c.Why)
 }
 
@@ -205,7 +217,11 @@ func (c *sessionChange) alter(r *Registry, a *Account, at time.Time, _ int64) (b
 	if c.Op != opIn {
 		before := len(a.Sessions)
 		a.Sessions = slices.DeleteFunc(a.Sessions, func(s login) bool { return c.Op == opOutAll || s.Hash == c.Hash })
-		return len(a.Sessions) < before, nil
+		waits := c.Op == opOutAll && a.Link != nil
+		if waits {
+			a.Link = nil
+		}
+		return len(a.Sessions) < before || waits, nil
 	}
 	p := &a.Person
 	if p.Disabled {
@@ -220,7 +236,13 @@ func (c *sessionChange) alter(r *Registry, a *Account, at time.Time, _ int64) (b
 	if len(a.Used) >= maxUsed {
 		return false, authz.Errorf(authz.ErrForbidden, "person %q has signed in %d times within %v, which is the most", p.ID, maxUsed, keepUsed)
 	}
-	if c.Method == ByPasskey {
+	switch c.Method {
+	case ByLink:
+		if a.Link == nil || a.Link.Hash != c.Challenge || !at.Before(a.Link.ExpiresAt) {
+			return false, errSpent
+		}
+		a.Link = nil
+	case ByPasskey:
 		i := slices.IndexFunc(p.Passkeys, func(k Passkey) bool { return k.ID == c.Passkey && k.Active() })
 		if i < 0 {
 			return false, authz.Errorf(authz.ErrUnauthenticated, "the passkey is unknown or revoked")
@@ -230,8 +252,10 @@ func (c *sessionChange) alter(r *Registry, a *Account, at time.Time, _ int64) (b
 			return false, authz.Errorf(authz.ErrConflict, "the passkey's signature counter did not grow: it may have been copied")
 		}
 		p.Passkeys[i].Count, p.Passkeys[i].UsedAt = c.Count, at
-	} else if p.Issuer != c.Issuer || p.Subject != c.Subject {
-		return false, authz.Errorf(authz.ErrUnauthenticated, "person %q has another account of the identity provider", p.ID)
+	default:
+		if p.Issuer != c.Issuer || p.Subject != c.Subject {
+			return false, authz.Errorf(authz.ErrUnauthenticated, "person %q has another account of the identity provider", p.ID)
+		}
 	}
 	if p.provisioned() {
 		if err := r.alone(p, append(p.Known(), c.Names...)); err != nil {
@@ -240,7 +264,7 @@ func (c *sessionChange) alter(r *Registry, a *Account, at time.Time, _ int64) (b
 	}
 	p.Names = remember(p.Names, c.Names)
 	a.Used = append(a.Used, challenge{c.Challenge, at})
-	a.Sessions = append(a.Sessions, login{Hash: c.Hash, Method: c.Method, Passkey: c.Passkey, Claims: c.Claims, At: at,
+	a.Sessions = append(a.Sessions, login{Hash: c.Hash, Method: c.Method, Passkey: c.Passkey, Claims: c.Claims, Roles: c.Roles, At: at,
 		ExpiresAt: at.Add(time.Duration(c.TTL) * time.Second)})
 	if n := len(a.Sessions); n > MaxSessions {
 		a.Sessions = slices.Delete(a.Sessions, 0, n-MaxSessions)

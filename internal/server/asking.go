@@ -40,7 +40,7 @@ func (s *Server) newAsking(commit *committer) (err error) {
 	if err != nil {
 		return err
 	}
-	s.persons, err = signin.New(signin.Config{People: s.people, Seal: s.seal, PublicURL: s.publicURL(), Provider: provider, Now: s.cfg.now, Logger: s.logger})
+	s.persons, err = signin.New(signin.Config{People: s.people, Seal: s.seal, PublicURL: s.publicURL(), Provider: provider, Idle: s.cfg.SignIn.Idle, Now: s.cfg.now, Logger: s.logger})
 	return err
 }
 
@@ -53,6 +53,13 @@ func (c *SignIn) provider() (*signin.Provider, error) {
 		return nil, nil
 	}
 	p := &signin.Provider{Name: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scopes, Claims: c.Claims, Provision: c.Provision}
+	for _, text := range c.Roles {
+		g, err := signin.ParseGrant(text)
+		if err != nil {
+			return nil, err
+		}
+		p.Roles = append(p.Roles, g)
+	}
 	if c.ClientSecretFile != "" {
 		info, err := os.Stat(c.ClientSecretFile)
 		if err == nil && info.Mode().Perm()&0o077 != 0 {

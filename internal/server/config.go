@@ -15,6 +15,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/people"
+	"github.com/safeconduct/safeconduct/internal/signin"
 )
 
 // A Config is everything that can be set. Its zero value serves on loopback with a SQLite database
@@ -112,8 +113,11 @@ type SignIn struct {
 	// Provision makes a person of whoever signs in at the provider; otherwise an administrator must have
 	// put them.
 	Provision bool
-	// Session is how long a person stays signed in.
-	Session time.Duration
+	// Session is how long a person stays signed in at most, and Idle for how long in a browser where nobody is.
+	Session, Idle time.Duration
+	// Roles are given by the provider, beside those that administrators set: each is ROLE/CLAIM=VALUE, such as
+	// operator/groups=agent-operations. Danger: whoever can set the claim at the provider gives the role.
+	Roles []string
 }
 
 // Stops configures the kill switch.
@@ -292,6 +296,9 @@ func (c *Config) problems() *Problems {
 		{c.SignIn.Issuer != "" && !validURL(c.SignIn.Issuer), "sign_in.issuer", "must be an absolute https URL without query or fragment (http only on loopback)"},
 		{c.SignIn.Issuer != "" && c.SignIn.ClientID == "", "sign_in.client_id", "is needed beside sign_in.issuer"},
 		{c.SignIn.Issuer == "" && (c.SignIn.ClientID != "" || c.SignIn.ClientSecretFile != "" || c.SignIn.Provision), "sign_in.issuer", "is needed beside the other settings of an identity provider"},
+		{c.SignIn.Issuer == "" && len(c.SignIn.Roles) > 0, "sign_in.roles", "needs sign_in.issuer: the identity provider gives them"},
+		{slices.ContainsFunc(c.SignIn.Roles, func(g string) bool { _, err := signin.ParseGrant(g); return err != nil }), "sign_in.roles", "must be ROLE/CLAIM=VALUE, such as operator/groups=agent-operations; the role is one of administrator, auditor, operator, author, viewer, approver"},
+		{c.SignIn.Idle != 0 && (c.SignIn.Idle < time.Minute || c.SignIn.Idle > people.MaxSession), "sign_in.idle", "must be from 1m to 24h"},
 		{c.SignIn.Session != 0 && (c.SignIn.Session < time.Minute || c.SignIn.Session > people.MaxSession), "sign_in.session", "must be from 1m to 24h"},
 		{c.Telemetry.Endpoint != "" && !validEndpoint(c.Telemetry.Endpoint), "telemetry.endpoint", "must be an http or https URL"},
 		{c.Telemetry.Sample < 0 || c.Telemetry.Sample > 1, "telemetry.sample", "must be from 0 to 1"},

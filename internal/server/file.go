@@ -240,6 +240,8 @@ func (c *Config) members(dir string) map[string]member {
 		"sign_in.claims":             list(&c.SignIn.Claims),
 		"sign_in.provision":          boolean(&c.SignIn.Provision),
 		"sign_in.session":            duration(&c.SignIn.Session),
+		"sign_in.idle":               duration(&c.SignIn.Idle),
+		"sign_in.roles":              list(&c.SignIn.Roles),
 		"notify.channels":            path(&c.Notify.Channels),
 		"stops.second_person":        boolean(&c.Stops.SecondPerson),
 		"telemetry.endpoint":         text(&c.Telemetry.Endpoint),

@@ -282,5 +282,6 @@ func (c oauthCallers) Caller(token string) (actor, role string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return who.Actor(), string(who.Role), nil
+	i := who.Identity()
+	return i.Actor(), string(who.Role), nil
 }

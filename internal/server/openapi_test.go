@@ -382,6 +382,15 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 	}
 	call("POST", "/v1/people/nobody/enrolment", adminToken, `{"why":"x"}`, 404)
 	call("POST", "/v1/people/anna/enrolment", adminToken, `{"ttl_seconds":9223372036854775807,"why":"x"}`, 400)
+	if link := ok("POST", "/v1/people/anna/link", `{"ttl_seconds":60,"why":"no passkey yet"}`); !strings.Contains(link["url"].(string), "/sign-in/link?token=sc_link_") {
+		t.Errorf("the link: %v", link)
+	}
+	call("POST", "/v1/people/nobody/link", adminToken, `{"why":"x"}`, 404)
+	call("POST", "/v1/people/anna/link", adminToken, `{"ttl_seconds":601,"why":"x"}`, 400)
+	if me := ok("GET", "/v1/me", ""); me["kind"] != "token" || me["actor"] != "admin:admin" {
+		t.Errorf("who calls: %v", me)
+	}
+	call("GET", "/v1/me", pepToken, "", 200)
 	if got := ok("GET", "/v1/people/anna", ""); got["enrolment"] == nil || got["email"] != "anna@example.com" {
 		t.Errorf("person: %v", got)
 	}

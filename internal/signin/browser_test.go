@@ -185,7 +185,7 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *desk) answer(r *http.Request) (any, error) {
-	s, err := d.door.Person(r)
+	s, err := d.door.Person(nil, r)
 	if err != nil {
 		return nil, err
 	}

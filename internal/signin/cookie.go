@@ -1,10 +1,14 @@
 package signin
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -41,30 +45,85 @@ func (d *Door) cookie(r *http.Request, name string) (string, bool) {
 	return cs[0].Value, true
 }
 
-func (d *Door) sessionToken(r *http.Request) (string, error) {
-	token, ok := d.cookie(r, sessionCookie)
+// BackgroundHeader is what a page sends, with the value 1, along with a request that nobody has caused: it asks again
+// by itself. Such a request does not show that somebody is there.
+const BackgroundHeader = "X-Safeconduct-Background"
+
+// restamp is how old a stamp becomes before a request brings a new one.
+const restamp = time.Minute
+
+// sessionToken returns the token of the session, and until when somebody has been there: the cookie is the token and,
+// behind a dot, the sealed time at which a request came last. So every replica knows what the others have seen, and
+// nobody writes anything down (docs/decisions/0022-idle-in-the-cookie.md). A stamp belongs to its token.
+func (d *Door) sessionToken(r *http.Request) (token string, seen time.Time, err error) {
+	nobody := authz.Errorf(authz.ErrUnauthenticated, "nobody is signed in")
+	value, ok := d.cookie(r, sessionCookie)
 	if !ok || len(r.Header["Authorization"]) > 0 {
-		return "", authz.Errorf(authz.ErrUnauthenticated, "nobody is signed in")
+		return "", seen, nobody
 	}
-	return token, nil
+	token, stamp, _ := strings.Cut(value, ".")
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(stamp)
+	if err != nil {
+		return "", seen, nobody
+	}
+	plain, err := d.cfg.Seal.Open(sealed, stampOf(token))
+	if err != nil || len(plain) != 8 {
+		return "", seen, nobody
+	}
+	return token, time.Unix(int64(binary.BigEndian.Uint64(plain)), 0), nil
 }
 
-func (d *Door) setSession(w http.ResponseWriter, token string, s *people.Session) {
+// stampOf is what a stamp is bound to.
+func stampOf(token string) []byte {
+	h := sha256.Sum256([]byte(token))
+	return append([]byte("signin seen "), h[:]...)
+}
+
+// stamped returns the value of the cookie of a session in which somebody was there at that time.
+func (d *Door) stamped(token string, seen time.Time) (string, error) {
+	sealed, err := d.cfg.Seal.Seal(binary.BigEndian.AppendUint64(nil, uint64(seen.Unix())), stampOf(token))
+	if err != nil {
+		return "", fmt.Errorf("sealing a stamp: %w", err)
+	}
+	return token + "." + base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// setSession gives the browser the session's cookie, with a stamp of now, and notes in s until when it is good.
+func (d *Door) setSession(w http.ResponseWriter, token string, s *people.Session) error {
+	now := d.cfg.Now()
+	value, err := d.stamped(token, now)
+	if err != nil {
+		return err
+	}
+	d.idle(s, now)
 	http.SetCookie(w, &http.Cookie{
-		Name: d.cookieName(sessionCookie), Value: token, Path: "/", MaxAge: int(s.ExpiresAt.Sub(d.cfg.Now()) / time.Second),
-		Secure: d.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Name: d.cookieName(sessionCookie), Value: value, Path: "/",
+		MaxAge: int(s.ExpiresAt.Sub(now) / time.Second), Secure: d.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	})
+	return nil
+}
+
+// idle notes when the session ends if nobody is there after seen.
+func (d *Door) idle(s *people.Session, seen time.Time) {
+	if s.IdleAt = seen.Add(d.cfg.Idle); s.IdleAt.After(s.ExpiresAt) {
+		s.IdleAt = s.ExpiresAt
+	}
 }
 
 func (d *Door) clearSession(w http.ResponseWriter) {
 	http.SetCookie(w, &http.Cookie{Name: d.cookieName(sessionCookie), Path: "/", MaxAge: -1, Secure: d.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 }
 
-// sameOrigin returns authz.ErrForbidden unless the request says that a page of ours sent it.
+// sameOrigin returns authz.ErrForbidden unless the request says that a script of a page of ours sent it.
 func (d *Door) sameOrigin(r *http.Request) error {
 	if r.Header.Get(Header) != "1" {
 		return authz.Errorf(authz.ErrForbidden, "a request by cookie that changes something needs the header %s: 1", Header)
 	}
+	return d.ownPage(r)
+}
+
+// ownPage returns authz.ErrForbidden unless the request says that a page of ours sent it.
+func (d *Door) ownPage(r *http.Request) error {
 	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
 	switch {
 	case len(site) > 1 || len(origin) > 1, len(site) == 0 && len(origin) == 0:

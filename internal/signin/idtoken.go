@@ -49,7 +49,7 @@ func (p *provider) redeem(ctx context.Context, found *oidc.Provider, code string
 	if id.AccessTokenHash != "" && id.VerifyAccessToken(tokens.AccessToken) != nil {
 		return l, who, bad
 	}
-	l = people.Login{Challenge: f.Nonce, Issuer: id.Issuer, Subject: id.Subject, Claims: map[string][]string{}}
+	l = people.Login{Challenge: f.Nonce, Issuer: id.Issuer, Subject: id.Subject, Claims: map[string][]string{}, Roles: p.granted(said)}
 	for _, name := range p.Claims {
 		if values := texts(said[name]); len(values) > 0 {
 			l.Claims[name] = values

@@ -221,6 +221,8 @@ func (d *Door) finishSignIn(w http.ResponseWriter, r *http.Request) (any, error)
 	if key.Authenticator.CloneWarning { // cannot be: the log has refused a counter that did not grow
 		d.cfg.Logger.ErrorContext(r.Context(), "passkey may have been copied", "person", p.ID)
 	}
-	d.setSession(w, token, s)
+	if err := d.setSession(w, token, s); err != nil {
+		return nil, err
+	}
 	return me(s), nil
 }

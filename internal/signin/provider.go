@@ -27,6 +27,7 @@ type Provider struct {
 	ClientSecret string       // "" for a public client: PKCE is used always
 	Scopes       []string     // besides openid: profile and email by default
 	Claims       []string     // of the ID token that groups of approvers may ask for: groups by default
+	Roles        []Grant      // what the ID token makes of whoever signs in: nothing by default
 	Provision    bool         // make a person of whoever signs in and is not known by another name; otherwise an administrator must have put them
 	Client       *http.Client // http.DefaultTransport with a timeout of 10 s by default
 }
@@ -241,8 +242,7 @@ func (d *Door) takeIn(w http.ResponseWriter, r *http.Request) (to string, err er
 	if err != nil {
 		return "", err
 	}
-	d.setSession(w, token, s)
-	return f.Return, nil
+	return f.Return, d.setSession(w, token, s)
 }
 
 // slot waits until a request to the provider may begin.

@@ -48,9 +48,19 @@ type Config struct {
 	// Provider is the organisation's identity provider. If it is nil, there are passkeys only.
 	Provider *Provider
 
+	// Idle is after how long a session ends in a browser where nobody is: DefaultIdle if it is 0.
+	Idle time.Duration
+
+	// Home is the path below PublicURL to which signing in leads, unless somebody came from another page of ours.
+	// It begins with a slash; /asks by default.
+	Home string
+
 	Now    func() time.Time // time.Now by default
 	Logger *slog.Logger     // silent by default
 }
+
+// DefaultIdle is after how long a session ends in a browser where nobody is.
+const DefaultIdle = 30 * time.Minute
 
 // A Door is where persons come in. It is safe for concurrent use.
 type Door struct {
@@ -73,6 +83,12 @@ type Door struct {
 func New(cfg Config) (*Door, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = DefaultIdle
+	}
+	if cfg.Home == "" {
+		cfg.Home = "/asks"
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -172,10 +188,11 @@ func (d *Door) routes() http.Handler {
 }
 
 // Person returns the session whose cookie the request carries. It returns authz.ErrUnauthenticated if
-// there is none, and authz.ErrForbidden if the request would change something and does not come from our
-// own pages. A request that carries Authorization is not a session's.
-func (d *Door) Person(r *http.Request) (*people.Session, error) {
-	token, err := d.sessionToken(r)
+// there is none, or nobody was there for too long, and authz.ErrForbidden if the request would change something
+// and does not come from our own pages. A request that carries Authorization is not a session's. Unless nobody
+// has caused the request, the session goes on: about once a minute w gets a cookie that says so. W may be nil.
+func (d *Door) Person(w http.ResponseWriter, r *http.Request) (*people.Session, error) {
+	token, seen, err := d.sessionToken(r)
 	if err != nil {
 		return nil, err
 	}
@@ -183,8 +200,17 @@ func (d *Door) Person(r *http.Request) (*people.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := d.cfg.Now()
+	if d.idle(s, seen); !now.Before(s.IdleAt) {
+		return nil, authz.Errorf(authz.ErrUnauthenticated, "the session has ended: nobody was there for %v", d.cfg.Idle)
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		if err := d.sameOrigin(r); err != nil {
+			return nil, err
+		}
+	}
+	if w != nil && now.Sub(seen) >= restamp && r.Header.Get(BackgroundHeader) == "" {
+		if err := d.setSession(w, token, s); err != nil {
 			return nil, err
 		}
 	}
@@ -200,8 +226,8 @@ type Me struct {
 	Passkeys  []string  `json:"passkeys"` // ids of those that count
 }
 
-func (d *Door) me(_ http.ResponseWriter, r *http.Request) (any, error) {
-	s, err := d.Person(r)
+func (d *Door) me(w http.ResponseWriter, r *http.Request) (any, error) {
+	s, err := d.Person(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +248,7 @@ func (d *Door) signOut(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := d.sameOrigin(r); err != nil {
 		return nil, err
 	}
-	token, err := d.sessionToken(r)
+	token, _, err := d.sessionToken(r)
 	if err == nil {
 		if err := d.cfg.People.SignOut(r.Context(), token); err != nil {
 			return nil, err

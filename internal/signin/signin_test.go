@@ -271,12 +271,13 @@ func TestNew(t *testing.T) {
 func TestSameOrigin(t *testing.T) {
 	h := open(t, "", signin.Config{})
 	h.put("anna")
-	token := h.session("anna")
+	bare := h.session("anna")
+	token := h.door.Stamped(bare, h.now())
 	person := func(method string, header http.Header) error {
 		r := httptest.NewRequest(method, h.url+"/v1/approvals/x/answer", nil)
 		r.Header = header
 		r.AddCookie(&http.Cookie{Name: "safeconduct", Value: token})
-		s, err := h.door.Person(r)
+		s, err := h.door.Person(nil, r)
 		if err == nil && s.Person.ID != "anna" {
 			t.Errorf("Person = %+v", s)
 		}
@@ -317,12 +318,12 @@ func TestSameOrigin(t *testing.T) {
 		}
 	}
 	r := httptest.NewRequest("GET", h.url+"/", nil)
-	if _, err := h.door.Person(r); !errors.Is(err, authz.ErrUnauthenticated) {
+	if _, err := h.door.Person(nil, r); !errors.Is(err, authz.ErrUnauthenticated) {
 		t.Errorf("without a cookie: %v", err)
 	}
 	r.AddCookie(&http.Cookie{Name: "safeconduct", Value: "forged"})
 	r.AddCookie(&http.Cookie{Name: "safeconduct", Value: token})
-	if _, err := h.door.Person(r); !errors.Is(err, authz.ErrUnauthenticated) {
+	if _, err := h.door.Person(nil, r); !errors.Is(err, authz.ErrUnauthenticated) {
 		t.Errorf("with two cookies: %v", err)
 	}
 	// Over https the cookie has a name that no other host can set.
@@ -333,8 +334,8 @@ func TestSameOrigin(t *testing.T) {
 	}
 	for name, want := range map[string]error{"safeconduct": authz.ErrUnauthenticated, "__Host-safeconduct": nil} {
 		r := httptest.NewRequest("GET", "https://sc.example.com/", nil)
-		r.AddCookie(&http.Cookie{Name: name, Value: token})
-		if _, err := d.Person(r); !errors.Is(err, want) || want == nil && err != nil {
+		r.AddCookie(&http.Cookie{Name: name, Value: d.Stamped(bare, h.now())})
+		if _, err := d.Person(nil, r); !errors.Is(err, want) || want == nil && err != nil {
 			t.Errorf("cookie %s over https: %v, want %v", name, err, want)
 		}
 	}
