@@ -49,11 +49,17 @@ export const roles = {
   ],
   "GET /v1/agents": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/agents/{id}": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "PUT /v1/agents/{id}": [
     "administrator"
@@ -66,33 +72,47 @@ export const roles = {
   ],
   "GET /v1/agents/{id}/keys": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/agents/{id}/keys/revoke": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "POST /v1/agents/{id}/state": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "GET /v1/agents/{id}/trust": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/agents/{id}/trust": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "GET /v1/alerts": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/alerts/preview": [
     "administrator"
   ],
   "PUT /v1/alerts/{id}": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "POST /v1/alerts/{id}/clear": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "GET /v1/approvals": [
     "administrator",
@@ -112,9 +132,12 @@ export const roles = {
     "approver"
   ],
   "GET /v1/approvals/stats": [
+    "approver",
     "administrator",
     "auditor",
-    "approver"
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/approvals/{id}": [
     "administrator",
@@ -170,7 +193,10 @@ export const roles = {
   ],
   "GET /v1/audit/growth": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/callers": [
     "administrator",
@@ -184,19 +210,31 @@ export const roles = {
   ],
   "GET /v1/catalog": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/catalog/schedules/{id}/calendar": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/decisions/{id}": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/decisions/{id}/explain": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/decisions/{id}/outcome": [
     "pep",
@@ -228,7 +266,10 @@ export const roles = {
   ],
   "GET /v1/enforcement/points": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/enforcement/reports": [
     "pep",
@@ -236,24 +277,36 @@ export const roles = {
   ],
   "GET /v1/findings": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/findings/{id}": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/findings/{id}/judge": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "GET /v1/indicators": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "PUT /v1/indicators/{id}": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "POST /v1/indicators/{id}/clear": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "GET /v1/keys": [
     "administrator",
@@ -261,13 +314,26 @@ export const roles = {
   ],
   "GET /v1/keys/due": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/keys/rotate": [
     "administrator"
   ],
   "POST /v1/keys/{kid}/revoke": [
     "administrator"
+  ],
+  "GET /v1/me": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer",
+    "approver",
+    "pep",
+    "edge"
   ],
   "GET /v1/people": [
     "administrator",
@@ -283,6 +349,9 @@ export const roles = {
   "POST /v1/people/{id}/enrolment": [
     "administrator"
   ],
+  "POST /v1/people/{id}/link": [
+    "administrator"
+  ],
   "POST /v1/people/{id}/passkeys/revoke": [
     "administrator"
   ],
@@ -291,45 +360,69 @@ export const roles = {
   ],
   "GET /v1/policies": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/policies": [
-    "administrator"
+    "administrator",
+    "author"
   ],
   "GET /v1/policies/active": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/policies/backtest": [
-    "administrator"
+    "administrator",
+    "author"
   ],
   "POST /v1/policies/check": [
-    "administrator"
+    "administrator",
+    "author"
   ],
   "POST /v1/policies/diff": [
-    "administrator"
+    "administrator",
+    "author"
   ],
   "GET /v1/policies/schema": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/policies/test": [
-    "administrator"
+    "administrator",
+    "author"
   ],
   "GET /v1/policies/{a}/diff/{b}": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/policies/{version}": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/policies/{version}/rollback": [
-    "administrator"
+    "administrator",
+    "author"
   ],
   "GET /v1/status": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/stops": [
     "administrator",
@@ -346,7 +439,10 @@ export const roles = {
   ],
   "GET /v1/stream": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ]
 } as const;
 

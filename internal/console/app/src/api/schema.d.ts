@@ -1264,6 +1264,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read who calls */
+        get: operations["getMe"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/people": {
         parameters: {
             query?: never;
@@ -1271,7 +1288,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the persons who answer asks */
+        /** List the persons who can sign in */
         get: operations["getPeople"];
         put?: never;
         post?: never;
@@ -1310,6 +1327,23 @@ export interface paths {
         put?: never;
         /** Make a link by which a person registers a passkey; it is shown once */
         post: operations["postPeopleIdEnrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a link by which a person signs in once; it is shown once */
+        post: operations["postPeopleIdLink"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2244,7 +2278,7 @@ export interface components {
             /** Format: date-time */
             revoked_at?: string;
             /** @enum {string} */
-            role: "administrator" | "auditor" | "pep" | "edge" | "approver";
+            role: "administrator" | "auditor" | "operator" | "author" | "viewer" | "approver" | "pep" | "edge";
         };
         CallerList: {
             items: components["schemas"]["CallerCaller"][];
@@ -2526,7 +2560,7 @@ export interface components {
             /** @description 1 to 100 characters, no spaces and no colon; unique in its role */
             name: string;
             /** @enum {string} */
-            role: "administrator" | "auditor" | "pep" | "edge" | "approver";
+            role: "administrator" | "auditor" | "operator" | "author" | "viewer" | "approver" | "pep" | "edge";
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
             why: string;
         };
@@ -2539,7 +2573,7 @@ export interface components {
             /** Format: date-time */
             revoked_at?: string;
             /** @enum {string} */
-            role: "administrator" | "auditor" | "pep" | "edge" | "approver";
+            role: "administrator" | "auditor" | "operator" | "author" | "viewer" | "approver" | "pep" | "edge";
             token: string;
         };
         Credential: {
@@ -3069,11 +3103,44 @@ export interface components {
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
             why: string;
         };
+        LinkPersonInput: {
+            /** @description how long the link can be used: 10 minutes if left out, which is the most; at least 10 seconds */
+            ttl_seconds?: number;
+            /** @description why the change is made, 1 to 1000 characters; it is recorded */
+            why: string;
+        };
         LookAtPassportInput: {
             /** @description who must be among the token's audiences */
             audience: string;
             /** @description the passport; its proof of possession is not needed, and not looked at */
             token: string;
+        };
+        Me: {
+            /** @description the name in the log */
+            actor: string;
+            /**
+             * Format: date-time
+             * @description of the session, at the latest
+             */
+            expires_at?: string;
+            /** @description of the person, or of the token */
+            id: string;
+            /**
+             * Format: date-time
+             * @description when the session ends if nobody is there; a request with the header X-Safeconduct-Background: 1 does not count
+             */
+            idle_expires_at?: string;
+            /** @description person or token */
+            kind: string;
+            /** @description how a person signed in: passkey, oidc or link; token of everybody else */
+            method: string;
+            name: string;
+            /** @description how many passkeys of the person count */
+            passkeys: number;
+            /** @description what may be called: each operation of /openapi.json names the roles that may, in x-roles */
+            roles: ("administrator" | "auditor" | "operator" | "author" | "viewer" | "approver" | "pep" | "edge")[];
+            /** Format: date-time */
+            signed_in_at?: string;
         };
         Metadata: {
             access_evaluation_endpoint: string;
@@ -3250,11 +3317,16 @@ export interface components {
             claims?: {
                 [key: string]: string[];
             };
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description at the latest; in a browser where nobody is it ends before
+             */
             expires_at: string;
-            /** @description passkey or oidc */
+            /** @description passkey, oidc or link */
             method: string;
             passkey?: string;
+            /** @description the person's own, and those that the identity provider gave */
+            roles: ("administrator" | "auditor" | "operator" | "author" | "viewer" | "approver")[];
         };
         PersonStats: {
             answers: number;
@@ -3280,6 +3352,7 @@ export interface components {
             name: string;
             /** @description the oldest first, also the revoked ones */
             passkeys: components["schemas"]["PasskeyView"][];
+            roles?: ("administrator" | "auditor" | "operator" | "author" | "viewer" | "approver")[];
             /** @description the oldest first */
             sessions: components["schemas"]["PersonSession"][];
             subject?: string;
@@ -3661,6 +3734,8 @@ export interface components {
             issuer?: string;
             /** @description 1 to 100 bytes of printable text */
             name: string;
+            /** @description what the person may do; none means approver: to answer what the catalog's groups let them */
+            roles?: ("administrator" | "auditor" | "operator" | "author" | "viewer" | "approver")[];
             /** @description the person's account there: sub of the ID token */
             subject?: string;
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
@@ -3886,6 +3961,14 @@ export interface components {
             ttl_seconds?: number;
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
             why: string;
+        };
+        SignInLink: {
+            as_of: number;
+            /** Format: date-time */
+            expires_at: string;
+            person: string;
+            /** @description whoever opens it can be the person for as long as a session lasts: hand it over as you would a password */
+            url: string;
         };
         SignOutPersonInput: {
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
@@ -4790,7 +4873,10 @@ export interface operations {
     putAgentsId: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -4825,7 +4911,10 @@ export interface operations {
     postAgentsIdDocument: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -4860,7 +4949,10 @@ export interface operations {
     postAgentsIdEnrolment: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -4926,7 +5018,10 @@ export interface operations {
     postAgentsIdKeysRevoke: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -4961,7 +5056,10 @@ export interface operations {
     postAgentsIdState: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -5027,7 +5125,10 @@ export interface operations {
     postAgentsIdTrust: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -5124,7 +5225,10 @@ export interface operations {
     putAlertsId: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -5159,7 +5263,10 @@ export interface operations {
     postAlertsIdClear: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -5238,7 +5345,10 @@ export interface operations {
     postApprovalsAnswers: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -5300,7 +5410,10 @@ export interface operations {
     putApprovalsAway: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -5397,7 +5510,10 @@ export interface operations {
     postApprovalsIdAnswer: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5433,7 +5549,10 @@ export interface operations {
     postApprovalsIdBreakGlass: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5469,7 +5588,10 @@ export interface operations {
     postApprovalsIdCancel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5505,7 +5627,10 @@ export interface operations {
     postApprovalsIdChallenge: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5541,7 +5666,10 @@ export interface operations {
     postApprovalsIdReview: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5577,7 +5705,10 @@ export interface operations {
     postApprovalsIdRevoke: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5645,7 +5776,10 @@ export interface operations {
     postApprovalsIdView: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 /** @description of the ask: arq_... */
                 id: string;
@@ -5964,7 +6098,10 @@ export interface operations {
     postCallers: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -5997,7 +6134,10 @@ export interface operations {
     postCallersIdRevoke: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6271,7 +6411,10 @@ export interface operations {
     postDeliveriesIdRetry: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6573,7 +6716,10 @@ export interface operations {
     postFindingsIdJudge: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6644,7 +6790,10 @@ export interface operations {
     putIndicatorsId: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6679,7 +6828,10 @@ export interface operations {
     postIndicatorsIdClear: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6777,7 +6929,10 @@ export interface operations {
     postKeysRotate: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -6810,7 +6965,10 @@ export interface operations {
     postKeysKidRevoke: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 kid: string;
             };
@@ -6829,6 +6987,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeyringInfo"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getMe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
                 };
             };
             /** @description What went wrong. */
@@ -6912,7 +7099,10 @@ export interface operations {
     putPeopleId: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6947,7 +7137,10 @@ export interface operations {
     postPeopleIdEnrolment: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -6979,10 +7172,51 @@ export interface operations {
             };
         };
     };
+    postPeopleIdLink: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkPersonInput"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInLink"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     postPeopleIdPasskeysRevoke: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -7017,7 +7251,10 @@ export interface operations {
     postPeopleIdSignOut: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -7086,7 +7323,10 @@ export interface operations {
     postPolicies: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7148,7 +7388,10 @@ export interface operations {
     postPoliciesBacktest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7181,7 +7424,10 @@ export interface operations {
     postPoliciesCheck: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7214,7 +7460,10 @@ export interface operations {
     postPoliciesDiff: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7279,7 +7528,10 @@ export interface operations {
     postPoliciesTest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7377,7 +7629,10 @@ export interface operations {
     postPoliciesVersionRollback: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 version: number;
             };
