@@ -104,7 +104,8 @@ export const roles = {
     "viewer"
   ],
   "POST /v1/alerts/preview": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "PUT /v1/alerts/{id}": [
     "administrator",
@@ -177,7 +178,10 @@ export const roles = {
   ],
   "GET /v1/audit/checkpoints": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/audit/entries": [
     "administrator",
@@ -426,16 +430,22 @@ export const roles = {
   ],
   "GET /v1/stops": [
     "administrator",
-    "auditor"
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "POST /v1/stops/preview": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "PUT /v1/stops/{id}": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "POST /v1/stops/{id}/lift": [
-    "administrator"
+    "administrator",
+    "operator"
   ],
   "GET /v1/stream": [
     "administrator",

@@ -5192,7 +5192,10 @@ export interface operations {
     postAlertsPreview: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -5815,7 +5818,10 @@ export interface operations {
     postAuditBundle: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7732,7 +7738,10 @@ export interface operations {
     postStopsPreview: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path?: never;
             cookie?: never;
         };
@@ -7765,7 +7774,10 @@ export interface operations {
     putStopsId: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
@@ -7800,7 +7812,10 @@ export interface operations {
     postStopsIdLift: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description needed of a person who is signed in: pages of other sites cannot send it */
+                "X-Safeconduct-Request"?: "1";
+            };
             path: {
                 id: string;
             };
