@@ -88,6 +88,7 @@ func (s *Server) approvalRoutes() []route {
 	return []route{
 		asking(s, "GET", "/v1/approvals", lookers, "List asks, newest first: a person's inbox, or all of them", s.listAsks),
 		asking(s, "GET", "/v1/approvals/stats", readersAndApprovers, "Count asks, answers and how long they took", s.askStats),
+		asking(s, "GET", "/v1/approvals/counts", lookers, "Count the asks that the caller may see", s.countAsks),
 		asking(s, "GET", "/v1/approvals/away", lookers, "List who is away, and who answers instead", s.listAways),
 		asking(s, "PUT", "/v1/approvals/away", minders, "Say that a person is away and who answers instead, or is back", s.putAway),
 		asking(s, "POST", "/v1/approvals/answers", approvers, "Answer several asks for the very same", s.answerAsks),

@@ -29,6 +29,7 @@ type AskDetail struct {
 	Asking   *AskingAgent       `json:"asking,omitempty" doc:"the agent, as it stands now"`
 	Similar  []SimilarAsk       `json:"similar" doc:"ended asks of the agent for the same action on the same type of resource, newest first"`
 	Standing *approval.Standing `json:"standing,omitempty" doc:"what the person who calls may do"`
+	Choices  []AskChoice        `json:"choices" doc:"the scopes that the person who calls may give a yes, narrowest first; none if a yes would not count"`
 	Warnings []string           `json:"warnings" doc:"what to look at twice: sentences"`
 }
 
@@ -133,7 +134,7 @@ func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) 
 // detail gathers what is known of an ask. What cannot be found out is left out, and said so in a warning; an
 // error is that of a store that is away.
 func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Standing) (AskDetail, error) {
-	d := AskDetail{AskView: viewOf(a), Standing: st, Acts: make([]ActDetail, len(a.Items)), Routes: []RouteDetail{}, Similar: []SimilarAsk{}, Warnings: []string{}}
+	d := AskDetail{AskView: viewOf(a), Standing: st, Acts: make([]ActDetail, len(a.Items)), Routes: []RouteDetail{}, Similar: []SimilarAsk{}, Warnings: []string{}, Choices: []AskChoice{}}
 	d.Status = statusAt(a, s.Now())
 	cat, err := s.catalogOf(ctx, a.Catalog)
 	if err != nil {
@@ -158,6 +159,15 @@ func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Stand
 		return d, err
 	}
 	d.Warnings = append(d.Warnings, askWarnings(a, d.Asking)...)
+	if ids := s.stoppedBy(a); len(ids) > 0 {
+		d.Warnings = append(d.Warnings, "It is stopped by "+strings.Join(ids, ", ")+": an approval does not lift that.")
+	}
+	d.Choices = s.choices(a, st, func(wide bool) time.Duration {
+		if len(a.Items) == 0 {
+			return 0
+		}
+		return lasts(&a.Items[0], cat, wide)
+	})
 	similar, err := s.Approvals.Similar(ctx, a, maxSimilar)
 	if err != nil {
 		return d, err

@@ -13,6 +13,8 @@ type listAsks struct {
 	Mine    bool   `query:"mine" doc:"only those that wait for the answer of the person who calls"`
 	Status  string `query:"status" doc:"only asks that have come so far: pending, approved, denied, expired, cancelled, failed, partial"`
 	Agent   string `query:"agent" doc:"only asks of this agent"`
+	Route   string `query:"route" doc:"only asks that go by this route"`
+	Urgent  bool   `query:"urgent" doc:"only asks that wait, and are an emergency, were escalated, or end within ten minutes"`
 	Session string `query:"session" doc:"only asks of this session"`
 	Review  bool   `query:"review" doc:"only broken glass that waits for a review"`
 	After   string `query:"after" doc:"begin after the ask of this id"`
@@ -26,7 +28,10 @@ func (s *Server) listAsks(r *http.Request, c *call, in listAsks) (List[AskView],
 	if err != nil {
 		return list, err
 	}
-	f := approval.Filter{Mine: in.Mine, Agent: authz.AgentID(in.Agent), Session: in.Session, Review: in.Review, After: in.After, Limit: n}
+	f := approval.Filter{Mine: in.Mine, Agent: authz.AgentID(in.Agent), Route: in.Route, Session: in.Session, Review: in.Review, After: in.After, Limit: n}
+	if in.Urgent {
+		f.Is = func(a *approval.Ask) bool { return urgent(a, s.Now()) }
+	}
 	if f.Status, err = parseAskStatus(in.Status); err != nil {
 		return list, err
 	}

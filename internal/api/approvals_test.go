@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/approval"
@@ -22,6 +24,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/people"
 	"github.com/safeconduct/safeconduct/internal/policy"
+	"github.com/safeconduct/safeconduct/internal/stop"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
 )
 
@@ -42,8 +45,9 @@ approvals:
 type inbox struct {
 	*door
 	unread
-	desk *approval.Desk
-	cat  *catalog.Catalog
+	desk  *approval.Desk
+	cat   *catalog.Catalog
+	stops *stop.Board
 
 	mu      sync.Mutex
 	now     time.Time
@@ -160,6 +164,8 @@ func (p inboxPolicies) Compiled(_ context.Context, n int64) (*policy.Set, error)
 	return p.set, nil
 }
 
+func (p inboxPolicies) Active() *policy.Set { return p.set }
+
 type inboxAgents struct{ api.AgentAdmin }
 
 func (inboxAgents) Agent(id authz.AgentID) (*authz.Agent, error) {
@@ -188,6 +194,8 @@ func openInbox(t *testing.T) *inbox {
 	b.door = openDoor(t, func(c *api.Config) {
 		c.Callers, c.Approvals, c.Door, c.Persons = inboxCallers{}, b.desk, inboxDoor{b}, inboxPeople{b}
 		c.Log, c.Index, c.Now = b, b, b.Now
+		b.stops = stop.NewBoard(stop.Config{Now: b.Now})
+		c.Stops = b.stops
 		c.Policies, c.Agents, c.Conduct = inboxPolicies{set: set}, inboxAgents{}, &fixedConduct{}
 	})
 	return b
@@ -716,5 +724,79 @@ func TestInboxWarnsOfHiddenText(t *testing.T) {
 		if has := strings.Contains(got, "characters that do not show"); has != tt.want {
 			t.Errorf("an ask with %+q is warned of: %v, want %v", tt.args, has, tt.want)
 		}
+	}
+}
+
+// The page needs no guessing: the service says which scopes a yes may have, and what each permits.
+func TestInboxOffersScopes(t *testing.T) {
+	b := openInbox(t)
+	ask := b.ask("one", inboxArgs)
+	titles := func(who, id string) (out []string) {
+		t.Helper()
+		var d api.AskDetail
+		if err := json.Unmarshal([]byte(b.as(who, "GET", "/v1/approvals/"+id, "", 200)), &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range d.Choices {
+			if c.Sentence == "" {
+				t.Errorf("%q says nothing", c.Title)
+			}
+			out = append(out, c.Title)
+			if who == "anna" && id == ask.ID {
+				scope, err := json.Marshal(c.Scope)
+				if err != nil {
+					t.Fatal(err)
+				}
+				other := b.ask("one", fmt.Sprintf(`{"amount":400,"to":"DE1","note":"%d"}`, len(out)))
+				b.as(who, "POST", "/v1/approvals/"+other.ID+"/answer", fmt.Sprintf(`{"yes":true,"view":%d,"scope":%s}`, b.view(who, other.ID), scope), 200)
+			}
+		}
+		return out
+	}
+	want := []string{"Once, this very act", "The same again, until it ends", "The same again, up to an amount",
+		`Any "invoice" that is no more sensitive`, `Any such "invoice", up to an amount`}
+	if diff := cmp.Diff(want, titles("anna", ask.ID)); diff != "" {
+		t.Errorf("choices (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"Once, this very act"}, titles("anna", b.ask("two", inboxArgs).ID)); diff != "" {
+		t.Errorf("of a route that permits nothing beyond (-want +got):\n%s", diff)
+	}
+	if got := titles("carl", ask.ID); len(got) != 0 {
+		t.Errorf("who may only break the glass is offered %v", got)
+	}
+}
+
+// Counts, and what to look at first.
+func TestInboxCountsAndUrgency(t *testing.T) {
+	b := openInbox(t)
+	first, second := b.ask("one", inboxArgs), b.ask("two", `{"amount":1}`)
+	counts := func(who string) (c api.AskCounts) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(b.as(who, "GET", "/v1/approvals/counts", "", 200)), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if c := counts("anna"); c.Mine != 2 || c.Statuses[approval.Pending] != 2 || c.Urgent != 0 || len(c.Routes) != 2 || len(c.Agents) != 1 {
+		t.Errorf("anna's: %+v", c)
+	}
+	if c := counts("zoe"); c.Mine != 0 || c.Statuses[approval.Pending] != 0 {
+		t.Errorf("of somebody whom nothing concerns: %+v", c)
+	}
+	if got := b.as("anna", "GET", "/v1/approvals?route=two", "", 200); strings.Contains(got, first.ID) || !strings.Contains(got, second.ID) {
+		t.Errorf("by route: %s", got)
+	}
+	if got := b.as("anna", "GET", "/v1/approvals?urgent=true", "", 200); strings.Contains(got, "arq_") {
+		t.Errorf("nothing is urgent yet: %s", got)
+	}
+	b.mu.Lock()
+	b.now = b.now.Add(55 * time.Minute)
+	b.mu.Unlock()
+	if got := b.as("anna", "GET", "/v1/approvals?urgent=true", "", 200); !strings.Contains(got, first.ID) || counts("anna").Urgent != 2 {
+		t.Errorf("before they end: %s", got)
+	}
+	b.stops.Replace([]stop.Stop{{ID: "inc-7", Scope: stop.Scope{Agent: "bot"}, AsOf: 1}})
+	if got := b.as("anna", "GET", "/v1/approvals/"+first.ID, "", 200); !strings.Contains(got, "stopped by inc-7") {
+		t.Errorf("an ask of a stopped agent does not say so: %s", got)
 	}
 }

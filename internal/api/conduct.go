@@ -18,6 +18,8 @@ type ConductAdmin interface {
 	Report(id authz.AgentID, at time.Time) (*monitor.Report, error)
 	// Findings returns up to limit findings, newest first, that are older than the one of the id before.
 	Findings(ctx context.Context, f monitor.Filter, before string, limit int) ([]conduct.Finding, error)
+	// Count counts findings by state, severity and kind.
+	Count(ctx context.Context) ([]monitor.Count, error)
 	// Finding returns one finding, or authz.ErrNotFound.
 	Finding(ctx context.Context, id string) (conduct.Finding, error)
 	// Judge records what a person says of a finding. It returns authz.ErrNotFound if there is none of that
@@ -123,6 +125,19 @@ func (s *Server) listFindings(r *http.Request, _ *caller.Identity, in listFindin
 		list.Next = items[n-1].ID
 	}
 	return list, nil
+}
+
+// FindingCounts are numbers of findings.
+type FindingCounts struct {
+	Items []monitor.Count `json:"items" doc:"how many there are of each state, severity and kind"`
+}
+
+func (s *Server) countFindings(r *http.Request, _ *caller.Identity, _ none) (FindingCounts, error) {
+	items, err := s.Conduct.Count(r.Context())
+	if items == nil {
+		items = []monitor.Count{}
+	}
+	return FindingCounts{items}, err
 }
 
 type findingID struct {

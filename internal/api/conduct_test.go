@@ -24,6 +24,10 @@ var fixedFindings = []conduct.Finding{
 	{ID: "f20.0", Agent: "bot", Kind: "performance.loop", Severity: conduct.Medium, Class: "read", Evidence: []int64{20}, State: conduct.Dismissed},
 }
 
+func (f *fixedConduct) Count(context.Context) ([]monitor.Count, error) {
+	return []monitor.Count{{State: conduct.Open, Severity: conduct.High, Kind: "deviation.sequence", Findings: 1}}, nil
+}
+
 func (f *fixedConduct) Report(id authz.AgentID, at time.Time) (*monitor.Report, error) {
 	f.asked = fmt.Sprintf("report %s", id)
 	if id != "bot" {

@@ -34,6 +34,7 @@ func (s *Server) routes() []route {
 		read("/v1/agents/{id}/trust", readers, "Explain how far an agent is trusted, and why", s.readTrust),
 		change("POST", "/v1/agents/{id}/trust", operators, "Set how far an agent is trusted for a while, or restore it", s.setTrust),
 		read("/v1/findings", readers, "List what the monitors found, newest first", s.listFindings),
+		read("/v1/findings/counts", readers, "Count findings by state, severity and kind", s.countFindings),
 		read("/v1/findings/{id}", readers, "Read one finding", s.readFinding),
 		change("POST", "/v1/findings/{id}/judge", operators, "Say of a finding that it was seen, is true, or is a false alarm", s.judgeFinding),
 		s.streamRoute(),

@@ -17,10 +17,12 @@ type Filter struct {
 	Mine    bool    // with Person: only those that wait for the person's answer
 	Status  Status
 	Agent   authz.AgentID
+	Route   string // of any of its acts
 	Session string
-	Review  bool   // only broken glass that waits for a review; with Person, for one that the person may give
-	After   string // id of the last ask of the page before
-	Limit   int    // 1..1000
+	Is      func(*Ask) bool // nil selects all
+	Review  bool            // only broken glass that waits for a review; with Person, for one that the person may give
+	After   string          // id of the last ask of the page before
+	Limit   int             // 1..1000
 }
 
 // MaxPage is how many asks List returns at most.
@@ -58,7 +60,10 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]*Ask, error) {
 			if f.Review && (a.Broken == nil || a.Broken.Verdict != "") || f.Person != nil && !look(r) {
 				continue
 			}
-			if a = a.at(now); f.Status != "" && a.Status != f.Status {
+			if f.Route != "" && !slices.ContainsFunc(a.Items, func(it Item) bool { return slices.Contains(it.Routes, f.Route) }) {
+				continue
+			}
+			if a = a.at(now); f.Status != "" && a.Status != f.Status || f.Is != nil && !f.Is(a) {
 				continue
 			}
 			if f.Person != nil {

@@ -131,6 +131,11 @@ func (m *Monitor) Findings(ctx context.Context, f Filter, before string, limit i
 	return m.queued(ctx, q, min(limit, maxPage))
 }
 
+// Count counts the findings that are kept, by state, severity and kind. What was found or judged a moment ago may be missing.
+func (m *Monitor) Count(ctx context.Context) ([]Count, error) {
+	return m.cfg.Store.CountFindings(ctx)
+}
+
 const maxPage = 1000 // findings
 
 // Finding returns one. It returns authz.ErrNotFound if there is none of that id.

@@ -34,6 +34,17 @@ type Store interface {
 	// Findings returns up to limit findings that a query selects, newest first, without those of formats older
 	// than the head's.
 	Findings(ctx context.Context, q Query, limit int) ([]conduct.Finding, error)
+
+	// CountFindings returns how many of these there are of each state, severity and kind.
+	CountFindings(ctx context.Context) ([]Count, error)
+}
+
+// A Count is how many findings there are of a state, a severity and a kind.
+type Count struct {
+	State    conduct.Verdict  `json:"state"`
+	Severity conduct.Severity `json:"severity"`
+	Kind     conduct.Kind     `json:"kind"`
+	Findings int64            `json:"findings"`
 }
 
 // A Head says what is kept.

@@ -76,6 +76,11 @@ func (d *apiDoc) callApprovals(t *testing.T) {
 	four := asked("acme", "920.0")
 	call("POST", four+"/break-glass", people["cleo"], fmt.Sprintf(`{"view":%.0f,"reason":"the plant stands still"}`, view(four, "cleo")), 200)
 	call("GET", "/v1/approvals?review=true", people["dan"], "", 200)
+	if n := call("GET", "/v1/approvals/counts", people["anna"], "", 200); n["statuses"] == nil {
+		t.Errorf("counts: %v", n)
+	}
+	call("GET", "/v1/approvals/counts", adminToken, "", 200)
+	call("GET", "/v1/approvals?urgent=true&route=none", adminToken, "", 200)
 	call("POST", four+"/review", people["cleo"], `{"justified":true,"comment":"it was"}`, 403)
 	call("POST", four+"/review", people["dan"], `{"justified":true,"comment":"it was"}`, 200)
 	if story := call("GET", four+"/story", adminToken, "", 200); len(story["steps"].([]any)) < 5 {

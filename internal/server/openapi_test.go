@@ -226,6 +226,7 @@ func TestOpenAPI(t *testing.T) {
 	if list := ok("GET", "/v1/findings?agent=bot-1&kind=deviation&severity=low&state=open&limit=5", ""); len(list["items"].([]any)) != 0 {
 		t.Errorf("findings about an agent that did nothing: %v", list)
 	}
+	ok("GET", "/v1/findings/counts", "")
 	call("GET", "/v1/findings?severity=grave", adminToken, "", 400)
 	call("GET", "/v1/findings/f1.0", adminToken, "", 404)
 	call("POST", "/v1/findings/f1.0/judge", adminToken, `{"verdict":"dismissed","why":"unknown"}`, 404)

@@ -79,6 +79,25 @@ func (db *DB) Findings(ctx context.Context, q monitor.Query, limit int) ([]condu
 	return fs, nil
 }
 
+// CountFindings returns how many findings there are of each state, severity and kind, as Findings would list them.
+func (db *DB) CountFindings(ctx context.Context) ([]monitor.Count, error) {
+	counts, err := many(ctx, db, func(s scanner) (c monitor.Count, err error) {
+		var severity int64
+		err = s.Scan(&c.State, &severity, &c.Kind, &c.Findings)
+		c.Severity = conduct.Severity(severity)
+		return c, err
+	}, `
+		select state, severity, kind, count(*)
+		from finding
+		where format >= coalesce((select format from monitor_head where id = 1), 0)
+		group by state, severity, kind
+		order by state, severity desc, kind`)
+	if err != nil {
+		return nil, fmt.Errorf("counting findings: %w", err)
+	}
+	return counts, nil
+}
+
 func scanFinding(s scanner) (f conduct.Finding, err error) {
 	var record string
 	if err := s.Scan(&record); err != nil {

@@ -138,6 +138,12 @@ func TestMonitorFindings(t *testing.T) {
 		put(1, a, b, c)
 		is("all", monitor.Query{}, 10, "f10.0 12", "f3.1 3", "f3.0 3")
 		is("a page", monitor.Query{Seq: 10}, 1, "f3.1 3")
+		counts, err := db.CountFindings(ctx)
+		wantKind(t, "CountFindings", err, nil)
+		if diff := cmp.Diff([]monitor.Count{{State: conduct.Confirmed, Severity: conduct.Critical, Kind: "deviations.x", Findings: 1},
+			{State: conduct.Open, Severity: conduct.High, Kind: "deviation.zone", Findings: 1}, {State: conduct.Open, Severity: conduct.Low, Kind: "deviation.rate", Findings: 1}}, counts); diff != "" {
+			t.Errorf("counts (-want +got):\n%s", diff)
+		}
 		is("the next", monitor.Query{Seq: 3, Nth: 1}, 1, "f3.0 3")
 		is("an agent's", monitor.Query{Agent: "a"}, 10, "f10.0 12", "f3.0 3")
 		is("a kind", monitor.Query{Kind: "deviation.zone"}, 10, "f3.1 3")

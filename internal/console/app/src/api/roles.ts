@@ -132,6 +132,11 @@ export const roles = {
     "administrator",
     "approver"
   ],
+  "GET /v1/approvals/counts": [
+    "administrator",
+    "auditor",
+    "approver"
+  ],
   "GET /v1/approvals/stats": [
     "approver",
     "administrator",
@@ -280,6 +285,13 @@ export const roles = {
     "edge"
   ],
   "GET /v1/findings": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
+  "GET /v1/findings/counts": [
     "administrator",
     "auditor",
     "operator",

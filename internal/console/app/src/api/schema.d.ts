@@ -532,6 +532,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/approvals/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Count the asks that the caller may see */
+        get: operations["getApprovalsCounts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/approvals/stats": {
         parameters: {
             query?: never;
@@ -1103,6 +1120,23 @@ export interface paths {
         };
         /** List what the monitors found, newest first */
         get: operations["getFindings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Count findings by state, severity and kind */
+        get: operations["getFindingsCounts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1930,6 +1964,34 @@ export interface components {
             name: string;
             value: unknown;
         };
+        AskChoice: {
+            /** @description as an answer takes it */
+            scope: components["schemas"]["ApprovalScope"];
+            /** @description what such a yes permits; of an ask of several acts, for the first of them */
+            sentence: string;
+            title: string;
+        };
+        AskCount: {
+            asks: number;
+            name: string;
+        };
+        AskCounts: {
+            /** @description likewise by agent */
+            agents: components["schemas"]["AskCount"][];
+            /** @description that wait for the answer of the person who calls; 0 for whoever answers nothing */
+            mine: number;
+            /** @description there are more than 1000: only the newest are counted */
+            partial: boolean;
+            /** @description broken glass that waits for a review, by the person who calls or, for readers of all, by anybody */
+            review: number;
+            /** @description of those that wait, by route, most first, at most 50 */
+            routes: components["schemas"]["AskCount"][];
+            statuses: {
+                [key: string]: number;
+            };
+            /** @description that wait, and are an emergency, were escalated, or end within ten minutes */
+            urgent: number;
+        };
         AskDetail: {
             /** @description one for each of items */
             acts: components["schemas"]["ActDetail"][];
@@ -1941,6 +2003,8 @@ export interface components {
             /** @description the agent, as it stands now */
             asking?: components["schemas"]["AskingAgent"];
             broken_glass?: components["schemas"]["ApprovalBroken"];
+            /** @description the scopes that the person who calls may give a yes, narrowest first; none if a yes would not count */
+            choices: components["schemas"]["AskChoice"][];
             /** Format: date-time */
             closed_at?: string;
             /** @description what the approval is bound to besides the acts */
@@ -2972,6 +3036,10 @@ export interface components {
             schema: string;
             version: number;
         };
+        FindingCounts: {
+            /** @description how many there are of each state, severity and kind */
+            items: components["schemas"]["MonitorCount"][];
+        };
         FindingList: {
             items: components["schemas"]["ConductFinding"][];
             next?: string;
@@ -3155,6 +3223,12 @@ export interface components {
             search_resource_endpoint: string;
             search_subject_endpoint: string;
             supported_obligations: string[];
+        };
+        MonitorCount: {
+            findings: number;
+            kind: string;
+            severity: string;
+            state: string;
         };
         MonitorReport: {
             agent: string;
@@ -5310,6 +5384,10 @@ export interface operations {
                 status?: string;
                 /** @description only asks of this agent */
                 agent?: string;
+                /** @description only asks that go by this route */
+                route?: string;
+                /** @description only asks that wait, and are an emergency, were escalated, or end within ten minutes */
+                urgent?: boolean;
                 /** @description only asks of this session */
                 session?: string;
                 /** @description only broken glass that waits for a review */
@@ -5433,6 +5511,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ApprovalAway"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getApprovalsCounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskCounts"];
                 };
             };
             /** @description What went wrong. */
@@ -6675,6 +6782,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FindingList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getFindingsCounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FindingCounts"];
                 };
             };
             /** @description What went wrong. */
