@@ -35,7 +35,9 @@ counts for the score alone.
 
 The traces were recorded without Safeconduct. After a call that is denied or held, a trace goes on
 as it was recorded, as if a person had agreed. At the end the log is read again and every hash in it
-is computed anew. The service then stays until it is interrupted; with --once it does not.`,
+is computed anew. The service then stays until it is interrupted; with --once it does not.
+
+A link that is printed at the beginning signs in to the console, where all of it can be watched.`,
 		Example: `  $ safeconduct demo --once
   calls decided                         1656   in 360 traces of recorded agents
     allowed                             1389
@@ -123,14 +125,22 @@ func (d *demonstration) run(ctx context.Context, dir, listen string) error {
 		stop()
 		return errors.Join(err, <-done)
 	}
+	link, err := d.invite(ctx, s)
+	if err != nil {
+		stop()
+		return errors.Join(err, <-done)
+	}
 	t := s.Tokens()
 	fmt.Fprintf(d.talk, `
-The service is still there, at %s. Try, in another terminal:
+The service is still there, at %s. Its console, for ten minutes and one sign-in:
+  `+link+`
+Try, in another terminal:
   export SAFECONDUCT_URL=%[1]s SAFECONDUCT_ADMIN_TOKEN=%s SAFECONDUCT_PEP_TOKEN=%s
   safeconduct agent list --purpose travel-booking
   safeconduct finding list
   safeconduct enforcement list
   safeconduct agent trust banking.gpt-4o-2024-05-13
+  safeconduct person link demo --why "another browser"
 Ctrl-C ends it.
 `, s.URL(), t.Admin, t.PEP)
 	return <-done
@@ -143,6 +153,13 @@ func (d *demonstration) play(ctx context.Context, s *server.Server, done chan er
 		done <- nil
 		return err
 	case <-s.Up():
+	}
+	if !d.once {
+		link, err := d.invite(ctx, s)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(d.talk, "Watch it in the console:\n  %s\n", link)
 	}
 	traces, err := demo.Traces()
 	if err != nil {

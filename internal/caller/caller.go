@@ -228,16 +228,19 @@ func (r *Registry) holds(id, token string) bool {
 }
 
 // Revoke refuses a caller's token from now on. It returns authz.ErrNotFound if there is no such
-// caller; revoking twice changes nothing.
+// caller, and authz.ErrConflict if it is the last administrator's; revoking twice changes nothing.
 func (r *Registry) Revoke(ctx context.Context, actor, why, id string) (Caller, error) {
 	r.mu.Lock()
 	c, ok := r.byID[id]
+	last := c.Role == Administrator && r.last(id)
 	r.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
 		return Caller{}, authz.Errorf(authz.ErrNotFound, "no caller %q", id)
-	}
-	if !c.RevokedAt.IsZero() {
+	case !c.RevokedAt.IsZero():
 		return c, nil
+	case last:
+		return Caller{}, errLast(c.Name)
 	}
 	return r.put(ctx, actor, entry{ID: c.ID, Name: c.Name, Role: c.Role, Hash: c.Hash, Revoked: true, Why: why})
 }
@@ -300,6 +303,9 @@ func (r *Registry) Apply(ctx context.Context, e audit.Entry) error {
 	if body.IfAsOf != nil && *body.IfAsOf != have.AsOf {
 		return authz.Errorf(authz.ErrConflict, "caller %s was made or changed by entry %d meanwhile", body.ID, have.AsOf)
 	}
+	if body.Revoked && have.Role == Administrator && have.RevokedAt.IsZero() && r.last(have.ID) {
+		return errLast(have.Name)
+	}
 	for _, other := range r.byID {
 		if other.ID != body.ID && other.Name == body.Name && other.Role == body.Role && other.RevokedAt.IsZero() && !body.Revoked {
 			return authz.Errorf(authz.ErrConflict, "a caller of role %s is named %q already", body.Role, body.Name)
@@ -318,6 +324,21 @@ func (r *Registry) Apply(ctx context.Context, e audit.Entry) error {
 	r.byID[c.ID] = c
 	r.index()
 	return nil
+}
+
+func errLast(name string) error {
+	return authz.Errorf(authz.ErrConflict, "%s is the last administrator's token: make another one first", name)
+}
+
+// last reports whether nobody but the caller of that id has an administrator's token. Persons who are administrators
+// do not count: a provider that is away, or a lost passkey, would lock everybody out. The caller holds r.mu.
+func (r *Registry) last(id string) bool {
+	for _, c := range r.byID {
+		if c.ID != id && c.Role == Administrator && c.RevokedAt.IsZero() {
+			return false
+		}
+	}
+	return true
 }
 
 // hash returns the SHA-256 of a token in hex.

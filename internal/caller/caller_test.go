@@ -50,6 +50,14 @@ func TestCreateAuthenticateRevoke(t *testing.T) {
 	l, db := &tape{}, storetest.Open(t)
 	r := newRegistry(t, l, db)
 	ctx := t.Context()
+	root, _, err := r.Create(ctx, "safeconduct", "test", "root", caller.Administrator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(l.entries)
+	if _, err := r.Revoke(ctx, "admin:root", "test", root.ID); !errors.Is(err, authz.ErrConflict) || len(l.entries) != n {
+		t.Errorf("revoking the last administrator: %v, %d entries; want authz.ErrConflict and none", err, len(l.entries)-n)
+	}
 	for role, prefix := range map[caller.Role]string{caller.Administrator: "sc_admin_", caller.Auditor: "sc_audit_", caller.PEP: "sc_pep_", caller.Edge: "sc_edge_", caller.Approver: "sc_appr_", caller.Viewer: "sc_view_", caller.Operator: "sc_oper_", caller.Author: "sc_auth_"} {
 		c, token, err := r.Create(ctx, "admin:root", "test", "eve", role)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/approval"
+	"github.com/safeconduct/safeconduct/internal/console"
 	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/notify"
 	"github.com/safeconduct/safeconduct/internal/oauth"
@@ -40,7 +41,7 @@ func (s *Server) newAsking(commit *committer) (err error) {
 	if err != nil {
 		return err
 	}
-	s.persons, err = signin.New(signin.Config{People: s.people, Seal: s.seal, PublicURL: s.publicURL(), Provider: provider, Idle: s.cfg.SignIn.Idle, Now: s.cfg.now, Logger: s.logger})
+	s.persons, err = signin.New(signin.Config{People: s.people, Seal: s.seal, PublicURL: s.publicURL(), Provider: provider, Idle: s.cfg.SignIn.Idle, Home: console.Path + "/", Now: s.cfg.now, Logger: s.logger})
 	return err
 }
 

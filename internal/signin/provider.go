@@ -139,8 +139,14 @@ func (p *provider) config(found *oidc.Provider) *oauth2.Config {
 	}
 }
 
-// destination is where somebody may be sent after signing in: our own pages of asks.
-var destination = regexp.MustCompile(`^/asks(/[A-Za-z0-9_-]{1,64})?$`)
+// destination is where somebody may be sent after signing in: our own pages of asks, and the console's. It is a path,
+// so that it cannot lead to another host, and has neither empty parts nor dots alone.
+var destination = regexp.MustCompile(`^/(asks(/[A-Za-z0-9_-]{1,64})?|console(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*)*/?(\?[A-Za-z0-9._~:@%&=+,-]*)?)$`)
+
+const maxDestination = 1000
+
+// leads reports whether to is a page of ours that somebody may be sent to after signing in.
+func leads(to string) bool { return len(to) <= maxDestination && destination.MatchString(to) }
 
 // beginProvider sends somebody to the identity provider.
 func (d *Door) beginProvider(w http.ResponseWriter, r *http.Request) {
@@ -157,8 +163,8 @@ func (d *Door) beginProvider(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		f := flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Return: "/asks"}
-		if to := r.URL.Query().Get("return"); destination.MatchString(to) {
+		f := flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Return: d.cfg.Home}
+		if to := r.URL.Query().Get("return"); leads(to) {
 			f.Return = to
 		}
 		if err := d.keepFlow(w, flowProvider, f); err != nil {

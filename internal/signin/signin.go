@@ -167,12 +167,14 @@ func (d *Door) Handler() http.Handler {
 
 func (d *Door) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /sign-in", d.pages.serve("sign-in.html"))
+	mux.HandleFunc("GET /sign-in", d.pages.signIn)
 	mux.HandleFunc("GET /enrol", d.pages.serve("enrol.html"))
 	mux.HandleFunc("GET /asks", d.pages.serve("asks.html"))
 	mux.HandleFunc("GET /asks/{id}", d.pages.serve("ask.html"))
 	mux.HandleFunc("GET /sign-in/{file}", d.pages.file)
 
+	mux.HandleFunc("GET /sign-in/link", d.showLink)
+	mux.HandleFunc("POST /sign-in/link", d.takeLink)
 	mux.HandleFunc("GET /sign-in/me", d.answer(d.me))
 	mux.HandleFunc("POST /sign-in/begin", d.answer(d.beginSignIn))
 	mux.HandleFunc("POST /sign-in/finish", d.answer(d.finishSignIn))
@@ -256,6 +258,19 @@ func (d *Door) signOut(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	d.clearSession(w)
 	return struct{}{}, nil
+}
+
+// begin returns how to begin where nobody can do more than answer, or "".
+func (d *Door) begin() string {
+	if d.idp != nil && len(d.idp.Roles) > 0 {
+		return ""
+	}
+	for _, p := range d.cfg.People.People() {
+		if !p.Disabled && len(p.Roles) > 0 {
+			return ""
+		}
+	}
+	return "safeconduct person put me --name \"My Name\" --role administrator --why \"first administrator\"\nsafeconduct person link me --why \"first sign-in\""
 }
 
 // warn logs a failure that strangers can cause, at most 20 of them a minute.
