@@ -78,3 +78,14 @@ func (f *Filter) selects(a *authz.Agent, text string) bool {
 	return text == "" || strings.Contains(string(a.ID), text) ||
 		strings.Contains(strings.ToLower(a.Owner), text) || strings.Contains(strings.ToLower(a.Purpose), text)
 }
+
+// States returns how many agents there are in each state.
+func (r *Registry) States() map[authz.AgentState]int {
+	n := map[authz.AgentState]int{}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, a := range r.sorted {
+		n[a.State]++
+	}
+	return n
+}

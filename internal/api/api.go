@@ -108,6 +108,10 @@ type Config struct {
 
 	// Ready returns nothing if the service can decide, else why not, for the operator.
 	Ready func(context.Context) []error
+	// Figures are numbers of what happened. If it is nil, nobody counts.
+	Figures Figures
+	// OverviewOf tells what one should see first. If it is nil, nobody knows.
+	OverviewOf func(context.Context) (Overview, error)
 	// StatusOf tells the state of the service.
 	StatusOf func(context.Context) (Status, error)
 

@@ -96,6 +96,10 @@ func (s *Server) routes() []route {
 		change("POST", "/v1/keys/{kid}/revoke", admins, "Revoke a signing key: nothing that it signed counts any more", s.revokeKey),
 
 		s.meRoute(),
+		// What one should see first, and what the business should know.
+		read("/v1/overview", readers, "Read what one should see first", s.readOverview),
+		read("/v1/overview/series", readers, "Read the figures of a window step by step", s.readSeries),
+		s.reportRoute(),
 		read("/v1/status", readers, "Read the state of the service", s.readStatus),
 	})
 }

@@ -118,3 +118,19 @@ func quantile(ds []time.Duration, q float64) time.Duration {
 	slices.Sort(ds)
 	return ds[min(int(q*float64(len(ds))), len(ds)-1)]
 }
+
+// Waiting returns how many asks wait for an answer, and since when the oldest does.
+func (d *Desk) Waiting() (n int64, oldest time.Time) {
+	now := d.cfg.Now()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, q := range d.open { // in the order in which they were asked
+		if a := d.records[q.id].ask; now.Before(a.ExpiresAt) {
+			if n == 0 {
+				oldest = a.AskedAt
+			}
+			n++
+		}
+	}
+	return n, oldest
+}

@@ -311,14 +311,3 @@ func benchmarkReaders(b *testing.B, n, rate int) {
 	}
 	b.ReportMetric(float64(told)/float64(b.N)/float64(n)/1000, "kB/reader/s")
 }
-
-func BenchmarkReadDecision(b *testing.B) {
-	e := audit.Entry{Seq: 1, At: noon, Kind: audit.DecisionMade, Body: decision("bot", authz.Deny)}
-	b.SetBytes(int64(len(e.Body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := live.ReadDecision(e); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -417,6 +417,15 @@ action tidy appliesTo { principal: [Agent], resource: [record], context: { obser
 	call("POST", "/access/v1/evaluation", token, ask, 401)
 	ok("GET", "/v1/callers", "")
 	doc.callEdge(t, s, decision, call)
+	if o := ok("GET", "/v1/overview", ""); o["health"].(map[string]any)["policies"] != 3.0 {
+		t.Errorf("overview: %v", o)
+	}
+	if items := ok("GET", "/v1/overview/series?window=1h", "")["items"].([]any); len(items) != 60 {
+		t.Errorf("an hour is %d steps", len(items))
+	}
+	call("GET", "/v1/overview/series?window=5y", adminToken, "", 400)
+	ok("GET", "/v1/report", "")
+	call("GET", "/v1/report?from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", adminToken, "", 400)
 	if st := ok("GET", "/v1/status", ""); st["ready"] != true || st["policies"] != 3.0 {
 		t.Errorf("status: %v", st)
 	}

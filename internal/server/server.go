@@ -34,6 +34,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/catalog"
 	"github.com/safeconduct/safeconduct/internal/console"
 	"github.com/safeconduct/safeconduct/internal/enforcement"
+	"github.com/safeconduct/safeconduct/internal/figures"
 	"github.com/safeconduct/safeconduct/internal/keyring"
 	"github.com/safeconduct/safeconduct/internal/live"
 	"github.com/safeconduct/safeconduct/internal/monitor"
@@ -79,6 +80,8 @@ type Server struct {
 	ledger  *enforcement.Ledger
 	teller  *teller
 	live    *live.Hub
+	figures *figures.Figures
+	census  cachedCensus
 	pdp     *pdp.PDP
 	oauth   *oauth.Server
 
@@ -234,10 +237,11 @@ func (s *Server) wire(ctx context.Context) error {
 			countedTally{s.tally, s.ledger}, s.monitor, s.teller},
 		After:  after,
 		Stale:  s.cfg.Log.MaxAge,
-		Watch:  s.live.Watch,
+		Watch:  func(e audit.Entry, verdict error) { s.figures.Watch(e, verdict); s.live.Watch(e, verdict) },
 		Logger: s.logger,
 	})
 	commit.Follower = s.follow
+	s.figures = figures.New(figures.Config{Store: s.db, Log: s.log, Wait: s.follow.Wait, Asks: s.desk, Catalog: s.catalogOf, Now: s.cfg.now, Logger: s.logger})
 	s.index = audit.NewIndex(s.log, s.db)
 
 	s.metrics = prometheus.NewRegistry()
@@ -361,6 +365,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	})
 	spine.Go(func() error { s.teller.Run(spineCtx); return nil })
 	spine.Go(func() error { s.live.Run(spineCtx); return nil })
+	spine.Go(func() error { return s.figures.Run(spineCtx) })
 
 	doors, doorsCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error {
@@ -456,6 +461,8 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Tiles:       audit.TileHandler(s.log),
 		Key:         api.VerifierKey{Origin: s.key.Origin(), Key: s.key.Public()},
 		Ready:       s.ready,
+		Figures:     s.figures,
+		OverviewOf:  s.overview,
 		StatusOf:    s.status,
 		Metrics:     s.numbers,
 		MetricsPage: s.numbers.handler(),

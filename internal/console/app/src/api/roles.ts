@@ -351,6 +351,20 @@ export const roles = {
     "pep",
     "edge"
   ],
+  "GET /v1/overview": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
+  "GET /v1/overview/series": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
   "GET /v1/people": [
     "administrator",
     "auditor"
@@ -432,6 +446,13 @@ export const roles = {
   "POST /v1/policies/{version}/rollback": [
     "administrator",
     "author"
+  ],
+  "GET /v1/report": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/status": [
     "administrator",

@@ -1315,6 +1315,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what one should see first */
+        get: operations["getOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/overview/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the figures of a window step by step */
+        get: operations["getOverviewSeries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/people": {
         parameters: {
             query?: never;
@@ -1589,6 +1623,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Report what agents did on whose behalf, what was refused and why, how often persons were asked, and what it cost in time */
+        get: operations["getReport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/status": {
         parameters: {
             query?: never;
@@ -1822,9 +1873,28 @@ export interface components {
             reasons: components["schemas"]["Reason"][];
             remedies: string[];
         };
+        AgentsOverview: {
+            quarantined_by_conduct: number;
+            /** @description by state */
+            states: {
+                [key: string]: number;
+            };
+            total: number;
+            /** @description by the lowest level over the classes: none, low, medium, high; unseen: of which nothing is known yet. Retired ones are among them */
+            trust: {
+                [key: string]: number;
+            };
+        };
         AlertList: {
             items: components["schemas"]["RiskAlert"][];
             next?: string;
+        };
+        AlertsOverview: {
+            /** @description the gravest, at most 10 */
+            items: components["schemas"]["RiskAlert"][];
+            open: number;
+            /** @description of a request that only what concerns every request bears on, with public data from a known network; score from 0 to 100 */
+            risk: components["schemas"]["Risk"];
         };
         AnswerAskInput: {
             /** @description WebAuthn assertion over the digest of this answer, if the route wants one: what navigator.credentials.get returns, as JSON */
@@ -1957,6 +2027,14 @@ export interface components {
             review: boolean;
             routes: string[];
             why?: string;
+        };
+        ApprovalsOverview: {
+            /**
+             * Format: date-time
+             * @description since when the oldest waits
+             */
+            oldest?: string;
+            pending: number;
         };
         Argument: {
             /** @description prompt: a person's own words; operator: configuration; untrusted: what others can write to; unknown: nobody kept track */
@@ -3036,6 +3114,136 @@ export interface components {
             schema: string;
             version: number;
         };
+        FiguresAsks: {
+            /** @description wholly or in part */
+            approved: number;
+            asked: number;
+            denied: number;
+            /** @description nobody answered in time */
+            expired: number;
+            /** @description cancelled, or could not be answered */
+            withdrawn: number;
+        };
+        FiguresBucket: {
+            allow: number;
+            asks: components["schemas"]["FiguresAsks"];
+            /** Format: date-time */
+            at: string;
+            deny: number;
+            latency: components["schemas"]["FiguresLatency"];
+            require_approval: number;
+            step_up: number;
+        };
+        FiguresLatency: {
+            /** @description how many were timed; 0: nothing is known */
+            decisions: number;
+            /** @description microseconds, off by a tenth at most */
+            p50_us: number;
+            p99_us: number;
+        };
+        FiguresNamed: {
+            allow: number;
+            deny: number;
+            name: string;
+            require_approval: number;
+            step_up: number;
+        };
+        FiguresPart: {
+            /** @description the most frequent */
+            actions: components["schemas"]["FiguresNamed"][];
+            /** @description the busiest */
+            agents: components["schemas"]["FiguresNamed"][];
+            agents_count: number;
+            allow: number;
+            asks: components["schemas"]["FiguresAsks"];
+            decisions: number;
+            deny: number;
+            latency: components["schemas"]["FiguresLatency"];
+            /** @description allowed because persons approved */
+            lifted: number;
+            /** @description some names are counted together with others: more than 64 of a kind in a day */
+            more?: boolean;
+            /** @description purposes and owners that are not told apart, since there are more than 500 in a day */
+            others?: boolean;
+            owner: string;
+            /** @description on whose behalf, the ones with most acts; empty if the enforcement points did not say */
+            persons: components["schemas"]["FiguresNamed"][];
+            persons_count: number;
+            purpose: string;
+            /** @description the most frequent reasons */
+            refusals: components["schemas"]["FiguresRefusal"][];
+            require_approval: number;
+            results: components["schemas"]["FiguresResults"];
+            step_up: number;
+            tasks: components["schemas"]["FiguresTasks"];
+            waits: components["schemas"]["FiguresWaits"];
+        };
+        FiguresRefusal: {
+            code: string;
+            count: number;
+            /** @description as agents were told last; empty if it has no words of its own */
+            text: string;
+        };
+        FiguresReport: {
+            all: components["schemas"]["FiguresPart"];
+            /** @description number of the newest entry that is counted */
+            as_of: number;
+            days: components["schemas"]["FiguresBucket"][];
+            /** Format: date-time */
+            from: string;
+            /** @description how many parts are left out */
+            left_out?: number;
+            /** @description by purpose and owner, the busiest first; at most 200 */
+            parts: components["schemas"]["FiguresPart"][];
+            /** @description tasks that are not over, and so counted nowhere yet */
+            running_tasks: number;
+            /**
+             * Format: date-time
+             * @description the first day of which there are figures
+             */
+            since?: string;
+            /**
+             * Format: date-time
+             * @description the end of the last day; later than now if that is not over
+             */
+            to: string;
+            /** @description in which days begin */
+            zone: string;
+        };
+        FiguresResults: {
+            /** @description reported without a word on whether it was right */
+            done: number;
+            /** @description the tool failed */
+            failed: number;
+            harmful: number;
+            reverted: number;
+            right: number;
+            wrong: number;
+        };
+        FiguresTasks: {
+            /** @description the last act that was asked for was refused */
+            stopped: number;
+            /** @description everything was allowed */
+            undisturbed: number;
+            /** @description something was refused or a person was asked, and the last act was allowed */
+            went_on: number;
+        };
+        FiguresTotals: {
+            allow: number;
+            asks: components["schemas"]["FiguresAsks"];
+            decisions: number;
+            deny: number;
+            latency: components["schemas"]["FiguresLatency"];
+            require_approval: number;
+            step_up: number;
+        };
+        FiguresWaits: {
+            answered: number;
+            p50_seconds: number;
+            p90_seconds: number;
+            /** @description waited for persons, of all that were answered */
+            sum_seconds: number;
+        };
         FindingCounts: {
             /** @description how many there are of each state, severity and kind */
             items: components["schemas"]["MonitorCount"][];
@@ -3043,6 +3251,14 @@ export interface components {
         FindingList: {
             items: components["schemas"]["ConductFinding"][];
             next?: string;
+        };
+        FindingsOverview: {
+            /** @description a count of so many stands for that and more */
+            most: number;
+            /** @description by severity */
+            open: {
+                [key: string]: number;
+            };
         };
         Fired: {
             effect: string;
@@ -3077,6 +3293,37 @@ export interface components {
             reasons?: string[];
             /** @description ok, or unavailable */
             status: string;
+        };
+        HealthOverview: {
+            /** @description of the newest that is in effect in this process */
+            applied: number;
+            batches: number;
+            /** @description of the newest that the figures hold */
+            counted: number;
+            enforcement_points: number;
+            enforcement_points_embedded: number;
+            fail_open: string[];
+            /** @description number of the newest entry of the log */
+            head: number;
+            /** @description of the newest that the search index holds */
+            indexed: number;
+            /** @description the active version; 0 if there is none */
+            policies: number;
+            /** Format: date-time */
+            policies_at?: string;
+            policies_by?: string;
+            ready: boolean;
+            /** @description why it is not */
+            reasons: string[];
+            /** @description batches under the newest checkpoint */
+            signed: number;
+            store: string;
+            /** @description that are open at this process */
+            streams: number;
+            /** @description since when the oldest batch waits for a checkpoint; 0 if none does */
+            unsigned_seconds: number;
+            uptime_seconds: number;
+            version: string;
         };
         IndicatorList: {
             items: components["schemas"]["RiskIndicator"][];
@@ -3307,6 +3554,22 @@ export interface components {
             seq: number;
             size_bytes?: number;
             why?: string;
+        };
+        Overview: {
+            agents: components["schemas"]["AgentsOverview"];
+            alerts: components["schemas"]["AlertsOverview"];
+            /** @description left out if nobody can be asked */
+            approvals?: components["schemas"]["ApprovalsOverview"];
+            /** Format: date-time */
+            at: string;
+            /** @description decisions of the last 24 hours */
+            day: components["schemas"]["FiguresTotals"];
+            findings: components["schemas"]["FindingsOverview"];
+            health: components["schemas"]["HealthOverview"];
+            /** @description decisions of the last hour */
+            hour: components["schemas"]["FiguresTotals"];
+            /** @description decisions a second in the last ten seconds, as far as this process has counted */
+            per_second: number;
         };
         PageForm: {
             limit?: number;
@@ -4004,6 +4267,12 @@ export interface components {
             page?: components["schemas"]["PageForm"];
             resource: components["schemas"]["SearchEntity"];
             subject: components["schemas"]["SearchEntity"];
+        };
+        Series: {
+            /** @description oldest first; the last one is not over */
+            items: components["schemas"]["FiguresBucket"][];
+            step_seconds: number;
+            window: string;
         };
         SessionPlace: {
             id: string;
@@ -7171,6 +7440,67 @@ export interface operations {
             };
         };
     };
+    getOverview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getOverviewSeries: {
+        parameters: {
+            query?: {
+                /** @description 1h, in steps of a minute; 24h, of ten minutes; 7d, of an hour; 30d, of six hours. 24h, if left out */
+                window?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Series"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getPeople: {
         parameters: {
             query?: {
@@ -7793,6 +8123,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PolicyVersion"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getReport: {
+        parameters: {
+            query?: {
+                /** @description days that begin at or after this moment; the begin of this month in the organisation's zone, if left out */
+                from?: string;
+                /** @description and before this one; the end of the month, if left out. At most 370 days */
+                to?: string;
+                /** @description json, or csv: one line for each purpose and owner */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FiguresReport"];
                 };
             };
             /** @description What went wrong. */
