@@ -67,7 +67,7 @@ func facts(rec *pdp.Record, policies []PolicyDetail) []Fact {
 		l.add("context.observed.credential", "Its keys", registry, f.Credential, f.Credential.Keys > 0)
 	}
 	l.add("context.observed.grant.within", "Capabilities that cover the act", registry, f.Grant.Within, true)
-	l.add("context.observed.grant.exceeded", "Limits that are exceeded", registry, f.Grant.Exceeded, len(f.Grant.Exceeded) > 0)
+	l.add("context.observed.grant.exceeded", "Limits that are exceeded", registry, f.Grant.Exceeded, true)
 	l.add("context.observed.grant.class", "Class of the capability", declared, f.Grant.Class, f.Grant.Class != "")
 	l.add("context.observed.grant.essential", "Essential capability", declared, f.Grant.Essential, f.Grant.Essential)
 	l.add("facts.behalf", "Agents for which it acts", registry, f.Behalf, len(f.Behalf) > 0)
@@ -112,10 +112,13 @@ func sourceOf(path string) string {
 	return registry
 }
 
-// covers reports whether one of two paths is part of the other.
+// covers reports whether one of two paths is part of the other. A rank is the level, or the class, as a number.
 func covers(a, b string) bool {
+	a, b = ranks.Replace(a), ranks.Replace(b)
 	return a == b || strings.HasPrefix(a, b+".") || strings.HasPrefix(b, a+".")
 }
+
+var ranks = strings.NewReplacer("data.rank", "data.class", "trust.rank", "trust.level", "risk.rank", "risk.level")
 
 // readPaths returns for each path that was read which policies read it.
 func readPaths(policies []PolicyDetail) map[string][]string {

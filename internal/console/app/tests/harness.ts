@@ -47,6 +47,8 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/
 
 /** accessible fails if axe finds something against WCAG 2.2 AA. */
 export async function accessible(page: Page): Promise<void> {
+  // Colours are looked at once they have changed: a theme comes by transitions.
+  await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((a) => a.effect?.getComputedTiming().endTime !== Infinity).map((a) => a.finished)));
   await page.evaluate(axeSource);
   const found = await page.evaluate(async () => {
     const r = await (window as any).axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
