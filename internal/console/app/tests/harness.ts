@@ -48,6 +48,7 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/
 /** accessible fails if axe finds something against WCAG 2.2 AA. */
 export async function accessible(page: Page): Promise<void> {
   // Colours are looked at once they have changed: a theme comes by transitions.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((a) => a.effect?.getComputedTiming().endTime !== Infinity).map((a) => a.finished)));
   await page.evaluate(axeSource);
   const found = await page.evaluate(async () => {
