@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 
 	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -17,7 +20,45 @@ func validatePolicy(v *validate.Validator, p *cedarast.Policy) []error {
 	for i, c := range q.Conditions {
 		q.Conditions[i].Body = tighten(c.Body)
 	}
-	return distinct(flatten(v.Policy("", &q)))
+	return alike(distinct(flatten(v.Policy("", &q))))
+}
+
+// ofAction is how the validator says for which action something is wrong.
+var ofAction = regexp.MustCompile(` in context for \S*Action::"(?:[^"\\]|\\.)*"`)
+
+// alike joins errors that differ only in the action that they are told for: one slip in a policy about
+// many actions is one error, not as many as there are actions.
+func alike(list []error) []error {
+	type group struct {
+		first string // in order of the actions: the validator has none
+		count int
+	}
+	groups := make(map[string]*group)
+	var order []string
+	for _, err := range list {
+		msg := err.Error()
+		key := ofAction.ReplaceAllLiteralString(msg, "")
+		g := groups[key]
+		if g == nil {
+			g = &group{first: msg}
+			groups[key] = g
+			order = append(order, key)
+		}
+		g.count++
+		g.first = min(g.first, msg)
+	}
+	out := make([]error, len(order))
+	for i, key := range order {
+		msg := groups[key].first
+		switch n := groups[key].count - 1; {
+		case n == 1:
+			msg += ", and likewise for another action"
+		case n > 1:
+			msg += fmt.Sprintf(", and likewise for %d other actions", n)
+		}
+		out[i] = errors.New(msg)
+	}
+	return out
 }
 
 // distinct drops errors whose text has been seen.

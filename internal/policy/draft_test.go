@@ -68,6 +68,16 @@ permit principal;`)
 	}
 }
 
+// One slip in a policy about many actions is told once.
+func TestProblemsOfManyActions(t *testing.T) {
+	src := draftOf(`@id("x") @reason("closed") forbid (principal, action, resource) when { context.observed.trust.rnk > 3 };`)
+	src.Schema += `action a, b, c appliesTo { principal: [Agent], resource: Doc, context: { observed: Observed } };`
+	list := policy.Check(src, parseCatalog(t, draftCatalog), time.Now()).Errors()
+	if len(list) != 1 || !strings.Contains(list[0].Message, `Action::"a" not found, and likewise for 3 other actions`) || list[0].Hint != `did you mean "rank"?` {
+		t.Errorf("problems: %+v", list)
+	}
+}
+
 func TestVocabulary(t *testing.T) {
 	set, err := policy.Compile(draftOf(`permit (principal, action, resource);`), parseCatalog(t, draftCatalog))
 	if err != nil {
