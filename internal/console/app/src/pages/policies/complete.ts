@@ -1,11 +1,18 @@
 /** What can be written at a place of a policy: from the schema and the catalog, as the service tells them. */
 
 import type { Completion, CompletionContext, CompletionResult } from '@codemirror/autocomplete';
-import { snippetCompletion } from '@codemirror/autocomplete';
+import { snippetCompletion, startCompletion } from '@codemirror/autocomplete';
+import type { EditorView } from '@codemirror/view';
 import type { Schemas } from '../../lib/api';
 
 type Vocabulary = Schemas['VersionVocabulary'];
 type Attribute = Schemas['PolicyAttribute'];
+
+/** around writes two parts, puts the cursor between them, and looks at once for what can stand there. */
+const around = (before: string, after: string) => (view: EditorView, _: Completion, from: number, to: number) => {
+  view.dispatch({ changes: { from, to, insert: before + after }, selection: { anchor: from + before.length }, userEvent: 'input.complete' });
+  startCompletion(view);
+};
 
 const statement = [
   snippetCompletion('@id("${name}")\npermit (principal is Agent, action == Action::"${action}", resource)\nwhen { ${condition} };\n', { label: 'permit', detail: 'a policy that permits', type: 'keyword' }),
@@ -14,7 +21,7 @@ const statement = [
 
 const words: Completion[] = ['when', 'unless', 'if', 'then', 'else', 'in', 'is', 'has', 'like', 'true', 'false'].map((label) => ({ label, type: 'keyword' }));
 const variables: Completion[] = ['principal', 'action', 'resource', 'context'].map((label) => ({ label, type: 'variable' }));
-const functions: Completion[] = ['decimal', 'ip', 'datetime', 'duration'].map((label) => ({ label, type: 'function', apply: `${label}("` }));
+const functions: Completion[] = ['decimal', 'ip', 'datetime', 'duration'].map((label) => ({ label, type: 'function', apply: around(`${label}("`, '")') }));
 
 const methods: Record<string, string[]> = {
   decimal: ['lessThan', 'lessThanOrEqual', 'greaterThan', 'greaterThanOrEqual'],
@@ -37,7 +44,7 @@ export function completer(vocabulary: () => Vocabulary | undefined) {
     if (m) {
       return {
         from: c.pos - m[1]!.length,
-        options: (v?.annotations ?? []).map((a) => ({ label: a.key, type: 'property', info: a.doc, detail: a.on === 'forbid' ? 'of a forbid' : undefined, apply: `${a.key}("` })),
+        options: (v?.annotations ?? []).map((a) => ({ label: a.key, type: 'property', info: a.doc, detail: a.on === 'forbid' ? 'of a forbid' : undefined, apply: around(`${a.key}("`, '")') })),
         validFor: /^\w*$/,
       };
     }
@@ -78,7 +85,7 @@ export function completer(vocabulary: () => Vocabulary | undefined) {
       if (!/\s+has\s+\w*$/.test(before)) {
         const at = find(v, head, path);
         const kind = at?.type.startsWith('Set<') ? 'Set' : (at?.type ?? '');
-        for (const label of methods[kind] ?? []) options.push({ label, type: 'method', apply: `${label}(` });
+        for (const label of methods[kind] ?? []) options.push({ label, type: 'method', apply: around(`${label}(`, ')') });
       }
       return options.length ? { from: c.pos - m[2]!.length, options: unique(options), validFor: /^\w*$/ } : null;
     }
@@ -86,8 +93,8 @@ export function completer(vocabulary: () => Vocabulary | undefined) {
     m = /(?:^|[^\w.])(\w*)$/.exec(before);
     if (!m || (!m[1] && !c.explicit)) return null;
     const inside = /\{[^}]*$/.test(c.state.sliceDoc(head.from, c.pos)) || /\([^)]*$/.test(c.state.sliceDoc(head.from, c.pos));
-    const types: Completion[] = (v?.types ?? []).map((t) => ({ label: t.name, type: 'class', apply: `${t.name}::"` }));
-    const actions: Completion[] = [{ label: 'Action', type: 'class', apply: 'Action::"' }];
+    const types: Completion[] = (v?.types ?? []).map((t) => ({ label: t.name, type: 'class', apply: around(`${t.name}::"`, '"') }));
+    const actions: Completion[] = [{ label: 'Action', type: 'class', apply: around('Action::"', '"') }];
     return {
       from: c.pos - m[1]!.length,
       options: inside ? [...variables, ...words, ...functions, ...actions, ...types] : [...statement, ...words.slice(0, 2)],
