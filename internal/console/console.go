@@ -92,8 +92,6 @@ func mediaType(name string) string {
 		return "application/manifest+json"
 	case ".woff2":
 		return "font/woff2"
-	case ".wasm":
-		return "application/wasm"
 	case ".svg":
 		return "image/svg+xml"
 	case ".js":
@@ -155,7 +153,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(rest, "/assets/"):
 		http.NotFound(w, r) // of another version: the page asks to be loaded anew
 	default:
-		c.page(w, r, rest)
+		c.page(w, r)
 	}
 }
 
@@ -186,16 +184,15 @@ func (c *Console) file(w http.ResponseWriter, r *http.Request, name string, f *f
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
 }
 
-// page sends the application. All of its addresses have the same page, but for the policy: WebAssembly runs in the editor of
-// policies alone.
-func (c *Console) page(w http.ResponseWriter, r *http.Request, name string) {
+// page sends the application. All of its addresses have the same page.
+func (c *Console) page(w http.ResponseWriter, r *http.Request) {
 	var b [18]byte
 	rand.Read(b[:])
 	nonce := base64.RawURLEncoding.EncodeToString(b[:])
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", policy(nonce, name == "/policies/edit"))
+	h.Set("Content-Security-Policy", policy(nonce))
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
@@ -208,12 +205,8 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request, name string) {
 
 // policy is what the page may do: run our own scripts, use our own styles and fonts, talk to us, and nothing else. The nonce is
 // for the style elements that the editor makes. The only HTML that is made of text is Svelte's own templates.
-func policy(nonce string, wasm bool) string {
-	script := "'self'"
-	if wasm {
-		script += " 'wasm-unsafe-eval'"
-	}
-	return "default-src 'none'; script-src " + script + "; style-src 'self' 'nonce-" + nonce + "'; img-src 'self'; font-src 'self'; " +
+func policy(nonce string) string {
+	return "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-" + nonce + "'; img-src 'self'; font-src 'self'; " +
 		"connect-src 'self'; manifest-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
 		"require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
 }
