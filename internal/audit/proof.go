@@ -210,3 +210,32 @@ func (l *Log) Entry(ctx context.Context, seq int64) (Entry, error) {
 	}
 	return b.entries[seq-b.leaf.First], nil
 }
+
+// Pick calls f with the entries of some numbers, which must be in ascending order, until f returns false. A batch that has
+// several of them is read once. A number that the log has not reached is authz.ErrNotFound.
+func (l *Log) Pick(ctx context.Context, seqs []int64, f func(Entry) bool) error {
+	var b *block
+	for _, seq := range seqs {
+		if b == nil || seq < b.leaf.First || seq > b.leaf.Last() {
+			if b = l.tail.block(seq); b == nil {
+				segs, err := l.segments(ctx, seq-1, 1)
+				if err != nil {
+					return err
+				}
+				if len(segs) == 0 {
+					return authz.Errorf(authz.ErrNotFound, "no entry has the number %d", seq)
+				}
+				if b, err = l.codec.unpack(segs[0], false); err != nil {
+					return err
+				}
+				if _, err := b.from(seq); err != nil {
+					return err
+				}
+			}
+		}
+		if !f(b.entries[seq-b.leaf.First]) {
+			return nil
+		}
+	}
+	return nil
+}

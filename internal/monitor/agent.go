@@ -26,10 +26,13 @@ type agent struct {
 	revision  int64  // of its registration
 	begun     int64  // number of the entry by which the present version or purpose is known
 	decisions int64
-	due       int64 // microseconds since 1970 when it must be looked at; 0 for never
-	next      int64 // likewise, because of its trust
-	fades     int64 // likewise, because a finding is no longer open
-	place     int32 // in the timetable, -1 if it is not there
+	due       int64                   // microseconds since 1970 when it must be looked at; 0 for never
+	next      int64                   // likewise, because of its trust
+	fades     int64                   // likewise, because a finding is no longer open
+	place     int32                   // in the timetable, -1 if it is not there
+	looked    uint32                  // minute in which a drift of its trust was looked for last
+	points    int64                   // that were made of its trust
+	shown     [conduct.Classes]uint16 // scores of the newest one, in parts of 10,000
 
 	shard       uint8
 	levels      [conduct.Classes]trust.Level // as subscribers know them
@@ -105,6 +108,8 @@ func (c *core) enrol(id authz.AgentID, who identity) *agent {
 	s.agents[id] = a
 	c.out.touch(a)
 	c.out.changed()
+	c.note(Moved{What: "registered", Class: conduct.Every.String()})
+	c.chart(a)
 	c.settle(a)
 	return a
 }
@@ -140,6 +145,7 @@ func (c *core) identify(a *agent, who identity) bool {
 	a.version, a.purpose = who.version, who.purpose
 	k := &c.rules.Load().conduct.Trust
 	a.trust.Renew(k, c.purpose(a.purpose).pool.Prior(k, c.at), c.at)
+	c.note(Moved{What: "renewed", Class: conduct.Every.String()})
 	a.deviation = deviation.State{}
 	// What the old one's confidence was worth says nothing of the new one's.
 	a.performance = performance.State{}
@@ -194,6 +200,7 @@ func (c *core) review(a *agent) {
 	}
 	if q := a.trust.Quarantined(); q != a.quarantined {
 		a.quarantined = q
+		c.note(Moved{What: "quarantine", From: yes(!q), To: yes(q)})
 		c.out.signal(Signal{Seq: c.seq, Type: SignalQuarantine, At: c.at, Agent: a.id, From: yes(!q), To: yes(q)})
 		c.out.changed()
 	}
@@ -205,6 +212,7 @@ func (c *core) reviewClass(a *agent, class conduct.Class) {
 	l := a.trust.Stands(&c.rules.Load().conduct.Trust, a.who(), class, c.at)
 	if was := a.levels[class]; was != l {
 		a.levels[class] = l
+		c.note(Moved{What: "level", Class: class.String(), From: was.String(), To: l.String()})
 		c.out.signal(Signal{Seq: c.seq, Type: SignalTrust, At: c.at, Agent: a.id, Class: class.String(), From: was.String(), To: l.String()})
 		c.out.changed()
 	}

@@ -46,7 +46,8 @@ type core struct {
 	journals journals
 	blamed   map[findingKey]*person
 	due      timetable
-	made     int64 // findings
+	made     int64   // findings
+	moved    []Moved // by the present entry, of the agent that it changes, until chart
 
 	deviation   deviation.Fleet
 	escalation  escalation.Fleet
@@ -69,7 +70,8 @@ type sink interface {
 	gone(a *agent)            // a is forgotten
 	found(f *conduct.Finding) // f is new, or has changed; it is good until found returns
 	signal(s Signal)
-	changed() // a level, the kinds of an agent's findings, or a quarantine
+	point(p KeptPoint) // where an agent's trust stands
+	changed()          // a level, the kinds of an agent's findings, or a quarantine
 }
 
 const (
@@ -214,6 +216,7 @@ func (c *core) decision(e *audit.Entry) error {
 			c.review(a)
 		}
 	}
+	c.chart(a)
 	c.settle(a)
 	return nil
 }
@@ -256,6 +259,7 @@ func (c *core) agentPut(e *audit.Entry) {
 	default:
 		c.change(a, func() {
 			if c.identify(a, who) {
+				c.chart(a)
 				c.settle(a)
 			}
 		})

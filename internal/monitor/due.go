@@ -96,5 +96,6 @@ func (c *core) tick(a *agent) {
 	c.fade(a)
 	c.conclude(a, "")
 	c.review(a)
+	c.chart(a)
 	c.settle(a)
 }

@@ -53,6 +53,7 @@ func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
 		if was := f.Severity; graver {
 			f.Severity, f.Sentence, f.Evidence = d.Severity, cut(d.Sentence, maxSentence), c.evidence(d)
 			c.weigh(a, f, d.Class, &was)
+			c.noteFinding("finding", f)
 			c.sortKinds(a)
 		}
 		c.fadesAt(a)
@@ -66,6 +67,7 @@ func (c *core) take(a *agent, d *conduct.Draft, session string) (moved bool) {
 	}
 	a.findings = append(a.findings, f)
 	c.weigh(a, f, d.Class, nil)
+	c.noteFinding("finding", f)
 	c.sortKinds(a)
 	c.fadesAt(a)
 	c.tell(f, true)

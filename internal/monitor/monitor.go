@@ -100,7 +100,7 @@ func (m *Monitor) Apply(ctx context.Context, e audit.Entry) error {
 		return err
 	}
 	m.seq.Store(e.Seq)
-	m.keep.count(m.queue.len())
+	m.keep.count(m.queue.len() + len(m.queue.points))
 	if errors.Is(err, authz.ErrInvalid) && e.Kind == audit.DecisionMade {
 		m.cfg.Logger.WarnContext(ctx, "the record of a decision cannot be watched", "entry", e.Seq, "error", err)
 	}

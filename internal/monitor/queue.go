@@ -18,12 +18,13 @@ const (
 type queue struct {
 	findings map[findingKey]*conduct.Finding
 	order    []findingKey // oldest first
+	points   []KeptPoint  // likewise
 }
 
 func newQueue() queue { return queue{findings: map[findingKey]*conduct.Finding{}} }
 
 func (q *queue) len() int   { return len(q.findings) }
-func (q *queue) full() bool { return len(q.findings) >= maxQueue }
+func (q *queue) full() bool { return len(q.findings) >= maxQueue || len(q.points) >= maxQueue }
 
 // found takes in a finding. See sink.
 func (m *Monitor) found(f *conduct.Finding) {
@@ -37,6 +38,12 @@ func (m *Monitor) found(f *conduct.Finding) {
 
 // flush writes some of the queued findings. The caller holds m.mu.
 func (m *Monitor) flush(ctx context.Context) error {
+	if ps := m.queue.points[:min(batch, len(m.queue.points))]; len(ps) > 0 {
+		if err := m.cfg.Store.PutPoints(ctx, Format, ps); err != nil {
+			return err
+		}
+		m.queue.points = m.queue.points[len(ps):]
+	}
 	fs := m.queue.first()
 	if err := m.cfg.Store.PutFindings(ctx, Format, fs); err != nil {
 		return err
@@ -47,6 +54,9 @@ func (m *Monitor) flush(ctx context.Context) error {
 
 // flushAll writes what is queued when it is called.
 func (m *Monitor) flushAll(ctx context.Context) error {
+	if err := m.flushPoints(ctx); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	left := m.queue.len()
 	m.mu.Unlock()

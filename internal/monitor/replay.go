@@ -188,7 +188,8 @@ func (r *recorder) found(f *conduct.Finding) {
 		r.fresh = append(r.fresh, *f)
 	}
 }
-func (r *recorder) touch(*agent)  {}
-func (r *recorder) gone(*agent)   {}
-func (r *recorder) signal(Signal) {}
-func (r *recorder) changed()      {}
+func (r *recorder) touch(*agent)    {}
+func (r *recorder) gone(*agent)     {}
+func (r *recorder) signal(Signal)   {}
+func (r *recorder) point(KeptPoint) {}
+func (r *recorder) changed()        {}

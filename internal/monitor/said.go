@@ -56,6 +56,10 @@ func (c *core) outcome(e *audit.Entry) error {
 		c.conclude(a, o.Session)
 		c.told = nil
 		c.review(a)
+		if o.Result != conduct.ResultNone && o.Result != conduct.ResultRight {
+			c.note(Moved{What: "outcome", Class: o.Class, Decision: o.Decision, To: string(o.Result)})
+		}
+		c.chart(a)
 		c.settle(a)
 	})
 	return nil
@@ -99,6 +103,8 @@ func (c *core) judged(e *audit.Entry) error {
 		c.fadesAt(a)
 		c.tell(f, true)
 		c.review(a)
+		c.noteFinding(string(j.Verdict), f)
+		c.chart(a)
 		c.settle(a)
 	})
 	return nil
@@ -146,6 +152,12 @@ func (c *core) override(e *audit.Entry) error {
 	c.change(a, func() {
 		a.trust.Override(&c.rules.Load().conduct.Trust, &o, class, e.Seq, e.At)
 		c.review(a)
+		what := "override"
+		if o.Restore {
+			what = "restored"
+		}
+		c.note(Moved{What: what, Class: class.String(), To: o.Level})
+		c.chart(a)
 		c.settle(a)
 	})
 	return nil

@@ -15,7 +15,7 @@ import (
 
 // Format is the version of what is kept. It must grow with any change of the form, and of what is
 // concluded from the same entries: then what is kept is worked out anew.
-const Format = 6
+const Format = 7
 
 // Bounds of lists that are read.
 const (
@@ -37,6 +37,11 @@ func appendAgent(b []byte, a *agent) []byte {
 		b = append(b, byte(l))
 	}
 	b = append(b, flag(a.lowered), flag(a.quarantined))
+	b = binary.AppendVarint(b, a.points)
+	b = binary.AppendUvarint(b, uint64(a.looked))
+	for _, s := range a.shown {
+		b = binary.AppendUvarint(b, uint64(s))
+	}
 	b = append(b, byte(len(a.reports)), a.report)
 	for _, r := range a.reports {
 		b = binary.LittleEndian.AppendUint32(b, r)
@@ -75,6 +80,10 @@ func (c *core) readAgent(id authz.AgentID, b []byte) error {
 	}
 	lowered := r.Byte() != 0
 	a.quarantined = r.Byte() != 0
+	a.points, a.looked = r.Varint(), uint32(r.Uvarint())
+	for i := range a.shown {
+		a.shown[i] = uint16(r.Uvarint())
+	}
 	n := int(r.Byte())
 	a.report = r.Byte()
 	if n > maxReports || a.report >= maxReports {

@@ -7,8 +7,10 @@ import (
 	"github.com/safeconduct/safeconduct/internal/conduct"
 )
 
-// Store keeps what a monitor remembers between starts, and its findings for searching. Replicas share it.
+// Store keeps what a monitor remembers between starts, and its findings and how trust moved for reading. Replicas share it.
 type Store interface {
+	PointStore
+
 	// MonitorHead returns the head, the zero Head if there is none, and how many findings of its format are
 	// kept of entries up to its number.
 	MonitorHead(ctx context.Context) (h Head, findings int64, err error)
