@@ -13,7 +13,7 @@ type Filter struct {
 	Owner      string
 	Purpose    string
 	Capability string // that is granted
-	Text       string // in the id, the owner or the purpose, in upper or lower case
+	Text       string // in the id, the owner, the purpose or the version, in upper or lower case
 }
 
 // MaxPage is how many agents Agents returns at most.
@@ -76,7 +76,8 @@ func (f *Filter) selects(a *authz.Agent, text string) bool {
 		}
 	}
 	return text == "" || strings.Contains(string(a.ID), text) ||
-		strings.Contains(strings.ToLower(a.Owner), text) || strings.Contains(strings.ToLower(a.Purpose), text)
+		strings.Contains(strings.ToLower(a.Owner), text) || strings.Contains(strings.ToLower(a.Purpose), text) ||
+		strings.Contains(strings.ToLower(a.Version), text)
 }
 
 // States returns how many agents there are in each state.

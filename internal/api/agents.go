@@ -31,7 +31,7 @@ type listAgents struct {
 	Owner      string `query:"owner" doc:"only agents of this owner"`
 	Purpose    string `query:"purpose" doc:"only agents with this purpose"`
 	Capability string `query:"capability" doc:"only agents that are granted this capability"`
-	Text       string `query:"text" doc:"only agents with this text in their id, owner or purpose"`
+	Text       string `query:"text" doc:"only agents with this text in their id, owner, purpose or version"`
 	After      string `query:"after" doc:"begin after this id"`
 	Limit      int    `query:"limit" doc:"at most so many, 100 by default and 1000 at most"`
 }

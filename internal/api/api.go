@@ -52,15 +52,21 @@ type Config struct {
 		CallerAdmin
 	}
 
-	Agents   AgentAdmin
+	Agents interface {
+		AgentAdmin
+		Fleet
+	}
 	Policies PolicyAdmin
 	Risks    RiskAdmin
 	Stops    StopAdmin
 	Keys     KeyAdmin
 	Log      LogReader
 	Index    Finder
-	Conduct  ConductAdmin
-	Signals  Signals
+	Conduct  interface {
+		ConductAdmin
+		ConductReader
+	}
+	Signals Signals
 	// Live tells what happens while it happens. If it is nil, only Signals do.
 	Live *live.Hub
 
@@ -86,6 +92,11 @@ type Config struct {
 
 	// Requests takes access requests. If it is nil, no refusal can be asked about.
 	Requests *Requests
+
+	// Activity knows what agents did. If it is nil, nobody does.
+	Activity Activity
+	// Entries reads what Activity names. It is needed with it.
+	Entries Picker
 
 	// Outcomes takes in what came of decisions. If it is nil, nobody does.
 	Outcomes Outcomes

@@ -166,7 +166,10 @@ func (p inboxPolicies) Compiled(_ context.Context, n int64) (*policy.Set, error)
 
 func (p inboxPolicies) Active() *policy.Set { return p.set }
 
-type inboxAgents struct{ api.AgentAdmin }
+type inboxAgents struct {
+	api.AgentAdmin
+	api.Fleet
+}
 
 func (inboxAgents) Agent(id authz.AgentID) (*authz.Agent, error) {
 	if id != "bot" {

@@ -16,7 +16,10 @@ import (
 )
 
 // fixedConduct is a ConductAdmin that notes what it was asked, and knows the agent bot and three findings.
-type fixedConduct struct{ asked string }
+type fixedConduct struct {
+	api.ConductReader
+	asked string
+}
 
 var fixedFindings = []conduct.Finding{
 	{ID: "f30.0", Agent: "bot", Kind: "deviation.sequence", Severity: conduct.High, Class: "money", Evidence: []int64{30}, State: conduct.Open},

@@ -69,7 +69,10 @@ type heapLog struct {
 
 func (h heapLog) Entry(_ context.Context, seq int64) (audit.Entry, error) { return h.entry(seq) }
 
-type oneAgent struct{ api.AgentAdmin }
+type oneAgent struct {
+	api.AgentAdmin
+	api.Fleet
+}
 
 func (oneAgent) Agent(id authz.AgentID) (*authz.Agent, error) {
 	if id != "bot" {

@@ -11,6 +11,7 @@ func (s *Server) routes() []route {
 	return slices.Concat(s.authzenRoutes(), s.publicRoutes(), s.requestRoutes(), s.approvalRoutes(), s.peopleRoutes(), []route{
 		// Agents.
 		read("/v1/agents", readers, "List agents", s.listAgents),
+		read("/v1/fleet", readers, "List agents with what a list shows of each, and count them by what they can be filtered by", s.listFleet),
 		read("/v1/agents/{id}", readers, "Read one agent", s.readAgent),
 		change("PUT", "/v1/agents/{id}", admins, "Register an agent, or change it", s.putAgent),
 		change("POST", "/v1/agents/{id}/state", operators, "Suspend, quarantine, restore or retire an agent", s.setAgentState),
@@ -33,6 +34,11 @@ func (s *Server) routes() []route {
 		// How agents behave, and how far they are trusted.
 		read("/v1/agents/{id}/trust", readers, "Explain how far an agent is trusted, and why", s.readTrust),
 		change("POST", "/v1/agents/{id}/trust", operators, "Set how far an agent is trusted for a while, or restore it", s.setTrust),
+		read("/v1/agents/{id}/trust/history", readers, "Read how trust in an agent moved, and what moved it", s.readTrustHistory),
+		read("/v1/agents/{id}/use", readers, "Read which of its capabilities an agent used, and how far", s.readUse),
+		read("/v1/agents/{id}/sessions", readers, "List the sessions of an agent, newest first", s.listAgentSessions),
+		read("/v1/agents/{id}/delegation", readers, "Read who made an agent, whom it made, and who acted for whom", s.readDelegation),
+		read("/v1/sessions/{id}", readers, "Read a session: calls, decisions, what came of them", s.readSession),
 		read("/v1/findings", readers, "List what the monitors found, newest first", s.listFindings),
 		read("/v1/findings/counts", readers, "Count findings by state, severity and kind", s.countFindings),
 		read("/v1/findings/{id}", readers, "Read one finding", s.readFinding),

@@ -181,6 +181,9 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("suspended agents: %v", list)
 	}
 	call("GET", "/v1/agents/nobody", adminToken, "", 404)
+	if fleet := ok("GET", "/v1/fleet?state=suspended&facets=true", ""); len(fleet["items"].([]any)) != 1 || fleet["total"] != 1.0 {
+		t.Errorf("the fleet has %v", fleet)
+	}
 	call("GET", "/v1/agents?state=asleep", adminToken, "", 400)
 	call("GET", "/v1/agents?colour=red", adminToken, "", 400)
 	call("GET", "/v1/agents?limit=5000", adminToken, "", 400)
@@ -223,6 +226,16 @@ func TestOpenAPI(t *testing.T) {
 	call("POST", "/v1/agents/bot-1/trust", adminToken, `{"level":"low","why":"for ever"}`, 400)
 	call("POST", "/v1/agents/nobody/trust", adminToken, `{"level":"low","ttl_seconds":60,"why":"unknown"}`, 404)
 	call("GET", "/v1/agents/nobody/trust", adminToken, "", 404)
+	if h := ok("GET", "/v1/agents/bot-1/trust/history", ""); len(h["points"].([]any)) < 2 {
+		t.Errorf("trust in bot-1 moved so: %v", h)
+	}
+	ok("GET", "/v1/agents/bot-1/use?days=14", "")
+	ok("GET", "/v1/agents/bot-1/delegation", "")
+	ok("GET", "/v1/agents/bot-1/sessions", "")
+	for _, path := range []string{"/v1/agents/nobody/trust/history", "/v1/agents/nobody/use", "/v1/agents/nobody/delegation", "/v1/agents/nobody/sessions", "/v1/sessions/none"} {
+		call("GET", path, adminToken, "", 404)
+	}
+	call("GET", "/v1/agents/bot-1/use?days=92", adminToken, "", 400)
 	if list := ok("GET", "/v1/findings?agent=bot-1&kind=deviation&severity=low&state=open&limit=5", ""); len(list["items"].([]any)) != 0 {
 		t.Errorf("findings about an agent that did nothing: %v", list)
 	}

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/safeconduct/safeconduct/authz"
+	"github.com/safeconduct/safeconduct/internal/activity"
 	"github.com/safeconduct/safeconduct/internal/agent"
 	"github.com/safeconduct/safeconduct/internal/api"
 	"github.com/safeconduct/safeconduct/internal/approval"
@@ -76,6 +77,7 @@ type Server struct {
 	seal    *keyring.SealingKey
 	tally   *pdp.Tally
 	monitor *monitor.Monitor
+	deeds   *activity.Book
 	points  *enforcement.Points
 	ledger  *enforcement.Ledger
 	teller  *teller
@@ -203,6 +205,7 @@ func (s *Server) wire(ctx context.Context) error {
 	s.stops = stop.NewBoard(stop.Config{Store: s.db, Log: commit, Two: s.cfg.Stops.SecondPerson, Now: s.cfg.now})
 
 	s.monitor = monitor.New(monitor.Config{Store: s.db, Log: commit, Catalog: s.catalogOf, Now: s.cfg.now, Logger: s.logger})
+	s.deeds = activity.New(activity.Config{Store: s.db, Logger: s.logger})
 	s.points, s.ledger, s.teller = enforcement.NewPoints(s.db), enforcement.NewLedger(s.db), newTeller(s)
 	s.tally = &pdp.Tally{Known: func(id authz.AgentID) bool { _, err := s.agents.Agent(id); return err == nil }}
 	s.pdp = &pdp.PDP{Agents: s.agents, Policies: s.library, Risks: s.risks, Conduct: s.monitor, Stops: s.stops, Log: s.log, Fresh: s.fresh, Now: s.cfg.now}
@@ -359,6 +362,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	spine.Go(func() error { return s.notifier.Run(spineCtx) })
 	spine.Go(func() error { return s.oauth.Run(spineCtx) })
 	spine.Go(func() error { return s.monitor.Run(spineCtx) })
+	spine.Go(func() error { return s.deeds.Run(spineCtx, s.log) })
 	spine.Go(func() error { s.countSignals(spineCtx); return nil })
 	spine.Go(func() error {
 		return s.ledger.Run(spineCtx, func(err error) { s.logger.WarnContext(spineCtx, "journals of decision points not kept", "err", err) })
@@ -446,6 +450,8 @@ func (s *Server) handler(ctx context.Context) (http.Handler, func() error, error
 		Index:       s.index,
 		Keys:        s.keys,
 		Conduct:     s.monitor,
+		Activity:    s.deeds,
+		Entries:     s.log,
 		Outcomes:    outcomes{s.monitor, s.numbers},
 		Signals:     s.monitor,
 		Live:        s.live,
