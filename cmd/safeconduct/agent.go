@@ -28,7 +28,7 @@ moment later.`,
 		Example: `  $ safeconduct agent suspend banking.gpt-4o-2024-05-13 --why "odd transfers since 14:00"
   banking.gpt-4o-2024-05-13 is suspended (revision 2)`,
 	}
-	c.AddCommand(newAgentList(), newAgentShow(), newAgentPut(), newAgentEnroll(), newAgentKeys(), newAgentTrust(), newAgentSetTrust(),
+	c.AddCommand(newAgentList(), newAgentShow(), newAgentPut(), newAgentEnroll(), newAgentKeys(), newAgentTrust(), newAgentSetTrust(), newAgentUse(), newAgentSessions(), newAgentSession(), newAgentDelegation(),
 		newAgentState("suspend", authz.AgentSuspended, "Stop an agent until it is made active again",
 			"Stop an agent. From the moment the command returns, every request of the agent is refused with\nthe code agent_inactive.\n\nA suspended agent keeps its capabilities, and `agent activate` restores it."),
 		newAgentState("quarantine", authz.AgentQuarantined, "Stop an agent because of its conduct",
