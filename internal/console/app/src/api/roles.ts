@@ -64,6 +64,13 @@ export const roles = {
   "PUT /v1/agents/{id}": [
     "administrator"
   ],
+  "GET /v1/agents/{id}/delegation": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
   "POST /v1/agents/{id}/document": [
     "administrator"
   ],
@@ -81,6 +88,13 @@ export const roles = {
     "administrator",
     "operator"
   ],
+  "GET /v1/agents/{id}/sessions": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
   "POST /v1/agents/{id}/state": [
     "administrator",
     "operator"
@@ -95,6 +109,20 @@ export const roles = {
   "POST /v1/agents/{id}/trust": [
     "administrator",
     "operator"
+  ],
+  "GET /v1/agents/{id}/trust/history": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
+  "GET /v1/agents/{id}/use": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
   ],
   "GET /v1/alerts": [
     "administrator",
@@ -309,6 +337,13 @@ export const roles = {
     "administrator",
     "operator"
   ],
+  "GET /v1/fleet": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
   "GET /v1/indicators": [
     "administrator",
     "auditor",
@@ -448,6 +483,13 @@ export const roles = {
     "author"
   ],
   "GET /v1/report": [
+    "administrator",
+    "auditor",
+    "operator",
+    "author",
+    "viewer"
+  ],
+  "GET /v1/sessions/{id}": [
     "administrator",
     "auditor",
     "operator",

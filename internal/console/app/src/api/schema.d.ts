@@ -309,6 +309,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/agents/{id}/delegation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read who made an agent, whom it made, and who acted for whom */
+        get: operations["getAgentsIdDelegation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/agents/{id}/document": {
         parameters: {
             query?: never;
@@ -377,6 +394,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/agents/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the sessions of an agent, newest first */
+        get: operations["getAgentsIdSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/agents/{id}/state": {
         parameters: {
             query?: never;
@@ -406,6 +440,40 @@ export interface paths {
         put?: never;
         /** Set how far an agent is trusted for a while, or restore it */
         post: operations["postAgentsIdTrust"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/trust/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read how trust in an agent moved, and what moved it */
+        get: operations["getAgentsIdTrustHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{id}/use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read which of its capabilities an agent used, and how far */
+        get: operations["getAgentsIdUse"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1179,6 +1247,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/fleet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List agents with what a list shows of each, and count them by what they can be filtered by */
+        get: operations["getFleet"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/indicators": {
         parameters: {
             query?: never;
@@ -1640,6 +1725,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a session: calls, decisions, what came of them */
+        get: operations["getSessionsId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/status": {
         parameters: {
             query?: never;
@@ -1817,6 +1919,69 @@ export interface components {
             page?: components["schemas"]["PageResponse"];
             results: components["schemas"]["ActionName"][];
         };
+        ActivityCapabilityUse: {
+            /** @description the most frequent first */
+            actions: components["schemas"]["ActivityCount"][];
+            /** @description of them those that no other capability of the agent covers */
+            alone: number;
+            /** @description the largest value of each argument that is a number, of acts that were allowed */
+            amounts?: {
+                [key: string]: string;
+            };
+            /** @description of data, likewise */
+            classes: components["schemas"]["ActivityCount"][];
+            /** @description acts since the beginning */
+            ever: number;
+            /** Format: date-time */
+            ever_last?: string;
+            /** @description limits that stood in the way */
+            exceeded?: components["schemas"]["ActivityCount"][];
+            /**
+             * Format: date-time
+             * @description in the window
+             */
+            last_used?: string;
+            /** @description acts that it covers, and that were refused nevertheless */
+            refused: number;
+            /** @description of resources, likewise */
+            types: components["schemas"]["ActivityCount"][];
+            /** @description acts that were allowed, and that it covers */
+            used: number;
+        };
+        ActivityCount: {
+            count: number;
+            name: string;
+        };
+        ActivitySession: {
+            /** @description of the newest call */
+            action?: string;
+            agent: string;
+            allowed: number;
+            /** @description calls that were refused until persons agree, or somebody authenticates more strongly */
+            asked: number;
+            /** @description of them those that speak against the agent */
+            bad: number;
+            /** @description number of its first entry */
+            begun: number;
+            calls: number;
+            /** Format: date-time */
+            first_at: string;
+            id: string;
+            /** Format: date-time */
+            last_at: string;
+            /** @description for whom the newest call was, the nearest */
+            on_behalf?: components["schemas"]["Ref"];
+            /** @description reports of what came of it */
+            outcomes: number;
+            /** @description the enforcement point that asked last */
+            pep?: string;
+            /** @description number of its newest entry */
+            seq: number;
+            /** @description what kind of task it is */
+            task?: string;
+            /** @description calls with arguments from untrusted content */
+            untrusted: number;
+        };
         Agent: {
             as_of: number;
             capabilities: string[];
@@ -1836,6 +2001,15 @@ export interface components {
             /** Format: date-time */
             updated_at: string;
             version: string;
+        };
+        AgentBrief: {
+            id: string;
+            owner: string;
+            purpose: string;
+            /** @enum {string} */
+            state: "active" | "suspended" | "quarantined" | "retired";
+            /** @description the lowest level over the classes, or unknown */
+            trust: string;
         };
         AgentKey: {
             agent: string;
@@ -1866,6 +2040,87 @@ export interface components {
         AgentList: {
             items: components["schemas"]["Agent"][];
             next?: string;
+        };
+        AgentSessions: {
+            /** @description number of the newest log entry that was taken in */
+            as_of: number;
+            items: components["schemas"]["ActivitySession"][];
+            next?: string;
+        };
+        AgentSummary: {
+            /** @description how many it is granted */
+            capabilities: number;
+            /** Format: date-time */
+            created_at: string;
+            /** @description in the last seven days, today included */
+            decisions: number;
+            /** @description that are open */
+            findings: number;
+            /** @description severity of the gravest open finding */
+            gravest?: string;
+            id: string;
+            /**
+             * Format: date-time
+             * @description when the last active key expires; left out if one does not
+             */
+            key_expires?: string;
+            /**
+             * Format: date-time
+             * @description when the newest active key was registered
+             */
+            key_since?: string;
+            /** @description active keys and documents that it authenticates with */
+            keys: number;
+            /**
+             * Format: date-time
+             * @description when it was given a decision last
+             */
+            last_seen?: string;
+            /** @description it is on probation */
+            lowered?: boolean;
+            owner: string;
+            purpose: string;
+            /** @description by its conduct, until a person restores it */
+            quarantined?: boolean;
+            /** @description of them refused */
+            refusals: number;
+            /** @description the lowest lower credible bound over the classes */
+            score: number;
+            /** @enum {string} */
+            state: "active" | "suspended" | "quarantined" | "retired";
+            state_reason?: string;
+            /** @description the lowest level over the classes, or unknown */
+            trust: string;
+            version: string;
+        };
+        AgentUse: {
+            agent: string;
+            /** @description number of the newest log entry that was taken in */
+            as_of: number;
+            /** @description decisions that it was given since then */
+            decided: number;
+            /**
+             * Format: date-time
+             * @description when the agent was given a decision first
+             */
+            first_at?: string;
+            /** @description capabilities that it used, and is not granted any more */
+            former: components["schemas"]["FormerUse"][];
+            /**
+             * Format: date-time
+             * @description what was before counts only in ever
+             */
+            from: string;
+            /** @description by id */
+            granted: components["schemas"]["GrantedUse"][];
+            /** @description acts that none of its capabilities covers */
+            outside: components["schemas"]["ActivityCapabilityUse"];
+            /** @description of the agent that is compared */
+            revision: number;
+            /** Format: date-time */
+            to: string;
+            /** @description granted capabilities that could be taken away: not asked for since from, by an agent that is registered for a week or was given 10 decisions */
+            unused: string[];
         };
         AgentView: {
             changes: components["schemas"]["Change"][];
@@ -2406,6 +2661,16 @@ export interface components {
             /** Format: date-time */
             to: string;
         };
+        CallOutcome: {
+            /** Format: date-time */
+            at: string;
+            by: string;
+            fault?: string;
+            latency_ms?: number;
+            result?: string;
+            seq: number;
+            why?: string;
+        };
         CallbackForm: {
             endpoint: string;
             events?: string[];
@@ -2793,6 +3058,35 @@ export interface components {
             resource: components["schemas"]["Ref"];
             seq: number;
         };
+        DelegationTarget: {
+            agent?: components["schemas"]["AgentBrief"];
+            calls: number;
+            /** @description 1: directly; more: through others */
+            depth: number;
+            /** Format: date-time */
+            first_at: string;
+            id: string;
+            /** Format: date-time */
+            last_at: string;
+            refused: number;
+            type: string;
+        };
+        DelegationTree: {
+            /** @description who acted for it, by id; 100 at most */
+            acted_by: components["schemas"]["DelegationTarget"][];
+            /** @description for whom it acted, the newest first; 100 at most */
+            acts_for: components["schemas"]["DelegationTarget"][];
+            agent: string;
+            /** @description the agents that made it, the nearest first; 8 at most */
+            ancestors: components["schemas"]["AgentBrief"][];
+            /** @description number of the newest log entry of those */
+            as_of: number;
+            /** @description who registered it, as it is on record */
+            creator: components["schemas"]["Principal"];
+            /** @description agents whose creator it is; 100 at most */
+            made: components["schemas"]["AgentBrief"][];
+            made_total: number;
+        };
         Delegator: {
             agent: components["schemas"]["Agent"];
             conduct?: components["schemas"]["Conduct"];
@@ -3039,6 +3333,10 @@ export interface components {
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
             why: string;
         };
+        FacetCount: {
+            count: number;
+            value: string;
+        };
         Fact: {
             /** @description in words */
             label: string;
@@ -3269,6 +3567,31 @@ export interface components {
             remedy?: string;
             shadow?: boolean;
         };
+        FleetFacets: {
+            /** @description the most frequent, 100 at most */
+            capability: components["schemas"]["FacetCount"][];
+            /** @description none, or some */
+            credential: components["schemas"]["FacetCount"][];
+            /** @description by the severity of the gravest open finding, or none */
+            findings: components["schemas"]["FacetCount"][];
+            /** @description the most frequent, 100 at most */
+            owner: components["schemas"]["FacetCount"][];
+            /** @description the most frequent, 100 at most */
+            purpose: components["schemas"]["FacetCount"][];
+            state: components["schemas"]["FacetCount"][];
+            trust: components["schemas"]["FacetCount"][];
+        };
+        FleetList: {
+            facets?: components["schemas"]["FleetFacets"];
+            items: components["schemas"]["AgentSummary"][];
+            next?: string;
+            /** @description agents that the filter selects, on all pages; left out without facets */
+            total: number;
+        };
+        FormerUse: {
+            id: string;
+            use: components["schemas"]["ActivityCapabilityUse"];
+        };
         Grant: {
             class?: string;
             essential?: boolean;
@@ -3288,6 +3611,29 @@ export interface components {
             uses?: number[];
             /** @description it was revoked */
             why?: string;
+        };
+        GrantedLimits: {
+            /** @description the largest value, by argument */
+            amount?: {
+                [key: string]: string;
+            };
+            /** @description the most sensitive class of data */
+            class?: string;
+            regions?: string[];
+            schedules?: string[];
+        };
+        GrantedUse: {
+            /** @description read, write, egress, money, admin */
+            class?: string;
+            /** @description whether the active catalog knows it; what it does not know covers nothing */
+            declared: boolean;
+            id: string;
+            limits: components["schemas"]["GrantedLimits"];
+            /** @description actions and groups of actions that it allows */
+            may: string[];
+            title?: string;
+            unused: boolean;
+            use: components["schemas"]["ActivityCapabilityUse"];
         };
         Health: {
             reasons?: string[];
@@ -3471,11 +3817,36 @@ export interface components {
             search_subject_endpoint: string;
             supported_obligations: string[];
         };
+        MonitorBand: {
+            class: string;
+            level: string;
+            mean: number;
+            score: number;
+            upper: number;
+        };
         MonitorCount: {
             findings: number;
             kind: string;
             severity: string;
             state: string;
+        };
+        MonitorMoved: {
+            class?: string;
+            decision?: number;
+            finding?: string;
+            from?: string;
+            kind?: string;
+            severity?: string;
+            to?: string;
+            what: string;
+        };
+        MonitorPoint: {
+            /** Format: date-time */
+            at: string;
+            classes: components["schemas"]["MonitorBand"][];
+            moved?: components["schemas"]["MonitorMoved"][];
+            nth?: number;
+            seq: number;
         };
         MonitorReport: {
             agent: string;
@@ -3972,6 +4343,11 @@ export interface components {
             /** @description what would be stopped */
             scope?: components["schemas"]["StopScopeInput"];
         };
+        Principal: {
+            agent?: components["schemas"]["AgentBrief"];
+            id: string;
+            type: string;
+        };
         ProblemBody: {
             detail?: string;
             request_id: string;
@@ -4274,11 +4650,61 @@ export interface components {
             step_seconds: number;
             window: string;
         };
+        SessionCall: {
+            action: string;
+            agent: string;
+            /** @description id of the approval that it referred to */
+            approval?: string;
+            /** @description as the enforcement point stated them */
+            arguments?: Record<string, never>;
+            /** @description how many bytes they have, if they are too many to be shown here */
+            arguments_cut?: number;
+            /** Format: date-time */
+            at: string;
+            /** @description that cover it */
+            capabilities: string[];
+            /** @description of the capability: read, write, egress, money, admin */
+            class?: string;
+            code: string;
+            /** @description class of the data */
+            data: string;
+            effect: string;
+            /** @description of the decision */
+            id: string;
+            /** @description no act was asked for, only what may be shown */
+            listing?: boolean;
+            /** @description what the agent was told, if it was refused */
+            message?: string;
+            /** @description ids of what must be done with it */
+            obligations?: string[];
+            /** @description for whom, nearest first */
+            on_behalf?: components["schemas"]["Ref"][];
+            outcomes?: components["schemas"]["CallOutcome"][];
+            pep?: string;
+            /** @description where the arguments came from, by name */
+            provenance?: components["schemas"]["Provenance"];
+            resource: components["schemas"]["Ref"];
+            seq: number;
+            /** @description level of the agent at that moment */
+            trust?: string;
+        };
         SessionPlace: {
             id: string;
             /** @description if it came within a day */
             next?: components["schemas"]["DecisionGlance"];
             previous?: components["schemas"]["DecisionGlance"];
+        };
+        SessionStory: {
+            /** @description the session as each agent in it sees it */
+            agents: components["schemas"]["ActivitySession"][];
+            calls: components["schemas"]["SessionCall"][];
+            /** @description entries that are too many to be remembered by session: the log has them */
+            earlier?: number;
+            /** @description of the agents, that were found in this session; of each agent the newest 200 are looked at */
+            findings: components["schemas"]["ConductFinding"][];
+            id: string;
+            /** @description the next page's after */
+            next?: number;
         };
         SetAgentStateInput: {
             /** @description the revision that is changed; 0 changes whichever stands */
@@ -4487,6 +4913,17 @@ export interface components {
             moved: number;
             seq: number;
             what: string;
+        };
+        TrustHistory: {
+            agent: string;
+            /** Format: date-time */
+            from: string;
+            /** @description how many points were thinned out of this answer */
+            left?: number;
+            /** @description oldest first; between them scores fade */
+            points: components["schemas"]["MonitorPoint"][];
+            /** Format: date-time */
+            to: string;
         };
         TrustOverride: {
             agent: string;
@@ -5149,7 +5586,7 @@ export interface operations {
                 purpose?: string;
                 /** @description only agents that are granted this capability */
                 capability?: string;
-                /** @description only agents with this text in their id, owner or purpose */
+                /** @description only agents with this text in their id, owner, purpose or version */
                 text?: string;
                 /** @description begin after this id */
                 after?: string;
@@ -5238,6 +5675,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Agent"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgentsIdDelegation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DelegationTree"];
                 };
             };
             /** @description What went wrong. */
@@ -5396,6 +5864,42 @@ export interface operations {
             };
         };
     };
+    getAgentsIdSessions: {
+        parameters: {
+            query?: {
+                /** @description only sessions whose newest entry is numbered below: next of the page before */
+                before?: number;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentSessions"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     postAgentsIdState: {
         parameters: {
             query?: never;
@@ -5490,6 +5994,78 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MonitorReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgentsIdTrustHistory: {
+        parameters: {
+            query?: {
+                /** @description not earlier than; 90 days ago if left out */
+                from?: string;
+                /** @description not later than; now if left out */
+                to?: string;
+                /** @description at most so many, 300 if left out and 1000 at most; of more, those that nothing moved are thinned first */
+                points?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustHistory"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getAgentsIdUse: {
+        parameters: {
+            query?: {
+                /** @description how far back, 1 to 91 days; 28 if left out. It is rounded to the beginning of a week */
+                days?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentUse"];
                 };
             };
             /** @description What went wrong. */
@@ -7162,6 +7738,64 @@ export interface operations {
             };
         };
     };
+    getFleet: {
+        parameters: {
+            query?: {
+                /** @description only agents in this state: active, suspended, quarantined, retired */
+                state?: string;
+                /** @description only agents of this owner */
+                owner?: string;
+                /** @description only agents with this purpose */
+                purpose?: string;
+                /** @description only agents that are granted this capability */
+                capability?: string;
+                /** @description only agents whose lowest level of trust over the classes is this: none, low, medium, high; unknown: nothing is known of its conduct */
+                trust?: string;
+                /** @description open: only agents with open findings; none: only those without; or only those with one so grave or graver: low, medium, high, critical */
+                findings?: string;
+                /** @description none: only agents with nothing to authenticate with; some: only those with something */
+                credential?: string;
+                /** @description only agents whose last active key expires within so many days, 3650 at most */
+                expires_within_days?: number;
+                /** @description only agents whose newest active key was registered more than so many days ago, 3650 at most */
+                older_than_days?: number;
+                /** @description only agents with this text in their id, owner, purpose or version */
+                text?: string;
+                /** @description id, if left out; trust: the lowest first; findings: the gravest first */
+                order?: string;
+                /** @description count the agents by what they could be filtered by */
+                facets?: boolean;
+                /** @description where the page begins: next of the page before */
+                after?: string;
+                /** @description at most so many, 100 by default and 1000 at most */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetList"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getIndicators: {
         parameters: {
             query?: {
@@ -8159,6 +8793,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FiguresReport"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getSessionsId: {
+        parameters: {
+            query?: {
+                /** @description only what this agent did in it */
+                agent?: string;
+                /** @description only calls after the entry of this number: next of the page before */
+                after?: number;
+                /** @description at most so many calls, 50 by default and 200 at most */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionStory"];
                 };
             };
             /** @description What went wrong. */
