@@ -71,10 +71,17 @@ func appendLine(b []byte, seed uint32, number int64, e *entry) []byte {
 	b = strconv.AppendInt(b, e.of, 10)
 	b = append(b, ' ')
 	b = append(b, e.body...)
-	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.Update(seed, castagnoli, b[start+9:]))
-	hex.Encode(b[start:], sum[:])
+	sum := sumOf(seed, b[start+9:])
+	copy(b[start:], sum[:])
 	return append(b, '\n')
+}
+
+// sumOf returns the CRC of a line, in hex, over what follows it.
+func sumOf(seed uint32, text []byte) (sum [8]byte) {
+	var n [4]byte
+	binary.BigEndian.PutUint32(n[:], crc32.Update(seed, castagnoli, text))
+	hex.Encode(sum[:], n[:])
+	return sum
 }
 
 // parseLine reads a line, and reports whether it is what was written.
@@ -83,9 +90,7 @@ func parseLine(line []byte, seed uint32) (rec record, ok bool) {
 	if !ok || len(text) < 16 || text[8] != ' ' || text[10] != ' ' {
 		return rec, false
 	}
-	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.Update(seed, castagnoli, text[9:]))
-	if string(text[:8]) != hex.EncodeToString(sum[:]) {
+	if sum := sumOf(seed, text[9:]); string(text[:8]) != string(sum[:]) {
 		return rec, false
 	}
 	number, rest, _ := bytes.Cut(text[11:], []byte{' '})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type batch struct {
 	end     int64 // where the last of them ends in its file
 	file    int64 // first record of that file
 }
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
 
 // unsent returns up to most records that follow a number, of one file and up to that many bytes, but one at least; none if there
 // are none.
@@ -52,7 +55,12 @@ func (j *journal) unsent(after int64, most int, bytes int) (batch, error) {
 	if seg.upTo <= after { // where it was left off
 		from, number = seg.sent, seg.upTo+1
 	}
-	r := bufio.NewReaderSize(io.NewSectionReader(f, from, end-from), 1<<20)
+	r := readers.Get().(*bufio.Reader)
+	r.Reset(io.NewSectionReader(f, from, end-from))
+	defer func() {
+		r.Reset(nil)
+		readers.Put(r)
+	}()
 	seed, total := seg.seed, 0
 	for ; len(b.records) < most; number++ {
 		line, err := readLine(r)

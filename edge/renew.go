@@ -19,6 +19,13 @@ func (j *journal) sentUpTo() int64 {
 	return j.acked
 }
 
+// writtenUpTo returns the number of the last record that is written.
+func (j *journal) writtenUpTo() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.written
+}
+
 // nameNow returns the journal's name.
 func (j *journal) nameNow() string {
 	j.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -44,7 +45,7 @@ func (p *Point) upload(ctx context.Context) {
 		if failures == 0 && !pauseFor(ctx, gather) {
 			break
 		}
-		err := p.sendAll(ctx, j)
+		err := p.sendUpTo(ctx, j, j.writtenUpTo())
 		p.say(ctx, &p.trouble.upload, "decisions not sent to the control plane", err)
 		if failures++; err == nil {
 			failures = 0
@@ -52,7 +53,7 @@ func (p *Point) upload(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
 	defer cancel()
-	if err := p.sendAll(last, j); err != nil {
+	if err := p.sendUpTo(last, j, math.MaxInt64); err != nil {
 		n, _, _, _ := j.state()
 		p.cfg.Logger.Warn("decisions stay in the journal until the decision point runs again", "records", n, "err", err)
 	}
@@ -70,10 +71,11 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// sendAll sends what there is.
-func (p *Point) sendAll(ctx context.Context, j *journal) error {
+// sendUpTo sends what there is up to that record, and what has come meanwhile only if it goes along: what comes while others are
+// sent waits for those that may go with it, as the first did. A busy decision point would else never stop sending a few at a time.
+func (p *Point) sendUpTo(ctx context.Context, j *journal, last int64) error {
 	most := feed.MaxRecords
-	for {
+	for j.sentUpTo() < last {
 		b, err := j.unsent(j.sentUpTo(), most, uploadBytes)
 		if err != nil || len(b.records) == 0 {
 			return err
@@ -105,6 +107,7 @@ func (p *Point) sendAll(ctx context.Context, j *journal) error {
 		}
 		j.acknowledge(ack.Last, &b)
 	}
+	return nil
 }
 
 // A gapError says that other records were expected.
