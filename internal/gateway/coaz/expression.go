@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +49,7 @@ var environment = sync.OnceValue(func() *cel.Env {
 type expression struct {
 	text    string // with its $
 	program cel.Program
+	path    []string // of one that only names a member: a variable, and the names below it; nil of others
 }
 
 // compile compiles an expression, which text holds behind its $.
@@ -63,7 +66,32 @@ func compile(cost uint64, where, text string) (*expression, error) {
 	if err != nil {
 		return nil, fail(err.Error())
 	}
-	return &expression{text, program}, nil
+	e := &expression{text: text, program: program}
+	if plainPath.MatchString(text) {
+		e.path = strings.Split(strings.ReplaceAll(text[1:], ".?", "."), ".")
+	}
+	return e, nil
+}
+
+// plainPath are expressions that only name a member, as most do.
+var plainPath = regexp.MustCompile(`^\$(params|token)(\.\??[A-Za-z_][A-Za-z0-9_]*){1,8}$`)
+
+// member returns the text that a path names, for which nothing has to be evaluated. False: there is none, and what that means
+// the language says.
+func (e *expression) member(vars map[string]any) (text string, ok bool) {
+	if e.path == nil {
+		return "", false
+	}
+	var v any = vars
+	for _, name := range e.path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return "", false
+		}
+		v = m[name]
+	}
+	text, ok = v.(string)
+	return text, ok
 }
 
 // absent is the value of a member that is left out.
@@ -71,6 +99,9 @@ type absent struct{}
 
 // evaluate returns the expression's JSON value, or absent.
 func (e *expression) evaluate(where string, vars map[string]any) (any, error) {
+	if text, ok := e.member(vars); ok {
+		return text, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
 	defer cancel()
 	out, _, err := e.program.ContextEval(ctx, vars)
@@ -156,9 +187,17 @@ func Variables(object []byte) (map[string]any, error) {
 	return m, nil
 }
 
+// decoders have memory to read by that was used before.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
 // read reads one JSON value without names that stand twice.
 func read(text []byte) (any, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	dec := decoders.Get().(*jsontext.Decoder)
+	dec.Reset(bytes.NewBuffer(text))
+	defer func() {
+		dec.Reset(strings.NewReader("")) // so that it keeps nothing of it
+		decoders.Put(dec)
+	}()
 	v, err := readValue(dec, 0)
 	if err != nil {
 		return nil, &Error{Detail: err.Error()}

@@ -75,6 +75,17 @@ func (a *asks) get(key askKey, now time.Time) *ask {
 	return k
 }
 
+// find is get of a key that is made only if anything was asked at all.
+func (a *asks) find(key func() askKey, now time.Time) *ask {
+	a.mu.Lock()
+	some := len(a.all) > 0
+	a.mu.Unlock()
+	if !some {
+		return nil
+	}
+	return a.get(key(), now)
+}
+
 func (a *asks) put(key askKey, k *ask, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -127,10 +138,10 @@ func (g *Gate) follow(ctx context.Context, k *ask) *client.Task {
 // permitCall asks whether a call may happen, and has persons asked if that is how the gateway is set. It may make
 // the Passage an answer: that of a task.
 func (g *Gate) permitCall(ctx context.Context, pa *Passage, c *call) (*client.Permit, *refusal) {
-	key := c.key(pa.p.Who)
 	q := g.question(pa.p, pa.p.Who, c.reqs)
+	key := sync.OnceValue(func() askKey { return c.key(pa.p.Who) }) // which most calls do not need
 	var task *client.Task
-	if k := g.asks.get(key, g.now()); k != nil {
+	if k := g.asks.find(key, g.now()); k != nil {
 		task = g.follow(ctx, k)
 		q.Approval = task.Approval(0)
 		if task.Done() && q.Approval == nil {
@@ -142,7 +153,7 @@ func (g *Gate) permitCall(ctx context.Context, pa *Passage, c *call) (*client.Pe
 		return permit, nil
 	}
 	if task != nil && q.Approval != nil { // it does not hold any more: persons can be asked anew
-		g.asks.drop(key)
+		g.asks.drop(key())
 		task = nil
 	}
 	refused := g.classify(ctx, err)
@@ -162,16 +173,16 @@ func (g *Gate) permitCall(ctx context.Context, pa *Passage, c *call) (*client.Pe
 			refused.retry = retryLater
 			return nil, refused
 		}
-		g.asks.put(key, &ask{owner: callerKey(pa.p.Who), task: task, looked: time.Now()}, g.now())
+		g.asks.put(key(), &ask{owner: callerKey(pa.p.Who), task: task, looked: time.Now()}, g.now())
 	}
 	refused.task = task
 	switch {
 	case mode == modeTask && g.asTask(c):
-		return nil, g.newTask(pa, c, key, task)
+		return nil, g.newTask(pa, c, key(), task)
 	case mode == modeTask:
 		return nil, refused.pending()
 	}
-	return g.await(ctx, pa, c, key, refused)
+	return g.await(ctx, pa, c, key(), refused)
 }
 
 // requestable returns the one act of a refusal that persons can be asked about, nil if there is none or several were refused.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 
@@ -30,12 +29,12 @@ type call struct {
 }
 
 // call judges a tools/call.
-func (g *Gate) call(ctx context.Context, pa *Passage, f *Frame, params object) *Passage {
+func (g *Gate) call(ctx context.Context, pa *Passage, f *Frame, params, meta object) *Passage {
 	if string(params.get("arguments")) == "null" { // as some write that there are none
 		params.drop(func(name string) bool { return name == "arguments" })
 		f = &Frame{ID: f.ID, Method: f.Method, Params: params.json()}
 	}
-	c, refused := g.readCall(params)
+	c, refused := g.readCall(params, meta)
 	if refused != nil {
 		return pa.refuse(refused)
 	}
@@ -95,8 +94,8 @@ func (g *Gate) passOn(pa *Passage, f *Frame, c *call) *Passage {
 	return pa
 }
 
-// readCall reads the params of a tools/call.
-func (g *Gate) readCall(params object) (*call, *refusal) {
+// readCall reads the params of a tools/call, whose _meta was read before.
+func (g *Gate) readCall(params, meta object) (*call, *refusal) {
 	bad := func(why string) (*call, *refusal) {
 		return nil, &refusal{code: codeParams, message: "Invalid params: " + why}
 	}
@@ -116,12 +115,10 @@ func (g *Gate) readCall(params object) (*call, *refusal) {
 		}
 		c.raw = raw
 	}
-	if meta, err := readObject(params.get("_meta")); err == nil {
-		if t := meta.get("progressToken"); t != nil && checkID(t) == nil {
-			c.token = t
-		}
-		c.tasks = takesTasks(meta)
+	if t := meta.get("progressToken"); t != nil && checkID(t) == nil {
+		c.token = t
 	}
+	c.tasks = takesTasks(meta)
 	if t := params.get("task"); t != nil {
 		if t[0] != '{' {
 			return bad("task is no object")
@@ -249,7 +246,7 @@ func withoutTool(r *authz.Request) error {
 
 // complete adds to a question what policies see of every call: the arguments as the action's properties, and of the
 // tool what the gateway knows; of a tool that is the resource itself as its properties, else in the context.
-func (c *call) complete(r *authz.Request, properties map[string]any) error {
+func (c *call) complete(r *authz.Request, properties object) error {
 	if len(r.Action.Properties) == 0 && c.raw != nil {
 		r.Action.Properties = authz.Claimed(c.told())
 	}
@@ -258,8 +255,8 @@ func (c *call) complete(r *authz.Request, properties map[string]any) error {
 		if err != nil {
 			return err
 		}
-		for _, name := range slices.Sorted(maps.Keys(properties)) {
-			own.set(name, encode(properties[name])) // a server that declares a property of that name is not heard
+		for _, m := range properties {
+			own.set(m.name, m.value) // a server that declares a property of that name is not heard
 		}
 		r.Resource.Properties = authz.Claimed(own.json())
 	} else {
@@ -267,9 +264,8 @@ func (c *call) complete(r *authz.Request, properties map[string]any) error {
 		if err != nil {
 			return err
 		}
-		tool := maps.Clone(properties)
-		tool["name"] = c.name
-		context.set("tool", encode(tool))
+		tool := append(slices.Clip(properties), member{"name", encode(c.name)})
+		context.set("tool", tool.json())
 		r.Context = authz.Claimed(context.json())
 	}
 	r.Observed.Task = c.options.Task

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -124,10 +125,16 @@ func readHints(raw json.RawMessage) (hints, error) {
 }
 
 // properties are what policies see of a tool.
-func (d *descriptor) properties(changed bool) map[string]any {
-	return map[string]any{
-		"server": d.server, "digest": d.digest, "changed": changed,
-		"read_only": d.hints.readOnly, "destructive": d.hints.destructive, "idempotent": d.hints.idempotent, "open_world": d.hints.openWorld,
+func (d *descriptor) properties(changed bool) object {
+	truth := func(b bool) json.RawMessage { return strconv.AppendBool(nil, b) }
+	return object{
+		{"changed", truth(changed)},
+		{"destructive", truth(d.hints.destructive)},
+		{"digest", appendText(nil, d.digest)},
+		{"idempotent", truth(d.hints.idempotent)},
+		{"open_world", truth(d.hints.openWorld)},
+		{"read_only", truth(d.hints.readOnly)},
+		{"server", appendText(nil, d.server)},
 	}
 }
 

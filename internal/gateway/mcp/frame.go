@@ -92,7 +92,8 @@ func parseFrame(b []byte, max int, m *members) (*Frame, error) {
 	if err := shallow(b); err != nil {
 		return nil, err
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(b)) // refuses duplicate names and bad UTF-8
+	dec := decoderOf(b)
+	defer free(dec)
 	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, authz.Errorf(authz.ErrInvalid, "the frame is no JSON object")
 	}

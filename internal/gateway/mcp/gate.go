@@ -150,20 +150,21 @@ func (g *Gate) Admit(ctx context.Context, p *Peer, f *Frame) *Passage {
 	if err != nil {
 		return pa.refuse(&refusal{code: codeParams, message: "Invalid params: " + err.Error()})
 	}
-	if meta, err := readObject(params.get("_meta")); err == nil {
-		if v, ok := text(meta.get(metaVersion)); ok && len(v) <= 32 {
-			pa.version = v
-		}
-	} else {
+	meta, err := readObject(params.get("_meta"))
+	if err != nil {
 		return pa.refuse(&refusal{code: codeParams, message: "Invalid params: _meta is no object"})
 	}
+	if v, ok := text(meta.get(metaVersion)); ok && len(v) <= 32 {
+		pa.version = v
+	}
 	forward := f
-	if withoutOurs(&params) {
+	if meta.dropOurs() {
+		params.set("_meta", meta.json())
 		g.log.WarnContext(ctx, "what only the gateway says was taken out of a client's request", "method", f.Method)
 		forward = &Frame{ID: f.ID, Method: f.Method, Params: params.json()}
 	}
 	if f.Method == "tools/call" {
-		return g.call(ctx, pa, forward, params)
+		return g.call(ctx, pa, forward, params, meta)
 	}
 	m := g.maps.methods[f.Method]
 	if m == nil {

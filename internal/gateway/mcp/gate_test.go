@@ -97,12 +97,12 @@ const (
 	writeTool = `{"name":"write_file","inputSchema":{"type":"object"}}`
 )
 
-func newRig(t *testing.T, o mcp.Options, tools ...string) *rig {
+func newRig(t testing.TB, o mcp.Options, tools ...string) *rig {
 	t.Helper()
 	return newRigWith(t, o, nil, tools...)
 }
 
-func newRigWith(t *testing.T, o mcp.Options, change func(*mcp.Config), tools ...string) *rig {
+func newRigWith(t testing.TB, o mcp.Options, change func(*mcp.Config), tools ...string) *rig {
 	t.Helper()
 	j := &judge{}
 	r := &rig{judge: j, tools: tools, log: &strings.Builder{}}

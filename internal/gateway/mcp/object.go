@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -19,16 +20,33 @@ type member struct {
 	value json.RawMessage
 }
 
+// decoders have memory to read by that was used before.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// decoderOf returns a decoder of b that is strict: it refuses duplicate names and bad UTF-8. It is to be freed.
+func decoderOf(b []byte) *jsontext.Decoder {
+	dec := decoders.Get().(*jsontext.Decoder)
+	dec.Reset(bytes.NewBuffer(b))
+	return dec
+}
+
+// free has a decoder be used again, without what it has read.
+func free(dec *jsontext.Decoder) {
+	dec.Reset(strings.NewReader(""))
+	decoders.Put(dec)
+}
+
 // readObject reads an object strictly. Nothing is an empty one.
 func readObject(b []byte) (object, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(b))
+	dec := decoderOf(b)
+	defer free(dec)
 	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, authz.Errorf(authz.ErrInvalid, "it is no JSON object")
 	}
-	var o object
+	o := make(object, 0, 4) // most have no more
 	for dec.PeekKind() != '}' {
 		t, err := dec.ReadToken()
 		if err != nil {
@@ -78,7 +96,11 @@ func (o *object) drop(f func(name string) bool) bool {
 
 // json writes the object.
 func (o object) json() json.RawMessage {
-	b := []byte{'{'}
+	size := 2
+	for i := range o {
+		size += len(o[i].name) + len(o[i].value) + 4
+	}
+	b := append(make([]byte, 0, size), '{')
 	for i := range o {
 		if i > 0 {
 			b = append(b, ',')
@@ -90,7 +112,8 @@ func (o object) json() json.RawMessage {
 
 // readArray reads an array of at most that many values.
 func readArray(b []byte, most int) ([]json.RawMessage, error) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(b))
+	dec := decoderOf(b)
+	defer free(dec)
 	if t, err := dec.ReadToken(); err != nil || t.Kind() != '[' {
 		return nil, authz.Errorf(authz.ErrInvalid, "it is no JSON array")
 	}
@@ -144,11 +167,16 @@ func withoutOurs(o *object) bool {
 		o.drop(func(name string) bool { return name == "_meta" })
 		return true
 	}
-	if !meta.drop(func(name string) bool { return strings.HasPrefix(strings.ToLower(name), MetaPrefix) }) {
+	if !meta.dropOurs() {
 		return false
 	}
 	o.set("_meta", meta.json())
 	return true
+}
+
+// dropOurs is withoutOurs of a _meta.
+func (o *object) dropOurs() bool {
+	return o.drop(func(name string) bool { return strings.HasPrefix(strings.ToLower(name), MetaPrefix) })
 }
 
 // withoutRefusal is withoutOurs of an error's data.
@@ -157,7 +185,7 @@ func withoutRefusal(data json.RawMessage) (json.RawMessage, bool) {
 	if err != nil || len(o) == 0 {
 		return data, false
 	}
-	ours := o.drop(func(name string) bool { return strings.HasPrefix(strings.ToLower(name), MetaPrefix) })
+	ours := o.dropOurs()
 	if withoutOurs(&o) {
 		ours = true
 	}

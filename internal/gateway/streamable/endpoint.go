@@ -415,7 +415,7 @@ func (e *endpoint) request(ctx context.Context, a *asker, f *mcp.Frame) {
 	judged, q := ctx, (*quest)(nil)
 	if f.Method == "tools/call" {
 		e.stale(e.cfg.ToolsKept)
-		u, _ := e.server("tool", look(f.Params).name)
+		u, _ := e.server("tool", a.glance.name)
 		q = &quest{of: u}
 		judged = context.WithValue(ctx, questKey{}, q)
 	}

@@ -135,9 +135,9 @@ func (l *modernLeg) call(ctx context.Context, c *call) error {
 	h.Set(headerMethod, c.frame.Method)
 	switch c.frame.Method {
 	case "tools/call", "prompts/get":
-		h.Set(headerName, encodeHeader(look(c.frame.Params).name))
+		h.Set(headerName, encodeHeader(textIn(c.frame.Params, "name")))
 	case "resources/read":
-		h.Set(headerName, encodeHeader(look(c.frame.Params).uri))
+		h.Set(headerName, encodeHeader(textIn(c.frame.Params, "uri")))
 	}
 	c.scan.want = c.frame.ID
 	resp, err := l.d.send(ctx, l.u, c.who, http.MethodPost, h, c.frame.Append(nil))

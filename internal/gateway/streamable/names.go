@@ -60,6 +60,12 @@ func look(params json.RawMessage) (g glance) {
 	return g
 }
 
+// textIn returns the text that is a member of params, "" if there is none.
+func textIn(params json.RawMessage, member string) (s string) {
+	walk(params, func(name string) bool { return name == member }, func(_ string, value json.RawMessage) { s = unquote(value) })
+	return s
+}
+
 // each calls f with the members of an object. Of what is none it calls nothing.
 func each(object json.RawMessage, f func(name string, value json.RawMessage)) { walk(object, nil, f) }
 
@@ -71,8 +77,11 @@ func walk(object json.RawMessage, want func(string) bool, f func(name string, va
 		return
 	}
 	d, _ := decoders.Get().(*jsontext.Decoder)
-	defer decoders.Put(d)
 	d.Reset(bytes.NewBuffer(object))
+	defer func() {
+		d.Reset(strings.NewReader("")) // so that it keeps nothing of the object
+		decoders.Put(d)
+	}()
 	if _, err := d.ReadToken(); err != nil {
 		return
 	}
