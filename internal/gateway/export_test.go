@@ -75,3 +75,6 @@ var Clip = clip
 
 // Bind takes the addresses of the document, as Start does.
 func (g *Gateway) Bind(ctx context.Context) error { return g.bind(ctx) }
+
+// HeapRoom returns how large the room is that is kept while a gateway serves.
+func HeapRoom() int { return len(newHeapRoom()) }

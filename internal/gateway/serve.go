@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ func (g *Gateway) Serve(ctx context.Context, door http.Handler) error {
 	if err := g.bind(ctx); err != nil {
 		return err
 	}
+	room := newHeapRoom()
+	defer runtime.KeepAlive(room)
 	ln, hl, cert := g.bound.door, g.bound.health, g.bound.cert
 	s := g.server(g.mount(door))
 	if cert != nil {
