@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	jsonv1 "encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
 	"time"
@@ -83,37 +85,88 @@ func (s *Server) recordsRoute() route {
 
 // An upload is feed.Records whose records are not read yet.
 type upload struct {
-	Journal string           `json:"journal"`
-	First   int64            `json:"first"`
-	Records []jsontext.Value `json:"records"`
+	Journal string
+	First   int64
+	Records []jsontext.Value // of the body
 }
 
 // readUpload reads the body of an upload, strictly but for what is in its records.
 func readUpload(body []byte) (*upload, error) {
-	in := new(upload)
-	if err := json.Unmarshal(body, in, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+	in, seen := new(upload), map[string]bool{}
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err := opened(d, '{')
+	for err == nil && d.PeekKind() == '"' {
+		var name string
+		if err = json.UnmarshalDecode(d, &name); err != nil {
+			break
+		}
+		if seen[name] {
+			return nil, invalid("the body has the member %.32q twice", name)
+		}
+		seen[name] = true
+		switch name {
+		case "journal":
+			err = json.UnmarshalDecode(d, &in.Journal)
+		case "first":
+			err = json.UnmarshalDecode(d, &in.First)
+		case "records":
+			in.Records, err = readRecords(d, body)
+		default:
+			return nil, invalid("the body: it has the member %.32q, which no upload has", name)
+		}
+	}
+	if err == nil {
+		_, err = d.ReadToken() // the end of the object
+	}
+	if err == nil {
+		if _, err = d.ReadToken(); err == io.EOF {
+			err = nil
+		} else if err == nil {
+			err = errors.New("something stands behind it")
+		}
+	}
+	if err != nil {
 		return nil, invalid("the body: %.300s", err.Error())
 	}
-	seen := map[string]bool{}
-	twice := ""
-	conduct.Members(body, func(name, _ []byte) bool {
-		if seen[string(name)] {
-			twice = string(name)
-		}
-		seen[string(name)] = true
-		return twice == ""
-	})
-	switch n := len(in.Records); {
-	case twice != "":
-		return nil, invalid("the body has the member %.32q twice", twice)
+	switch {
 	case !isJournal(in.Journal):
 		return nil, invalid("a journal's name has 1 to %d letters, digits, '-' and '_'", feed.MaxJournal)
 	case in.First < 1 || in.First > 1<<60:
 		return nil, invalid("records of a journal are counted from 1")
-	case n > feed.MaxRecords:
-		return nil, invalid("%d records are more than %d", n, feed.MaxRecords)
 	}
 	return in, nil
+}
+
+// opened reads the beginning of an object or array.
+func opened(d *jsontext.Decoder, kind jsontext.Kind) error {
+	t, err := d.ReadToken()
+	if err == nil && t.Kind() != kind {
+		err = fmt.Errorf("%v stands where %v should", t.Kind(), kind)
+	}
+	return err
+}
+
+// readRecords reads the records of an upload, which d reads from body: they are parts of it.
+func readRecords(d *jsontext.Decoder, body []byte) (all []jsontext.Value, err error) {
+	if d.PeekKind() == 'n' {
+		return nil, d.SkipValue()
+	}
+	err = opened(d, '[')
+	for err == nil && d.PeekKind() != ']' {
+		var v jsontext.Value
+		if len(all) == feed.MaxRecords {
+			return nil, fmt.Errorf("it has more than %d records", feed.MaxRecords)
+		}
+		if v, err = d.ReadValue(); err != nil {
+			break
+		}
+		end := d.InputOffset()
+		all = append(all, jsontext.Value(body[end-int64(len(v)):end:end]))
+	}
+	if err == nil {
+		_, err = d.ReadToken()
+	}
+	return all, err
 }
 
 func isJournal(name string) bool {

@@ -2,13 +2,15 @@ package enforcement
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
@@ -144,7 +146,7 @@ func (l *Ledger) apply(e *audit.Entry) error {
 			Number  int64  `json:"number"`
 		} `json:"edge"`
 	}
-	if err := json.Unmarshal(e.Body, &in); err != nil {
+	if err := json.Unmarshal(e.Body, &in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil { // it is in the log as it is
 		return authz.Errorf(authz.ErrInvalid, "entry %d: %w", e.Seq, err)
 	}
 	if in.Edge == nil || in.Edge.Number < 1 || in.Edge.Journal == "" {
