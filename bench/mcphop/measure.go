@@ -60,11 +60,15 @@ func run(ctx context.Context, o options) error {
 	if err := rate(o, server, gw); err != nil {
 		return fmt.Errorf("rate: %w", err)
 	}
-	if err := large(o, gw); err != nil {
-		return fmt.Errorf("large results: %w", err)
+	if o.large > 0 {
+		if err := large(o, gw); err != nil {
+			return fmt.Errorf("large results: %w", err)
+		}
 	}
-	if err := idle(o, gw); err != nil {
-		return fmt.Errorf("idle sessions: %w", err)
+	if o.sessions > 0 {
+		if err := idle(o, gw); err != nil {
+			return fmt.Errorf("idle sessions: %w", err)
+		}
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func server(w http.ResponseWriter, r *http.Request) {
 		h.Set("Mcp-Session-Id", fmt.Sprint("s", sessions.Add(1)))
 		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"bench","version":"1"}}}`, f.ID)
 	case "tools/list":
-		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","tools":[{"name":"small","inputSchema":{"type":"object"}},{"name":"large","inputSchema":{"type":"object"}}],"ttlMs":0,"cacheScope":"private"}}`, f.ID)
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","tools":[{"name":"small","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},{"name":"large","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}],"ttlMs":0,"cacheScope":"private"}}`, f.ID)
 	case "tools/call":
 		if f.Params.Name == "large" {
 			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","content":[{"type":"text","text":"`, f.ID)
