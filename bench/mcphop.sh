@@ -19,11 +19,11 @@ go build -o "$work/safeconduct" ./cmd/safeconduct
 cp -r examples/mcp/. "$work"
 service=127.0.0.1:$((20000 + RANDOM % 10000)) gateway=127.0.0.1:$((30000 + RANDOM % 2000))
 
-# ready ADDRESS LOG waits until something answers there.
+# ready ADDRESS LOG waits until what was started last says there that it is ready.
 ready() {
   for _ in $(seq 200); do
-    if curl -sS -o /dev/null "http://$1/readyz" 2>/dev/null; then return; fi
-    kill -0 "${running[@]}" 2>/dev/null || break
+    if curl -fsS -o /dev/null "http://$1/readyz" 2>/dev/null; then return; fi
+    kill -0 "${running[-1]}" 2>/dev/null || break
     sleep 0.1
   done
   tail -n 20 "$2" >&2
