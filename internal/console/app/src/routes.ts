@@ -45,6 +45,7 @@ export const routes: PageRoute[] = [
   { path: '/report', load: () => import('./pages/report/Report.svelte') },
   { path: '/points', load: () => import('./pages/points/Points.svelte') },
   { path: '/admin', load: () => import('./pages/admin/Admin.svelte') },
+  { path: '/admin/people/:id', load: () => import('./pages/admin/Person.svelte'), of: '/admin' },
 ];
 
 export interface NavEntry {

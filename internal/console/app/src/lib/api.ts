@@ -16,6 +16,8 @@ api.use({
   onRequest({ request }) {
     // What changes something must show that a page of ours sent it.
     if (request.method !== 'GET' && request.method !== 'HEAD') request.headers.set('X-Safeconduct-Request', '1');
+    // A page that asks by itself, with nobody there, does not keep the session.
+    else if (session.background) request.headers.set('X-Safeconduct-Background', '1');
     return request;
   },
 });
@@ -47,10 +49,7 @@ export async function ok<T>(answer: Promise<Answer<T>>): Promise<T> {
     if (e instanceof DOMException && e.name === 'AbortError') throw e;
     throw new Failure(0, 'unreachable', 'The service cannot be reached.');
   }
-  if (a.response.ok) {
-    session.touched();
-    return a.data as T;
-  }
+  if (a.response.ok) return a.data as T;
   if (a.response.status === 401) session.ended();
   throw failure(a.response, a.error);
 }

@@ -9,9 +9,15 @@ export interface Me {
   method?: string;
   roles: string[];
   passkeys?: number;
+  signed_in_at?: string;
   expires_at?: string;
   idle_expires_at?: string;
 }
+
+/** How long after the last key or pointer somebody counts as being there. */
+const there = 60_000;
+/** How long before a session ends it is said. */
+const warning = 3 * 60_000;
 
 class Session {
   me = $state.raw<Me>();
@@ -19,26 +25,68 @@ class Session {
   over = $state(false);
   roles = $derived(this.me?.roles ?? []);
   name = $derived(this.me?.name || this.me?.id || '');
-  /** When the service last answered, in ms: until then we were not idle. */
-  seen = $state(Date.now());
+  /** What is said before the session ends: by itself, because nobody is there, or because it has lasted long enough. */
+  soon = $state<{ left: number; idle: boolean }>();
+  #asked = 0; // when we last asked who we are, in ms
+  #input = Date.now(); // when somebody last did something
+
+  constructor() {
+    for (const what of ['pointerdown', 'keydown', 'wheel', 'touchstart']) {
+      addEventListener(what, () => (this.#input = Date.now()), { capture: true, passive: true });
+    }
+    setInterval(() => void this.#watch(), 10_000);
+  }
+
+  /** Whether somebody is there. A request for nobody says so, and does not keep the session. */
+  get background(): boolean {
+    return Date.now() - this.#input > there;
+  }
+
+  async #watch() {
+    const me = this.me;
+    if (!me?.idle_expires_at || !me.expires_at || this.over) return;
+    const now = Date.now();
+    const idle = Date.parse(me.idle_expires_at);
+    const ends = Date.parse(me.expires_at);
+    const left = Math.min(idle, ends) - now;
+    // Somebody is there, or was in another window: the service knows.
+    if ((!this.background && now - this.#asked > there) || (left < warning && now - this.#asked > 30_000)) {
+      try {
+        if (!(await this.load())) this.over = true;
+      } catch {
+        // The service is away; whether the session has ended is seen when it is back.
+      }
+      return;
+    }
+    this.#say(me);
+  }
+
+  #say(me: Me) {
+    if (!me.idle_expires_at || !me.expires_at) return;
+    const idle = Date.parse(me.idle_expires_at);
+    const ends = Date.parse(me.expires_at);
+    const left = Math.min(idle, ends) - Date.now();
+    this.soon = left < warning ? { left: Math.max(0, left), idle: idle < ends } : undefined;
+  }
+
+  /** stay says that somebody is there. */
+  async stay() {
+    this.#input = Date.now();
+    if (!(await this.load())) this.over = true;
+  }
 
   /** load asks who is signed in. It returns false if nobody is. */
   async load(): Promise<boolean> {
-    const r = await fetch(`${base}/v1/me`, { credentials: 'same-origin', headers: { Accept: 'application/json' } });
+    const headers: Record<string, string> = { Accept: 'application/json' };
+    if (this.background) headers['X-Safeconduct-Background'] = '1';
+    this.#asked = Date.now();
+    const r = await fetch(`${base}/v1/me`, { credentials: 'same-origin', headers });
     if (r.status === 401 || r.status === 403) return false;
-    if (r.status === 404) {
-      this.me = { id: 'admin', name: 'admin', kind: 'token', roles: ['administrator'] }; // until the service says who
-      return true;
-    }
     if (!r.ok) throw new Error(`The service answered ${r.status} ${r.statusText}`);
     this.me = (await r.json()) as Me;
     this.over = false;
-    this.touched();
+    this.#say(this.me);
     return true;
-  }
-
-  touched() {
-    this.seen = Date.now();
   }
 
   ended() {

@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-B3PzpjXh.js";function n(n){t(n,{title:`Entry`,children:(t,n)=>{e(t,{title:`Nothing is here yet`})},$$slots:{default:!0}})}export{n as default};
