@@ -59,6 +59,10 @@ func TestBundle(t *testing.T) {
 	if len(found.Items) != 3 || found.Items[2].Actor != "admin:admin" || !bytes.Contains(found.Items[2].Body, []byte(`"case 7"`)) {
 		t.Errorf("exports that were recorded: %+v", found.Items)
 	}
+	s.ask("/access/v1/evaluation", question("payer", "pay", `{}`, `{}`, `"on_behalf_of":[{"type":"User","id":"ben"}]`))
+	if s.into(s.do("GET", "/v1/audit/entries?behalf=User:ben", adminToken, ""), &found); len(found.Items) != 1 {
+		t.Errorf("decisions on behalf of ben: %+v", found.Items)
+	}
 	for body, want := range map[string]int{
 		`{"why":"x"}`: 400, `{"entries":[],"why":"x"}`: 404, `{"entries":[1],"search":{},"why":"x"}`: 400, `{"search":{},"limit":5001,"why":"x"}`: 400,
 		`{"search":{"decision":"x"},"why":"x"}`: 400, `{"search":{"colour":"red"},"why":"x"}`: 400, `{"entries":[0],"why":"x"}`: 404, `{"entries":[1],"limit":1,"why":"x"}`: 400,

@@ -153,7 +153,7 @@ func (db *DB) OpenFindings(ctx context.Context, most int) (by [4]int, err error)
 				and severity = $1
 				and format >= coalesce((select format from monitor_head where id = 1), 0)
 				limit $2
-			) some`, int64(sev), most); err != nil {
+			) as found`, int64(sev), most); err != nil {
 			return by, fmt.Errorf("counting findings: %w", err)
 		}
 	}

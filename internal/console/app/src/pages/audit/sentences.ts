@@ -42,7 +42,7 @@ function decision(b: Body): Part[] {
   if (behalf.length) out.push(' for ', ref(behalf[0]));
   if (behalf.length > 1) out.push(` and ${behalf.length - 1} more`);
   out.push(`: ${effects[str(d.effect)] ?? str(d.effect)}`);
-  if (str(d.code) && d.code !== 'allowed' && d.code !== d.effect) out.push(` (${str(d.code)})`);
+  if (str(d.code) && !['allowed', 'approval_required', 'stepup_required', str(d.effect)].includes(str(d.code))) out.push(` (${str(d.code)})`);
   return out;
 }
 
@@ -119,6 +119,15 @@ export function sentence(e: Entry): Part[] {
       return [...by, b.disabled ? ' disabled the person ' : ' made or changed the person ', said(b.name ?? b.id)];
     case 'person.enrolment':
       return [...by, ' let ', said(b.person), ' register a passkey'];
+    case 'person.link':
+      return [...by, ' made a link that signs ', said(b.person), ' in once'];
+    case 'stop.put': {
+      const scope = object(b.scope);
+      const what = ['agent', 'purpose', 'owner', 'capability'].filter((k) => str(scope[k])).map((k) => `${k} ${str(scope[k])}`);
+      return [...by, ' stopped ', what.length ? { said: cut(what.join(', ')) } : 'everything', ...why(b)];
+    }
+    case 'stop.lifted':
+      return [...by, ' lifted the stop ', said(b.id), ...why(b)];
     case 'passkey.put':
       return [said(b.person), b.op === 'revoke' ? ': a passkey was revoked' : ' registered a passkey'];
     case 'session.put': {
@@ -158,6 +167,7 @@ export const kinds: { value: string; text: string }[] = [
   ['approval.used', 'Approvals used'],
   ['policy.publish', 'Policies published'],
   ['alert.put', 'Alerts'],
+  ['stop.put', 'Stops'],
   ['indicator.put', 'Threat indicators'],
   ['token.issued', 'Passports'],
   ['token.revoked', 'Passports revoked'],
