@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -76,14 +77,14 @@ func TestWaitsAndDecidesAnew(t *testing.T) {
 func TestPassportRevokedMeanwhile(t *testing.T) {
 	p := newPlane(t)
 	gave, let := make(chan bool), make(chan bool)
+	var stall atomic.Bool // the next answer
 	cfg := p.config()
 	cfg.URL = p.front("/v1/edge/passport", func(w http.ResponseWriter, r *http.Request, plane http.Handler) {
 		rec := httptest.NewRecorder()
 		plane.ServeHTTP(rec, r) // the control plane has answered
-		select {
-		case gave <- true:
+		if stall.CompareAndSwap(true, false) {
+			gave <- true
 			<-let // and the network stalls
-		default:
 		}
 		io.Copy(w, rec.Body)
 	})
@@ -113,6 +114,7 @@ func TestPassportRevokedMeanwhile(t *testing.T) {
 			into <- code
 		}
 		before, after := pr.show(), pr.show()
+		stall.Store(true)
 		go ask(before, first)
 		<-gave
 		change(pr)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -312,14 +313,14 @@ func TestUnresolved(t *testing.T) {
 		{"a value that JSON has not", `{"evaluation": {"action": {"name": "a"}, "resource": {"type": "t", "id": "i"}, "context": {"x": "$b'abc'"}}}`, exampleToken, "JSON"},
 		{"an infinite number", `{"evaluation": {"action": {"name": "a"}, "resource": {"type": "t", "id": "i"}, "context": {"x": "$1.0 / 0.0"}}}`, exampleToken, "number"},
 		{"properties that are no object", `{"evaluation": {"action": {"name": "a", "properties": "$params.number"}, "resource": {"type": "t", "id": "i"}}}`, exampleToken, "object"},
-		{"a costly expression", id(`"$params.many.map(a, params.many.map(b, params.many.map(c, a + b + c)))[0][0][0]"`), exampleToken, "cost"},
+		{"a costly expression", id(`"$params.many.map(a, params.many.map(b, params.many.map(c, a + b + c)))[0][0][0]"`), exampleToken, "cost|interrupted"}, // whichever bound is met first
 	}
 	many := `[` + strings.TrimSuffix(strings.Repeat(`"aaaaaaaa",`, 300), ",") + `]`
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			m, err := coaz.Parse([]byte(test.mapping))
 			if err != nil {
-				if !strings.Contains(err.Error(), test.want) {
+				if !says(err, test.want) {
 					t.Fatalf("Parse: %v, want %q in it", err, test.want)
 				}
 				return
@@ -328,11 +329,16 @@ func TestUnresolved(t *testing.T) {
 			if err == nil {
 				t.Fatalf("Resolve = %v, want an error", got.Requests)
 			}
-			if e := new(coaz.Error); !errors.As(err, &e) || !strings.Contains(err.Error(), test.want) {
+			if e := new(coaz.Error); !errors.As(err, &e) || !says(err, test.want) {
 				t.Errorf("error %q, want a *coaz.Error with %q in it", err, test.want)
 			}
 		})
 	}
+}
+
+// says reports whether an error has one of the words in it, which bars separate.
+func says(err error, words string) bool {
+	return slices.ContainsFunc(strings.Split(words, "|"), func(w string) bool { return strings.Contains(err.Error(), w) })
 }
 
 // TestLiterals tells literals and expressions apart ("Expressions and Literals").
