@@ -203,8 +203,13 @@ test('narrow windows, and those who only read', async ({ page, request }) => {
   await page.goto('policies/99');
   await expect(page.getByText('there is no policy version 99')).toBeVisible();
 
-  const made = await call(request, 'POST', '/v1/callers', { name: `reader-${Date.now()}`, role: 'auditor', why: 'a test' });
+  const made = await call(request, 'POST', '/v1/callers', { name: `reader-${Date.now()}`, role: 'viewer', why: 'a test' });
   await asToken(page, made.token);
-  await page.goto('policies/1');
-  await expect(page.getByRole('heading', { name: 'Version 1' })).toBeVisible();
+  for (const [path, heading] of [['policies', 'Policies'], ['policies/1', 'Version 1'], ['catalog', 'Catalog']]) {
+    await page.goto(path!);
+    await expect(page.getByRole('heading', { name: heading, level: 1 })).toBeVisible();
+    await expect(page.locator('main [aria-busy="true"]')).toHaveCount(0);
+    await expect(page.getByRole('link', { name: 'Edit', exact: true })).toHaveCount(0);
+    await expect(page.getByRole('button', { name: /Roll back/ })).toHaveCount(0);
+  }
 });
