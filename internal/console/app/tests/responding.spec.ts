@@ -1,0 +1,177 @@
+import type { APIRequestContext, Page } from '@playwright/test';
+import { accessible, asToken, call, expect, inBothThemes, pepToken, test } from './harness';
+
+const agent = 'banking.gpt-4o-2024-05-13';
+const hostile = '<img src=x onerror="document.title=\'owned\'"> Bill';
+
+/** ask asks for a payment that a person must approve, and returns the ask's id. */
+async function ask(request: APIRequestContext, amount: string, why = 'the rent is due'): Promise<string> {
+  const act = {
+    subject: { type: 'agent', id: agent },
+    action: { name: 'send_money', properties: { recipient: 'DE02120300000000202051', amount: Number(amount), subject: hostile, date: '2026-11-30' } },
+    resource: { type: 'Account', id: 'own' },
+    context: { on_behalf_of: [{ type: 'user', id: 'emma' }], observed: { ip: '10.20.0.7', provenance: { untrusted: ['recipient'] } } },
+  };
+  const refused = await call(request, 'POST', '/access/v1/evaluation', act, pepToken);
+  const { evaluation_id, access_request } = refused.context;
+  const task = await call(request, 'POST', '/access/v1/requests', {
+    ...act,
+    context: { ...act.context, business_justification: why },
+    denial: { evaluation_id, expires_at: access_request.expires_at, binding_token: access_request.binding_token },
+  }, pepToken);
+  return task.task_id ?? task.id ?? task.task?.id;
+}
+
+/** signIn makes emma known, with a passkey in a virtual authenticator, and signs her in. */
+async function signIn(page: Page, request: APIRequestContext): Promise<void> {
+  await call(request, 'PUT', '/v1/people/emma', { name: 'Emma', roles: ['approver', 'viewer'], why: 'test' });
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('WebAuthn.enable');
+  await cdp.send('WebAuthn.addVirtualAuthenticator', {
+    options: { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+  });
+  const link = await call(request, 'POST', '/v1/people/emma/enrolment', { why: 'test' });
+  await page.goto(link.url);
+  await page.getByRole('button', { name: 'Make a passkey' }).click();
+  await expect(page.getByRole('status')).toContainText('was made for');
+  await page.goto('approvals');
+  await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  await expect(page).toHaveURL(/\/console\/approvals$/);
+}
+
+/** passkeys has the route of asks demand a passkey, or no longer. */
+async function passkeys(request: APIRequestContext, demanded: boolean): Promise<void> {
+  const active = await call(request, 'GET', '/v1/policies/active');
+  const text: string = active.catalog;
+  const catalog = demanded ? text.replace('self: true, pending', 'self: true, passkey: true, pending') : text.replace('self: true, passkey: true, pending', 'self: true, pending');
+  expect(catalog).not.toBe(text);
+  await call(request, 'POST', '/v1/policies', { catalog, if_version: active.version, why: 'test' });
+}
+
+test('an ask is refused by keyboard, and approved with a passkey', async ({ page, request }) => {
+  await signIn(page, request);
+  const first = await ask(request, '98.70');
+  await expect(page.locator(`[data-ask="${first}"]`)).toBeVisible();
+  await expect(page.getByRole('heading', { name: /asks to do "send_money"/ })).toBeVisible();
+  await expect(page.getByRole('row', { name: /recipient/ })).toContainText('Untrusted');
+  await expect(page.getByRole('row', { name: /subject/ })).toContainText(hostile);
+  await expect(page.getByText('came from what others can write to')).toBeVisible();
+  await inBothThemes(page, () => accessible(page));
+
+  await page.keyboard.press('n');
+  await page.keyboard.type('not this one');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('Nothing waits for you')).toBeVisible();
+  expect((await call(request, 'GET', `/v1/approvals/${first}`)).status).toBe('denied');
+
+  await passkeys(request, true);
+  const second = await ask(request, '97.70');
+  await expect(page.locator(`[data-ask="${second}"]`)).toBeVisible();
+  await expect(page.getByText('A yes needs your passkey.')).toBeVisible();
+  await page.keyboard.press('y');
+  await expect(page.getByRole('radio', { name: /Once, this very act/ })).toBeChecked();
+  await accessible(page);
+  await page.getByRole('button', { name: 'Approve with passkey' }).press('Enter');
+  await expect(page.getByText('Nothing waits for you')).toBeVisible();
+  const answered = await call(request, 'GET', `/v1/approvals/${second}`);
+  expect(answered.status).toBe('approved');
+  expect(answered.answers[0].passkey).toBe(true);
+  await passkeys(request, false);
+  expect(await page.title()).toBe('Approvals · Safeconduct');
+});
+
+test('the inbox fits a telephone', async ({ page, request }) => {
+  const id = await ask(request, '96.70');
+  await page.setViewportSize({ width: 390, height: 844 });
+  await asToken(page);
+  await page.goto('approvals');
+  await page.locator(`[data-ask="${id}"]`).click();
+  await expect(page).toHaveURL(new RegExp(`/approvals/${id}`));
+  await expect(page.getByRole('heading', { name: /asks to do/ })).toBeVisible();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  await accessible(page);
+  await page.getByRole('button', { name: /asks?$/ }).click();
+  await expect(page).toHaveURL(/\/approvals$/);
+  await call(request, 'POST', `/v1/approvals/${id}/cancel`, { why: 'test' });
+});
+
+test('a finding is looked at with its evidence, and judged by keyboard', async ({ page }) => {
+  await asToken(page);
+  await page.goto('findings');
+  await expect(page.getByRole('table', { name: 'Findings' })).toBeVisible();
+  await inBothThemes(page, () => accessible(page));
+  await page.locator('tbody tr').first().focus();
+  await page.keyboard.press('Enter');
+  const panel = page.getByRole('dialog', { name: /^Finding f/ });
+  await expect(panel.getByRole('list', { name: 'Evidence, oldest first' }).getByRole('link').first()).toBeVisible();
+  await accessible(page);
+  await page.keyboard.press('a');
+  const confirm = page.getByRole('dialog', { name: /^Acknowledge f/ });
+  await confirm.getByLabel('Why').fill('looking into it');
+  await confirm.getByRole('button', { name: 'Acknowledge' }).click();
+  await expect(panel.getByText('Acknowledged', { exact: true })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page).toHaveURL(/\/findings$/);
+});
+
+test('an alert shows what it would change before it is armed', async ({ page, request }) => {
+  await asToken(page);
+  await page.goto('incidents');
+  await inBothThemes(page, () => accessible(page));
+  await page.getByRole('button', { name: 'Raise an alert' }).click();
+  const raise = page.getByRole('dialog', { name: 'Raise an alert' });
+  await raise.getByLabel('Kind').fill('ransomware');
+  await raise.getByLabel('Severity').selectOption('critical');
+  const preview = raise.getByRole('region', { name: 'What it would change' });
+  await expect(preview.getByRole('status')).toContainText(/[1-9]\d* would come out otherwise/);
+  await expect(preview.getByRole('list', { name: 'Outcomes' })).toContainText('Allowed');
+  await accessible(page);
+  expect((await call(request, 'GET', '/v1/alerts')).items).toEqual([]);
+  await raise.getByLabel('Id').fill('alert-spec');
+  await raise.getByLabel('Purpose').fill('no-such-purpose');
+  await expect(preview.getByRole('status')).toContainText('0 agents in scope');
+  await raise.getByLabel('Why').fill('test');
+  await raise.getByRole('button', { name: 'Arm' }).click();
+  await expect(page.getByRole('row', { name: /ransomware/ })).toContainText('purpose no-such-purpose');
+
+  await page.getByRole('button', { name: 'Clear…' }).click();
+  const clear = page.getByRole('dialog', { name: 'Clear alert-spec' });
+  await expect(clear.getByRole('status')).toContainText('would come out otherwise');
+  await clear.getByLabel('Why').fill('over');
+  await clear.getByRole('button', { name: 'Clear' }).click();
+  await expect(page.getByText('No alert is open')).toBeVisible();
+});
+
+test('the kill switch is confirmed by hand, and lifted', async ({ page, request }) => {
+  const may = async () => (await call(request, 'POST', '/access/v1/evaluation', {
+    subject: { type: 'agent', id: agent }, action: { name: 'get_balance' }, resource: { type: 'Account', id: 'own' },
+    context: { on_behalf_of: [{ type: 'user', id: 'emma' }], observed: { ip: '10.20.0.7' } },
+  }, pepToken)).context;
+  await asToken(page);
+  await page.goto('incidents?tab=stops');
+  await page.getByRole('button', { name: 'Stop…' }).first().click();
+  const stop = page.getByRole('dialog', { name: 'Stop' });
+  await stop.getByText('A purpose').click();
+  await stop.getByLabel('Which purpose').fill('household-banking');
+  await expect(stop.getByRole('status')).toContainText('would come out otherwise');
+  await stop.getByLabel('Why').fill('incident 7');
+  const now = stop.getByRole('button', { name: 'Stop now' });
+  await expect(now).toBeDisabled();
+  await stop.getByLabel(/^Type/).fill('household-banking');
+  await accessible(page);
+  await now.click();
+  const standing = page.getByRole('region', { name: 'What is stopped' });
+  await expect(standing).toContainText('purpose household-banking');
+  await inBothThemes(page, () => accessible(page));
+  expect((await may()).code).toBe('emergency_stop');
+
+  await standing.getByRole('button', { name: 'Lift…' }).click();
+  const lift = page.getByRole('dialog', { name: /^Lift stop-/ });
+  const typed = lift.getByLabel(/^Type/);
+  const id = (await lift.getByRole('heading', { level: 2 }).innerText()).replace('Lift ', '');
+  await lift.getByLabel('Why').fill('over');
+  await typed.fill(id);
+  await lift.getByRole('button', { name: 'Lift' }).click();
+  await expect(standing).not.toContainText('household-banking');
+  expect((await may()).code).not.toBe('emergency_stop');
+});
