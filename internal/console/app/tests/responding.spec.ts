@@ -109,7 +109,7 @@ test('a finding is looked at with its evidence, and judged by keyboard', async (
   const confirm = page.getByRole('dialog', { name: /^Acknowledge f/ });
   await confirm.getByLabel('Why').fill('looking into it');
   await confirm.getByRole('button', { name: 'Acknowledge' }).click();
-  await expect(panel.getByText('Acknowledged', { exact: true })).toBeVisible();
+  await expect(panel).toContainText('Acknowledged');
   await page.keyboard.press('Escape');
   await expect(page).toHaveURL(/\/findings$/);
 });
@@ -172,6 +172,6 @@ test('the kill switch is confirmed by hand, and lifted', async ({ page, request 
   await lift.getByLabel('Why').fill('over');
   await typed.fill(id);
   await lift.getByRole('button', { name: 'Lift' }).click();
-  await expect(standing).not.toContainText('household-banking');
+  await expect(standing).toHaveCount(0);
   expect((await may()).code).not.toBe('emergency_stop');
 });
