@@ -1,0 +1,149 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// session signs a person in by a link, and returns the cookie.
+func (r *running) session(id string) string {
+	r.Helper()
+	var link struct{ URL string }
+	r.into(r.do("POST", "/v1/people/"+id+"/link", adminToken, `{"why":"test"}`), &link)
+	u, err := url.Parse(link.URL)
+	if err != nil {
+		r.Fatal(err)
+	}
+	req, err := http.NewRequest("POST", r.URL()+"/sign-in/link", strings.NewReader(url.Values{"token": {u.Query().Get("token")}}.Encode()))
+	if err != nil {
+		r.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := r.http.Transport.RoundTrip(req)
+	if err != nil {
+		r.Fatal(err)
+	}
+	resp.Body.Close()
+	cookies := resp.Cookies()
+	if resp.StatusCode != http.StatusSeeOther || len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode {
+		r.Fatalf("signing in: %d, %v", resp.StatusCode, cookies)
+	}
+	return cookies[0].Name + "=" + cookies[0].Value
+}
+
+// page sends a request of a page of ours, by a session.
+func (r *running) page(cookie, method, path, body string, headers ...string) reply {
+	r.Helper()
+	return r.do(method, path, "", body, append([]string{"Cookie", cookie, "X-Safeconduct-Request", "1", "Sec-Fetch-Site", "same-origin"}, headers...)...)
+}
+
+// Every route is open to the sessions of those persons who have a role that its document names, and to nobody else's; routes of
+// enforcement points are open to no session.
+func TestRolesOfSessions(t *testing.T) {
+	s := start(t, asking(t))
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Roles    []string              `json:"x-roles"`
+			Security []map[string][]string `json:"security"`
+		}
+	}
+	s.into(s.do("GET", "/openapi.json", "", ""), &doc)
+	for _, role := range []string{"viewer", "operator", "author", "auditor", "approver", "administrator"} {
+		id := "p-" + role
+		s.into(s.do("PUT", "/v1/people/"+id, adminToken, fmt.Sprintf(`{"name":%q,"roles":[%q],"if_as_of":0,"why":"test"}`, id, role)), new(any))
+		cookie := s.session(id)
+		var me struct {
+			Kind, Actor, Method string
+			Roles               []string
+		}
+		s.into(s.page(cookie, "GET", "/v1/me", ""), &me)
+		if me.Kind != "person" || me.Actor != "person:"+id || me.Method != "link" || !slices.Equal(me.Roles, []string{role}) {
+			t.Errorf("%s: who calls: %+v", role, me)
+		}
+		for path, item := range doc.Paths {
+			for method, op := range item {
+				if op.Roles == nil {
+					continue
+				}
+				open := slices.ContainsFunc(op.Security, func(m map[string][]string) bool { _, ok := m["session"]; return ok })
+				at := strings.NewReplacer("{id}", "none", "{kid}", "none", "{seq}", "1", "{version}", "1", "{a}", "1", "{b}", "1", "{template}", "none").Replace(path)
+				body := ""
+				if method != "get" {
+					body = "{}"
+				}
+				got := s.page(cookie, strings.ToUpper(method), at, body).status
+				switch {
+				case !open && got != 401:
+					t.Errorf("%s: %s %s is for no session: %d", role, method, path, got)
+				case open && !slices.Contains(op.Roles, role) && got != 403:
+					t.Errorf("%s: %s %s is for %v: %d", role, method, path, op.Roles, got)
+				case open && slices.Contains(op.Roles, role) && (got == 401 || got == 403):
+					t.Errorf("%s: %s %s is for %v: %d", role, method, path, op.Roles, got)
+				}
+			}
+		}
+	}
+}
+
+// What is said of a person counts at once, in sessions that are open, too.
+func TestRolesChange(t *testing.T) {
+	s := start(t, asking(t))
+	put := func(id, roles string, disabled bool, asOf float64) float64 {
+		t.Helper()
+		var p struct {
+			AsOf float64 `json:"as_of"`
+		}
+		s.into(s.do("PUT", "/v1/people/"+id, adminToken, fmt.Sprintf(`{"name":"N","roles":%s,"disabled":%v,"if_as_of":%.0f,"why":"test"}`, roles, disabled, asOf)), &p)
+		return p.AsOf
+	}
+	asOf := put("olga", `["administrator","approver"]`, false, 0)
+	put("other", `["viewer"]`, false, 0)
+	cookie := s.session("olga")
+	status := func(what string, want int, r reply) {
+		t.Helper()
+		if r.status != want {
+			t.Errorf("%s: %d, want %d: %s", what, r.status, want, r.body)
+		}
+	}
+	status("an administrator", 200, s.page(cookie, "GET", "/v1/callers", ""))
+	status("changing oneself", 403, s.page(cookie, "PUT", "/v1/people/olga", fmt.Sprintf(`{"name":"N","roles":["administrator","auditor"],"if_as_of":%.0f,"why":"x"}`, asOf)))
+	status("a passkey for oneself", 403, s.page(cookie, "POST", "/v1/people/olga/enrolment", `{"why":"x"}`))
+	status("a link for oneself", 403, s.page(cookie, "POST", "/v1/people/olga/link", `{"why":"x"}`))
+	status("being the deputy of somebody", 403, s.page(cookie, "PUT", "/v1/approvals/away", `{"person":"other","deputy":"olga","until":"2099-01-01T00:00:00Z","why":"x"}`))
+	status("another person", 200, s.page(cookie, "PUT", "/v1/people/third", `{"name":"N","if_as_of":0,"why":"x"}`))
+	var found struct {
+		Items []struct {
+			Actor string
+			Body  json.RawMessage
+		}
+	}
+	s.into(s.do("GET", "/v1/audit/entries?kind=person.put&limit=1", adminToken, ""), &found)
+	if len(found.Items) != 1 || found.Items[0].Actor != "person:olga" {
+		t.Errorf("the record says %+v", found.Items)
+	}
+
+	status("without the header", 403, s.do("POST", "/v1/callers", "", `{"name":"x","role":"pep","why":"x"}`, "Cookie", cookie, "Sec-Fetch-Site", "same-origin"))
+	for _, site := range []string{"cross-site", "same-site", "none"} {
+		status("changing from "+site, 403, s.page(cookie, "POST", "/v1/callers", `{"name":"x","role":"pep","why":"x"}`, "Sec-Fetch-Site", site))
+	}
+	status("changing from another origin", 403, s.page(cookie, "POST", "/v1/callers", `{"name":"x","role":"pep","why":"x"}`, "Origin", "https://evil.example"))
+	for _, site := range []string{"cross-site", "same-site"} {
+		status("reading from "+site, 403, s.page(cookie, "GET", "/v1/callers", "", "Sec-Fetch-Site", site))
+	}
+	status("a form of another type", 400, s.page(cookie, "POST", "/v1/callers", `{"name":"x","role":"pep","why":"x"}`, "Content-Type", "text/plain"))
+	status("a token beside the cookie", 401, s.page(cookie, "GET", "/v1/callers", "", "Authorization", "Bearer wrong"))
+	status("two cookies", 401, s.page(cookie+"; "+cookie, "GET", "/v1/callers", ""))
+	status("half a cookie", 401, s.page(strings.Split(cookie, ".")[0], "GET", "/v1/callers", ""))
+
+	asOf = put("olga", `["viewer"]`, false, asOf)
+	status("no administrator any more", 403, s.page(cookie, "GET", "/v1/callers", ""))
+	status("a viewer", 200, s.page(cookie, "GET", "/v1/agents", ""))
+	put("olga", `["viewer"]`, true, asOf)
+	status("disabled", 401, s.page(cookie, "GET", "/v1/agents", ""))
+}
