@@ -133,9 +133,13 @@ func (d inboxDoor) Person(_ http.ResponseWriter, r *http.Request) (*people.Sessi
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrUnauthenticated, "nobody is signed in")
 	}
-	p, err := d.b.person(c.Value)
+	id, roles, _ := strings.Cut(c.Value, "/")
+	p, err := d.b.person(id)
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrUnauthenticated, "nobody is signed in")
+	}
+	for _, r := range strings.Fields(strings.ReplaceAll(roles, "+", " ")) {
+		p.Roles = append(p.Roles, people.Role(r))
 	}
 	return &people.Session{Person: p, Roles: p.Granted()}, nil
 }
@@ -414,6 +418,44 @@ func TestInboxTakesAnswers(t *testing.T) {
 }
 
 // A browser's session counts for our own pages only.
+// Who reads all asks by another role may do with them what an approver may whom they concern, and nothing else: not by having looked at
+// them either. An administrator takes back any, and answers none.
+func TestInboxRoles(t *testing.T) {
+	b := openInbox(t)
+	a := b.ask("one", inboxArgs)
+	by := func(session, method, path, body string, want int) string {
+		t.Helper()
+		r := b.send(method, path, body, "Authorization", "", "Cookie", "session="+session, "X-Safeconduct-Request", "1")
+		got := text(t, r)
+		if r.StatusCode != want {
+			t.Errorf("%s %s as %s: %d, want %d: %s", method, path, session, r.StatusCode, want, got)
+		}
+		return got
+	}
+	path := "/v1/approvals/" + a.ID
+	for session, want := range map[string]int{"zoe": 404, "zoe/viewer": 403, "zoe/operator": 403, "zoe/auditor": 200, "zoe/auditor+approver": 200, "zoe/administrator": 200, "anna/auditor+approver": 200} {
+		by(session, "GET", path, "", want)
+		if got := by(session, "GET", "/v1/approvals", "", map[bool]int{true: 403, false: 200}[want == 403]); want == 200 != strings.Contains(got, a.ID) {
+			t.Errorf("the list of %s: %s", session, got)
+		}
+	}
+	by("zoe/auditor", "GET", "/v1/approvals?mine=true", "", 400)
+	if got := by("zoe/auditor+approver", "GET", "/v1/approvals?mine=true", "", 200); strings.Contains(got, a.ID) {
+		t.Errorf("what waits for zoe: %s", got)
+	}
+	by("zoe/auditor+approver", "POST", path+"/view", "{}", 404)
+	by("zoe/auditor+approver", "POST", path+"/revoke", `{"why":"x"}`, 404)
+	by("zoe/auditor+approver", "POST", path+"/answer", `{"yes":true,"view":1}`, 404)
+	by("zoe/administrator", "POST", path+"/view", "{}", 403)
+	by("zoe/administrator", "POST", path+"/answer", `{"yes":true,"view":1}`, 403)
+	by("anna/viewer", "POST", path+"/view", "{}", 403)
+	by("anna/operator+viewer", "POST", path+"/answer", `{"yes":true,"view":1}`, 403)
+	by("anna/viewer", "GET", "/v1/approvals/stats", "", 200)
+	b.answer("anna", a.ID, `"yes":true`, 200)
+	by("zoe/auditor+approver", "POST", path+"/revoke", `{"why":"x"}`, 404)
+	by("zoe/administrator", "POST", path+"/revoke", `{"why":"taken back"}`, 200)
+}
+
 func TestInboxTakesSessions(t *testing.T) {
 	b := openInbox(t)
 	a := b.ask("one", inboxArgs)
