@@ -123,10 +123,10 @@ test('people are added, given roles and a link, and disabled', async ({ page, re
   await signInByLink(page, 'chief');
   await page.goto('admin');
   await page.getByRole('button', { name: 'Add a person' }).click();
-  await page.getByLabel('Name').fill(hostile);
+  await page.getByLabel('Name', { exact: true }).fill(hostile);
   await page.getByLabel('Id', { exact: true }).fill('newcomer');
   await page.getByRole('checkbox', { name: /^Operator/ }).check();
-  await page.getByLabel('Why').fill('new in operations');
+  await page.getByLabel('Why', { exact: true }).fill('new in operations');
   await inBothThemes(page, () => accessible(page));
   await page.getByRole('button', { name: 'Add', exact: true }).click();
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(hostile);
@@ -135,19 +135,19 @@ test('people are added, given roles and a link, and disabled', async ({ page, re
 
   await page.getByRole('button', { name: 'Change roles' }).click();
   await page.getByRole('checkbox', { name: /^Author/ }).check();
-  await page.getByLabel('Why').fill('writes policies, too');
+  await page.getByLabel('Why', { exact: true }).fill('writes policies, too');
   await page.getByRole('button', { name: 'Set roles' }).click();
   await expect(page.getByText('Operator, Author')).toBeVisible();
 
   await page.getByRole('button', { name: 'Sign-in link' }).click();
-  await page.getByLabel('Why').fill('first sign-in');
+  await page.getByLabel('Why', { exact: true }).fill('first sign-in');
   await page.getByRole('button', { name: 'Make a link' }).click();
   await expect(page.getByText(/\/sign-in\/link\?token=sc_link_/)).toBeVisible();
   await accessible(page);
   await page.getByRole('button', { name: 'I have it' }).click();
 
   await page.getByRole('button', { name: 'Disable' }).click();
-  await page.getByLabel('Why').fill('left');
+  await page.getByLabel('Why', { exact: true }).fill('left');
   await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click();
   await expect(page.locator('.badge', { hasText: 'Disabled' })).toBeVisible();
   expect((await call(request, 'GET', '/v1/people/newcomer')).disabled).toBe(true);
@@ -161,8 +161,8 @@ test('tokens, keys and deliveries', async ({ page, request }) => {
   await asToken(page);
   await page.goto('admin?tab=tokens');
   await page.getByRole('button', { name: 'Make a token' }).click();
-  await page.getByLabel('Name').fill('gateway-9');
-  await page.getByLabel('Why').fill('new gateway');
+  await page.getByLabel('Name', { exact: true }).fill('gateway-9');
+  await page.getByLabel('Why', { exact: true }).fill('new gateway');
   await page.getByRole('button', { name: 'Make', exact: true }).click();
   const token = page.getByText(/^sc_pep_/);
   await expect(token).toBeVisible();
@@ -172,7 +172,7 @@ test('tokens, keys and deliveries', async ({ page, request }) => {
   await inBothThemes(page, () => accessible(page));
   const row = page.getByRole('row', { name: /gateway-9/ });
   await row.getByRole('button', { name: 'Revoke' }).click();
-  await page.getByLabel('Why').fill('taken down');
+  await page.getByLabel('Why', { exact: true }).fill('taken down');
   await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
   await expect(row).toContainText('Revoked');
   expect((await request.get(`${url}/v1/me`, { headers: { Authorization: `Bearer ${text}` } })).status()).toBe(401);
