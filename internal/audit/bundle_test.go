@@ -20,7 +20,7 @@ import (
 // evidence returns a bundle of some entries of a log, and the log's key.
 func evidence(t testing.TB, m audit.Manifest) ([]byte, note.Verifier) {
 	t.Helper()
-	l, _ := start(t, &audittest.Memory{}, audit.Config{})
+	l, _ := start(t, &audittest.Memory{}, fixed(testKey(t, "example.com/log")))
 	for i := range 7 {
 		ds := []audit.Draft{draft("agent.put", `{"agent":{"id":"bot-%d","purpose":"<b>&\u2028 ü"}}`, i), draft("x.y", `{"n": %d }`, i)}
 		if _, err := l.Record(context.Background(), ds...); err != nil {
