@@ -203,7 +203,11 @@ func (s *Server) readTrustHistory(r *http.Request, _ *caller.Identity, in readTr
 	case in.Points > 1000:
 		return TrustHistory{}, invalid("points is above 1000")
 	}
-	points, err := s.Conduct.History(r.Context(), authz.AgentID(in.ID), in.From, in.To)
+	end := in.To
+	if end.Equal(now) {
+		end = end.Add(time.Minute) // and the present
+	}
+	points, err := s.Conduct.History(r.Context(), authz.AgentID(in.ID), in.From, end)
 	if err != nil {
 		return TrustHistory{}, err
 	}
