@@ -15,6 +15,7 @@ import (
 )
 
 type reportQuery struct {
+	Month  string    `query:"month" json:"-" doc:"a month in the organisation's zone, such as 2026-11; not together with from and to"`
 	From   time.Time `query:"from" json:"-" doc:"days that begin at or after this moment; the begin of this month in the organisation's zone, if left out"`
 	To     time.Time `query:"to" json:"-" doc:"and before this one; the end of the month, if left out. At most 370 days"`
 	Format string    `query:"format" json:"-" doc:"json, or csv: one line for each purpose and owner"`
@@ -38,6 +39,13 @@ func (s *Server) reportRoute() route {
 			return errNoFigures
 		}
 		at := s.Now()
+		if in.Month != "" {
+			m, err := time.Parse("2006-01", in.Month)
+			if err != nil || !in.From.IsZero() || !in.To.IsZero() {
+				return invalid("month is such as 2026-11, and does not go with from and to")
+			}
+			at = m.AddDate(0, 0, 14)
+		}
 		if !in.From.IsZero() {
 			at = in.From
 		}

@@ -20,6 +20,3 @@ create table figure (
 );
 
 create index figure_begins on figure (length, begins);
-
--- How many findings wait to be looked at.
-create index finding_state on finding (state, severity);

@@ -8773,6 +8773,8 @@ export interface operations {
     getReport: {
         parameters: {
             query?: {
+                /** @description a month in the organisation's zone, such as 2026-11; not together with from and to */
+                month?: string;
                 /** @description days that begin at or after this moment; the begin of this month in the organisation's zone, if left out */
                 from?: string;
                 /** @description and before this one; the end of the month, if left out. At most 370 days */
