@@ -1,0 +1,105 @@
+import { accessible, asToken, call, expect, inBothThemes, pepToken, test } from './harness';
+
+const evil = '"><img src=x onerror="window.taken=1"><script>window.taken=1</script>';
+const narrow = () => document.documentElement.scrollWidth <= innerWidth;
+
+/** asked returns a request like one that is in the log, about another resource. */
+async function asked(request: Parameters<typeof call>[0], resource: string) {
+  const found = await call(request, 'GET', '/v1/audit/entries?kind=decision.made&outcome=allow&limit=1');
+  const ask = found.items[0].body.request;
+  return { subject: { type: ask.subject.type, id: ask.subject.id }, action: ask.action, resource: { type: ask.resource.type, id: resource } };
+}
+
+test('the overview tells what happens, and holds still for who reads', async ({ page, request }) => {
+  await asToken(page);
+  await page.goto('');
+  await expect(page.getByRole('region', { name: 'Health of the service' })).toContainText('Deciding');
+  await expect(page.getByRole('img', { name: /Outcomes of the last hour/ })).toBeVisible();
+  const rows = page.getByRole('list', { name: 'What happened, newest first' }).getByRole('listitem');
+  await expect(rows.first()).toBeVisible();
+  await inBothThemes(page, () => accessible(page));
+
+  // What agents wrote is text.
+  const body = await asked(request, evil);
+  const told = page.waitForTimeout(300);
+  await told;
+  const first = await call(request, 'POST', '/access/v1/evaluation', body, pepToken);
+  await expect(rows.first()).toContainText(evil);
+  expect(await page.evaluate(() => (window as any).taken)).toBeUndefined();
+
+  // Paused, nothing moves, and what comes is counted.
+  await page.keyboard.press('p');
+  await expect(page.getByRole('button', { name: 'Go on' })).toBeVisible();
+  await call(request, 'POST', '/access/v1/evaluation', { ...body, resource: { ...body.resource, id: 'later-thing' } }, pepToken);
+  await expect(page.getByText('Paused: 1 more')).toBeVisible();
+  await expect(page.getByText('later-thing')).toHaveCount(0);
+  await page.keyboard.press('p');
+  await expect(rows.first()).toContainText('later-thing');
+
+  // By keys to what explains it; a filter is the service's.
+  await rows.first().focus();
+  await page.keyboard.press('j');
+  await expect(rows.nth(1)).toBeFocused();
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(new RegExp(`/decisions/${first.context.evaluation_id}$`));
+  await page.goto('?outcome=refused');
+  await expect(rows.first()).toBeVisible();
+  await expect(page.locator('[data-row].allow')).toHaveCount(0);
+  for (const width of [1440, 1024, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    expect(await page.evaluate(narrow)).toBe(true);
+  }
+});
+
+test('a thousand decisions a second are told as a sample', async ({ page, request }) => {
+  await asToken(page);
+  await page.goto('');
+  await expect(page.locator('[data-row]').first()).toBeVisible();
+  const one = await asked(request, 'many');
+  const many = { evaluations: Array.from({ length: 50 }, () => one) };
+  const sample = expect(page.getByText(/^A sample: \d+ of/)).toBeVisible({ timeout: 15_000 });
+  const until = Date.now() + 4000;
+  while (Date.now() < until) {
+    const began = Date.now();
+    await call(request, 'POST', '/access/v1/evaluations', many, pepToken);
+    await new Promise((r) => setTimeout(r, Math.max(0, 50 - (Date.now() - began))));
+  }
+  await sample;
+  expect(await page.locator('[data-row]').count()).toBeLessThanOrEqual(250);
+});
+
+test('the report is in plain words, prints, and says what is not known', async ({ page, request }) => {
+  await asToken(page);
+  await page.goto('report');
+  await expect(page.getByRole('heading', { level: 1, name: /What agents did in/ })).toBeVisible();
+  await expect(page.getByText('is recorded nowhere, and is not estimated')).toBeVisible();
+  await expect(page.getByRole('columnheader', { name: 'Purpose' })).toBeVisible();
+  await inBothThemes(page, () => accessible(page));
+  await page.setViewportSize({ width: 390, height: 844 });
+  expect(await page.evaluate(narrow)).toBe(true);
+  await page.emulateMedia({ media: 'print' });
+  await expect(page.getByRole('button', { name: 'Print' })).toBeHidden();
+  await page.emulateMedia({ media: 'screen' });
+  const csv = await page.getByRole('link', { name: 'CSV' }).getAttribute('href');
+  expect(csv).toContain('/v1/report?format=csv');
+  await page.goto('report?month=2020-01');
+  await expect(page.getByText(/No agent asked for anything/)).toBeVisible();
+  await call(request, 'GET', '/v1/report');
+});
+
+test('enforcement points tell what they let through', async ({ page, request }) => {
+  await asToken(page);
+  await page.goto('points');
+  await call(request, 'POST', '/v1/enforcement/reports', { kind: 'hello', gateway: `yard ${evil}`, version: 'v1', detail: { decide: 'remote', doors: ['http'], fail_open: ['status'] } }, pepToken);
+  await call(request, 'POST', '/v1/enforcement/reports', { kind: 'tool_changed', gateway: `yard ${evil}`, detail: { server: 'files', tool: evil, was: 'a', now: 'b' } }, pepToken);
+  await page.goto('points');
+  await page.getByRole('button', { name: /yard/ }).click();
+  await expect(page.getByRole('heading', { name: 'Routes that fail open' })).toBeVisible();
+  await expect(page.getByText(`files/${evil}`)).toBeVisible();
+  expect(await page.evaluate(() => (window as any).taken)).toBeUndefined();
+  await inBothThemes(page, () => accessible(page));
+  await page.setViewportSize({ width: 390, height: 844 });
+  expect(await page.evaluate(narrow)).toBe(true);
+  await page.goto('');
+  await expect(page.getByText('1 route fail open').or(page.getByText(/route.* fail open/)).first()).toBeVisible();
+});
