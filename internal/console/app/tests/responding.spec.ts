@@ -95,6 +95,21 @@ test('the inbox fits a telephone', async ({ page, request }) => {
   await call(request, 'POST', `/v1/approvals/${id}/cancel`, { why: 'test' });
 });
 
+test('findings and incidents fit a telephone', async ({ page, request }) => {
+  await call(request, 'PUT', '/v1/stops/narrow', { scope: { purpose: 'a-purpose-with-a-very-long-name-that-nobody-has' }, why: hostile });
+  await page.setViewportSize({ width: 390, height: 844 });
+  await asToken(page);
+  for (const path of ['findings', 'incidents', 'incidents?tab=indicators', 'incidents?tab=stops']) {
+    await page.goto(path);
+    await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+    await expect(page.locator('[aria-busy=true]')).toHaveCount(0);
+    if (path.startsWith('incidents')) await expect(page.getByRole('region', { name: 'What is stopped' })).toContainText(hostile);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), path).toBe(true);
+    await inBothThemes(page, () => accessible(page));
+  }
+  await call(request, 'POST', '/v1/stops/narrow/lift', { why: 'test' });
+});
+
 test('a finding is looked at with its evidence, and judged by keyboard', async ({ page }) => {
   await asToken(page);
   await page.goto('findings');
