@@ -348,6 +348,11 @@ func TestTrace(t *testing.T) {
 		}
 		want := policy.Traced{
 			Policy: "unsure", File: "guardrails.cedar", Line: 5, Effect: "forbid", Mode: "enforce", Reason: "too-unsure", Outcome: "satisfied",
+			Begins: 3,
+			Text: `@id("unsure")
+@reason("too-unsure")
+forbid (principal is Agent, action in Action::"money", resource)
+unless { context.claimed has confidence && context.claimed.confidence.greaterThanOrEqual(decimal("0.8")) };`,
 			Clauses: []policy.TracedClause{{
 				Text:    `unless { context.claimed has confidence && context.claimed.confidence.greaterThanOrEqual(decimal("0.8")) }`,
 				Line:    6,
