@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -86,32 +87,38 @@ const (
 	oneReading = 50   // entries that are read at once, for who wants a few
 )
 
-// Last appends the newest n decisions that the reader selects, as far as they are among the newest maxMissed entries.
+// Last appends the newest n decisions that the reader selects.
 func (r *Reader) Last(ctx context.Context, b []byte, past Past, n int) ([]byte, error) {
 	if len(r.filter.Types) > 0 && !slices.Contains(r.filter.Types, TypeDecision) || n <= 0 {
 		return b, nil
 	}
 	n = min(n, MaxLast)
-	q := audit.Query{Kind: audit.DecisionMade, Agent: r.filter.Agent, Before: r.seq + 1, Limit: max(n, oneReading)}
-	if len(r.filter.Effects) == 1 {
-		q.Outcome = r.filter.Effects[0]
+	effects := r.filter.Effects
+	if len(effects) == 0 {
+		effects = []string{""}
 	}
 	var found []*Event
-	for read := 0; len(found) < n && read < maxMissed; {
-		es, err := past.Find(ctx, q)
-		if err != nil {
-			return b, err
-		}
-		for _, e := range es {
-			if ev := eventOf(e, nil); ev != nil && r.filter.selects(ev) && len(found) < n {
-				found = append(found, ev)
+	for _, effect := range effects {
+		q := audit.Query{Kind: audit.DecisionMade, Agent: r.filter.Agent, Outcome: effect, Before: r.seq + 1, Limit: max(n, oneReading)}
+		for had, read := len(found), 0; len(found)-had < n && read < maxMissed; {
+			es, err := past.Find(ctx, q)
+			if err != nil {
+				return b, err
 			}
-			q.Before = e.Seq
-		}
-		if read += len(es); len(es) < q.Limit {
-			break
+			for _, e := range es {
+				if ev := eventOf(e, nil); ev != nil && r.filter.selects(ev) { // listings are not
+					found = append(found, ev)
+				}
+				q.Before = e.Seq
+			}
+			if read += len(es); len(es) < q.Limit {
+				break
+			}
 		}
 	}
+	slices.SortFunc(found, func(a, b *Event) int { return cmp.Compare(b.Seq, a.Seq) })
+	found = slices.CompactFunc(found, func(a, b *Event) bool { return a.Seq == b.Seq })
+	found = found[:min(n, len(found))]
 	for _, ev := range slices.Backward(found) {
 		b = append(append(b, "id: "...), itoa(ev.Seq)...)
 		b = append(append(b, '\n'), ev.Text()...)
