@@ -145,7 +145,7 @@ func TestPageOfAnAsk(t *testing.T) {
 		var link struct{ URL string }
 		s.into(s.do("POST", "/v1/people/"+id+"/enrolment", adminToken, `{"why":"first passkey"}`), &link)
 		do(id+" enrols", chromedp.Navigate(link.URL), visible("body[data-ready] #make"), click("#make"), visible("body[data-ready] #passkey"))
-		do(id+" signs in", click("body[data-ready] #passkey"), visible("main h1"))
+		do(id+" signs in", click("body[data-ready] #passkey"), visible("#app main h1"))
 		return func(what, ask string, then ...chromedp.Action[chromedp.Void]) {
 			t.Helper()
 			do(what, append(steps{chromedp.Navigate(people.Reachable(s.URL()) + "/asks/" + ask), visible("body[data-ready] #sentence")}, then...)...)
