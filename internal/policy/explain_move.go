@@ -326,10 +326,10 @@ func (a atom) other(env eval.Env) types.Value {
 	return v
 }
 
-// state returns the caller's words with the value of a path replaced.
+// state returns the caller's words with the value of a path replaced. An object on the way that is not there, or null, is made.
 func state(text authz.Claimed, path []string, value json.RawMessage) (authz.Claimed, bool) {
 	m := make(map[string]json.RawMessage)
-	if len(text) > 0 && json.Unmarshal(text, &m) != nil {
+	if len(text) > 0 && string(text) != "null" && json.Unmarshal(text, &m) != nil {
 		return nil, false
 	}
 	if len(path) > 1 {

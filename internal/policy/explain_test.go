@@ -408,3 +408,30 @@ func BenchmarkExplain(b *testing.B) {
 		})
 	}
 }
+
+// What a change would state may lie within something that is said to be null.
+func TestExplainWithinNull(t *testing.T) {
+	s, err := policy.Compile(policy.Source{
+		Schema: `entity Doc; action "use" appliesTo {
+			principal: [User], resource: [Doc], context: { observed: Observed, claimed: { plan?: { steps?: Long } } },
+		};`,
+		Files: []policy.File{{Name: "p.cedar", Text: `permit (principal, action, resource);
+			forbid (principal, action, resource)
+			unless { context.claimed has plan && context.claimed.plan has steps && context.claimed.plan.steps > 3 };`}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, says := range []string{`{}`, `{"plan":null}`, `{"plan":{}}`, `{"plan":{"steps":null}}`, `{"plan":{"steps":1}}`} {
+		req := &authz.Request{
+			Subject: authz.Entity{Ref: authz.Ref{Type: "User", ID: "u"}}, Action: authz.Action{Name: "use"},
+			Resource: authz.Entity{Ref: authz.Ref{Type: "Doc", ID: "d"}}, Context: authz.Claimed(says),
+		}
+		f := &authz.Facts{At: time.Date(2026, 1, 5, 11, 0, 0, 0, time.UTC)}
+		d := s.EvaluateAll(req, f)
+		changes := s.Explain(req, f, &d)
+		if len(changes) != 1 || changes[0].Target != "claimed.plan.steps" || string(changes[0].To) != "4" {
+			t.Errorf("Explain of %s: %v, want that claimed.plan.steps be 4", says, brief(changes))
+		}
+	}
+}
