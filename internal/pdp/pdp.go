@@ -216,14 +216,11 @@ func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 // decide judges the request, and says what became of the approval that it refers to.
 func (rec *Record) decide(set *policy.Set) {
 	rec.Decision = rec.judge(set)
-	if d := &rec.Decision; d.Effect != authz.Allow && d.Code != authz.CodeStopped && d.Code != authz.CodeAgentUnknown && d.Code != authz.CodeAgentInactive {
-		d.Changes = set.Explain(&rec.Request, &rec.Facts, d)
-	}
 	rec.tell()
 }
 
 // judge answers the request by the facts: is it stopped, may the agent act at all, what do the policies say of it and
-// of everybody it acts for?
+// of everybody it acts for, and what would change a refusal?
 func (rec *Record) judge(set *policy.Set) authz.Decision {
 	d := authz.Decision{At: rec.Facts.At, PolicySet: set.Version(), Catalog: set.Version()}
 	idle, shut := rec.Facts.Inactive(), rec.Facts.Quarantined()
@@ -244,7 +241,7 @@ func (rec *Record) judge(set *policy.Set) authz.Decision {
 	case shut != nil:
 		d.Refuse(authz.CodeAgentInactive, "This agent is quarantined. An administrator can restore it.")
 	default:
-		d = set.EvaluateAll(&rec.Request, &rec.Facts)
+		d = set.Answer(&rec.Request, &rec.Facts)
 	}
 	return d
 }

@@ -16,23 +16,32 @@ func (s *Set) EvaluateAll(req *authz.Request, f *authz.Facts) authz.Decision {
 
 // evaluateFor is EvaluateAll for the subject and the given others.
 func (s *Set) evaluateFor(req *authz.Request, others []authz.Ref, f *authz.Facts) authz.Decision {
-	d := s.joined(req, others, f)
+	h := hearings.Get().(*hearing)
+	defer h.free()
+	return s.hear(h, req, others, f)
+}
+
+// hear is evaluateFor in a hearing that has not begun.
+func (s *Set) hear(h *hearing, req *authz.Request, others []authz.Ref, f *authz.Facts) authz.Decision {
+	d := s.joined(h, req, others, f)
 	if f.Approval != nil && d.Effect == authz.Allow {
 		without := *f
 		without.Approval = nil
-		bare := s.joined(req, others, &without)
+		other := hearings.Get().(*hearing)
+		defer other.free()
+		bare := s.joined(other, req, others, &without)
 		d.Lifted = bare.Effect != authz.Allow
 	}
 	return d
 }
 
-// joined is evaluateFor but for Lifted.
-func (s *Set) joined(req *authz.Request, others []authz.Ref, f *authz.Facts) authz.Decision {
+// joined is hear but for Lifted.
+func (s *Set) joined(h *hearing, req *authz.Request, others []authz.Ref, f *authz.Facts) authz.Decision {
 	var n needs
-	d := s.evaluate(req, f, noRemedy, &n)
+	d := s.evaluateIn(h.next(), req, f, noRemedy, &n)
 	for _, person := range others {
 		q := forPerson(req, person)
-		pd := s.evaluate(&q, f, noRemedy, &n)
+		pd := s.evaluateIn(h.next(), &q, f, noRemedy, &n)
 		join(&d, &pd)
 	}
 	s.settle(&d, f, &n)

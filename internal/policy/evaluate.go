@@ -4,7 +4,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/cedar-policy/cedar-go"
 
@@ -45,15 +44,32 @@ func (s *Set) Evaluate(req *authz.Request, f *authz.Facts) authz.Decision {
 	return s.evaluateFor(req, nil, f)
 }
 
+// Answer is EvaluateAll, with the Changes that Explain finds if the answer is a refusal. It costs less than the two, as what
+// was worked out for the answer serves for the changes.
+func (s *Set) Answer(req *authz.Request, f *authz.Facts) authz.Decision {
+	h := hearings.Get().(*hearing)
+	defer h.free()
+	d := s.hear(h, req, req.OnBehalf, f)
+	if d.Effect != authz.Allow {
+		d.Changes = s.explain(h, req, f, &d)
+	}
+	return d
+}
+
 // evaluate is Evaluate for the subject, without what all parties together lead to, when some remedies
 // have been applied besides those of the facts: a forbid that a remedy lifts no longer counts, although
 // it is recorded. It notes in n what the forbids need that are left.
 func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy, n *needs) authz.Decision {
+	h := hearings.Get().(*hearing)
+	defer h.free()
+	return s.evaluateIn(h.next(), req, f, applied, n)
+}
+
+// evaluateIn is evaluate in a q that is empty, and that afterwards holds what became of the request.
+func (s *Set) evaluateIn(q *query, req *authz.Request, f *authz.Facts, applied remedy, n *needs) authz.Decision {
 	d := authz.Decision{At: f.At, PolicySet: s.version, Catalog: s.version}
-	q := queries.Get().(*query)
-	defer q.free()
-	if flt := s.fill(q, req, f, nil); flt != nil {
-		s.refuse(&d, flt)
+	if q.fault = s.fill(q, req, f, nil); q.fault != nil {
+		s.refuse(&d, q.fault)
 		return d
 	}
 	s.judge(&d, q, req, f, applied, n)
@@ -65,49 +81,41 @@ func (s *Set) evaluate(req *authz.Request, f *authz.Facts, applied remedy, n *ne
 
 // judge decides a query, which has no fault, into d and n.
 func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Facts, applied remedy, n *needs) {
-	w := walks.Get().(*walk)
-	defer w.free()
+	w := &q.walk
 	w.principal = s.marks(w.principal[:0], &q.entities.principal)
 	w.resource = s.marks(w.resource[:0], &q.entities.resource)
 	w.list = s.index.candidates(w.list[:0], w.principal, q.action.marks, w.resource)
 	w.split(s, f)
+	w.run(s, q, w.inOrder(), d)
 
-	if shadows := w.of(shadowForbids); len(shadows) > 0 {
-		w.run(s, q, shadows, d)
+	forbidding, permitting := w.sides()
+	bars := only(forbidding, noRemedy)
+	if len(forbidding) > 0 && (w.failed != nil || bars != nil) { // whatever would permit has no part in that
+		d.Fired = slices.DeleteFunc(d.Fired, func(f authz.Fired) bool { return f.Effect == "permit" && !f.Shadow && f.Error == "" })
 	}
-	if shadows := w.of(shadowPermits); len(shadows) > 0 {
-		w.run(s, q, shadows, d)
-	}
-	// Both sets at once: if a forbid fires, Cedar tells of the forbids, else of the permits, and of
-	// errors in either case.
-	w.run(s, q, w.list[:w.ends[permits]], d)
 	if w.failed != nil {
 		d.Effect, d.Code = authz.Deny, authz.CodePolicyError
 		d.Detail = "policy " + w.failed.id + ": " + w.failure
 		d.Reasons = s.reasons(d.Code, w.failed)
 		return
 	}
-	var left []*rule // forbids that fire and that a remedy could lift, and has not
-	if len(w.satisfied) > 0 && w.satisfied[0].forbid {
-		if bars := only(w.satisfied, noRemedy); bars != nil {
-			d.Effect, d.Code = authz.Deny, authz.CodeForbidden
-			d.Reasons, d.Obligations = s.reasons(d.Code, bars...), union(bars)
-			return
-		}
-		for _, r := range w.satisfied {
-			if r.remedy&applied == 0 && !r.liftedBy(f) {
-				left = append(left, r)
-			}
-		}
-		d.Fired = slices.DeleteFunc(d.Fired, func(f authz.Fired) bool { return f.Effect == "permit" && !f.Shadow })
-		w.run(s, q, w.of(permits), d)
+	if bars != nil {
+		d.Effect, d.Code = authz.Deny, authz.CodeForbidden
+		d.Reasons, d.Obligations = s.reasons(d.Code, bars...), union(bars)
+		return
 	}
-	if len(w.satisfied) == 0 {
+	var left []*rule // forbids that fire and that a remedy could lift, and has not
+	for _, r := range forbidding {
+		if r.remedy&applied == 0 && !r.liftedBy(f) {
+			left = append(left, r)
+		}
+	}
+	if len(permitting) == 0 {
 		d.Effect, d.Code = authz.Deny, authz.CodeNoPermit
 		d.Reasons = s.reasons(d.Code)
 		return
 	}
-	obligations := union(w.satisfied)
+	obligations := union(permitting)
 	if lacks := unmet(obligations, req.Observed.Obligations); len(lacks) > 0 {
 		d.Effect, d.Code = authz.Deny, authz.CodeObligation
 		d.Detail = "the enforcement point cannot meet " + strings.Join(lacks, ", ")
@@ -168,30 +176,41 @@ func unmet(list []authz.Obligation, can []string) []string {
 	return out
 }
 
-// A walk is the scratch space of one judgement.
+// A walk is the way of one query past the rules.
 type walk struct {
 	principal, resource []mark
 
-	list      []int32
-	ends      [disabledRules]int // where each class ends in list
-	satisfied []*rule
-	failed    *rule // the first that could not be evaluated
+	list  []int32            // the rules whose scopes match, and whose dates hold
+	ends  [disabledRules]int // where each class ends in list
+	idle  []int32            // those whose dates do not hold
+	order []int32            // list as it is evaluated and recorded: rules in shadow first
+	given candidates         // to Cedar
+
+	satisfied []*rule // that are not in shadow: forbids first
+	erred     []*rule // likewise
+	failed    *rule   // the first forbid of erred
 	failure   string
 }
 
-var walks = sync.Pool{New: func() any { return &walk{list: make([]int32, 0, 64)} }}
-
-func (w *walk) free() {
+// reset empties w, and keeps its room.
+func (w *walk) reset() {
 	clear(w.satisfied)
-	w.satisfied, w.failed = w.satisfied[:0], nil
-	walks.Put(w)
+	clear(w.erred)
+	*w = walk{
+		principal: w.principal[:0], resource: w.resource[:0], list: w.list[:0], idle: w.idle[:0], order: w.order[:0],
+		satisfied: w.satisfied[:0], erred: w.erred[:0],
+	}
 }
 
-// split cuts the candidates into classes, and drops those whose dates do not hold.
+// split cuts the candidates into classes, and sets those aside whose dates do not hold.
 func (w *walk) split(s *Set, f *authz.Facts) {
 	w.list = slices.DeleteFunc(w.list, func(n int32) bool {
 		r := s.rules[n]
-		return r.dated && !r.inForce(f.At)
+		if !r.dated || r.inForce(f.At) {
+			return false
+		}
+		w.idle = append(w.idle, n)
+		return true
 	})
 	end := 0
 	for c := range w.ends {
@@ -210,34 +229,64 @@ func (w *walk) of(c class) []int32 {
 	return w.list[w.ends[c-1]:w.ends[c]]
 }
 
-// run evaluates the rules of the given numbers, notes those that Cedar says are satisfied and the
-// first forbid that failed, and records all that took part in d.
+// inOrder returns all candidates as they are evaluated.
+func (w *walk) inOrder() []int32 {
+	decide := w.ends[permits]
+	w.order = append(append(w.order[:0], w.list[decide:]...), w.list[:decide]...)
+	return w.order
+}
+
+// all returns the numbers of all rules whose scopes match, whether their dates hold or not.
+func (w *walk) all() []int32 {
+	if len(w.idle) == 0 {
+		return w.list
+	}
+	all := slices.Concat(w.list, w.idle)
+	slices.Sort(all)
+	return all
+}
+
+// sides returns the forbids and the permits that are satisfied.
+func (w *walk) sides() (forbidding, permitting []*rule) {
+	n := 0
+	for n < len(w.satisfied) && w.satisfied[n].forbid {
+		n++
+	}
+	return w.satisfied[:n], w.satisfied[n:]
+}
+
+// run evaluates the rules of the given numbers at once, notes what became of those that are not in shadow, and records all
+// that took part in d.
 func (w *walk) run(s *Set, q *query, numbers []int32, d *authz.Decision) {
-	clear(w.satisfied)
-	w.satisfied, w.failed, w.failure = w.satisfied[:0], nil, ""
 	if len(numbers) == 0 {
 		return
 	}
-	c := candidates{s.rules, numbers}
-	_, diag := cedar.Authorize(&c, &q.entities, q.request)
+	w.given = candidates{s.rules, numbers}
+	_, diag := cedar.Authorize(&w.given, &q.entities, q.request)
 	reasons, errs := diag.Reasons, diag.Errors
 	for _, n := range numbers {
 		switch r := s.rules[n]; {
 		case len(reasons) > 0 && reasons[0].PolicyID == r.key:
 			reasons = reasons[1:]
-			w.satisfied = append(w.satisfied, r)
 			d.Fired = append(d.Fired, r.fired(""))
+			if r.mode == enforce {
+				w.satisfied = append(w.satisfied, r)
+			}
 		case len(errs) > 0 && errs[0].PolicyID == r.key:
-			if r.forbid && w.failed == nil {
+			d.Fired = append(d.Fired, r.fired(errs[0].Message))
+			if r.mode == enforce {
+				w.erred = append(w.erred, r)
+			}
+			if r.mode == enforce && r.forbid && w.failed == nil {
 				w.failed, w.failure = r, errs[0].Message
 			}
-			d.Fired = append(d.Fired, r.fired(errs[0].Message))
 			errs = errs[1:]
 		}
 	}
 }
 
-// candidates are the rules that one call of Cedar looks at.
+// candidates are the rules that one call of Cedar looks at. All of them permit there (see scopeless): of permits Cedar tells
+// each that is satisfied, also beside forbids that are.
 type candidates struct {
 	rules   []*rule
 	numbers []int32

@@ -1,11 +1,8 @@
 package policy
 
 import (
-	"iter"
 	"slices"
 	"time"
-
-	"github.com/cedar-policy/cedar-go"
 
 	"github.com/safeconduct/safeconduct/authz"
 )
@@ -29,6 +26,14 @@ const (
 // that it takes, or because the search is bounded.
 // The order of the changes is stable.
 func (s *Set) Explain(req *authz.Request, f *authz.Facts, d *authz.Decision) []authz.Change {
+	h := hearings.Get().(*hearing)
+	defer h.free()
+	s.joined(h, req, req.OnBehalf, f)
+	return s.explain(h, req, f, d)
+}
+
+// explain is Explain after the hearing from which d came.
+func (s *Set) explain(h *hearing, req *authz.Request, f *authz.Facts, d *authz.Decision) []authz.Change {
 	switch d.Effect {
 	case authz.Allow:
 		return nil
@@ -42,12 +47,12 @@ func (s *Set) Explain(req *authz.Request, f *authz.Facts, d *authz.Decision) []a
 	default:
 		return nil
 	}
-	x := &explainer{set: s, req: req, f: f, zone: f.Zone, keys: make(map[string]int)}
+	x := &explainer{set: s, req: req, f: f, zone: f.Zone}
 	if x.zone == nil {
 		x.zone = time.UTC
 	}
-	for _, p := range parties(*req) {
-		if !x.learn(&p) {
+	for _, q := range h.queries[:h.heard] {
+		if !x.learn(q) {
 			return nil
 		}
 	}
@@ -62,31 +67,30 @@ type explainer struct {
 	zone *time.Location
 
 	moves  []move
-	keys   map[string]int // bit of each key
-	needs  []keys         // of each, one must move: forbids that fire
-	wants  [][][]keys     // by party: permits that are near, and of each all their failing parts
+	keys   []string   // by their bits
+	needs  []keys     // of each, one must move: forbids that fire
+	wants  [][][]keys // by party: permits that are near, and of each all their failing parts
 	trials int
 }
 
 // keys is a set of keys of moves.
 type keys uint64
 
-// learn notes what stands in a party's way and what could move it. It reports false if something
+// learn notes what stands in a party's way, of whom was judged already, and what could move it. It reports false if something
 // stands there that nobody could move.
-func (x *explainer) learn(req *authz.Request) bool {
-	q := queries.Get().(*query)
-	defer q.free()
-	if flt := x.set.fill(q, req, x.f, nil); flt != nil {
+func (x *explainer) learn(q *query) bool {
+	if q.fault != nil {
 		return false
 	}
 	permitted := false
 	var nearby [][]keys
-	for _, r := range x.set.candidatesOf(q) {
+	for _, n := range q.walk.all() {
+		r := x.set.rules[n]
 		if r.mode != enforce {
 			continue
 		}
 		inForce := r.inForce(x.f.At)
-		satisfied, erred := q.satisfies(r.policy)
+		satisfied, erred := slices.Contains(q.walk.satisfied, r), slices.Contains(q.walk.erred, r)
 		switch {
 		case r.forbid && inForce && r.remedy == noRemedy && (satisfied || erred), r.forbid && inForce && erred:
 			need := x.breaking(q, r)
@@ -103,11 +107,11 @@ func (x *explainer) learn(req *authz.Request) bool {
 			}
 		}
 	}
-	switch q.bar(req) {
+	switch q.bar(x.req) {
 	case authz.CodePassport:
 		return false
 	case authz.CodeNoPermit:
-		need := x.proposeCarrying(req.Resource.ID)
+		need := x.proposeCarrying(x.req.Resource.ID)
 		if need == 0 {
 			return false
 		}
@@ -125,10 +129,11 @@ func (x *explainer) learn(req *authz.Request) bool {
 // breaking returns the keys of the moves that could keep a forbid from firing.
 func (x *explainer) breaking(q *query, r *rule) keys {
 	var need keys
-	for _, p := range planOf(r).parts {
-		need |= x.propose(q, p)
-		if list, ok := wishes(p.body, !p.want); ok {
-			need |= x.wait(list, x.f.At)
+	parts := planOf(r).movable
+	for i := range parts {
+		need |= x.propose(q, &parts[i])
+		if parts[i].unmet != nil {
+			need |= x.wait(parts[i].unmet, x.f.At)
 		}
 	}
 	if !r.expires.IsZero() {
@@ -140,45 +145,28 @@ func (x *explainer) breaking(q *query, r *rule) keys {
 // meeting returns, for each part of a permit that fails, the keys of the moves that could make it
 // hold. It reports false if there is a part that nothing moves.
 func (x *explainer) meeting(q *query, r *rule, inForce bool) ([]keys, bool) {
-	p := planOf(r)
-	if in, _ := q.satisfies(p.scope); !in {
-		return nil, false
-	}
 	from := x.f.At
-	var failing []keys
 	if !inForce {
 		if r.notBefore.IsZero() || !from.Before(r.notBefore) {
 			return nil, false // it is over
 		}
 		from = r.notBefore
 	}
+	p := planOf(r)
+	if slices.Contains(q.holding(p.fixed), false) {
+		return nil, false
+	}
+	holding := q.holding(p.movable)
 	// All that depends on the clock must come true at one moment.
 	var clock []wish
 	late := !inForce
-	var rest []part
-	for _, part := range p.parts { // first what is cheap to give up by
-		if part.fixed {
-			if holds, _ := q.satisfies(part.test); !holds {
-				return nil, false
-			}
+	for i := range p.movable {
+		if part := &p.movable[i]; part.met != nil {
+			clock = append(clock, part.met...)
+			late = late || !holding[i]
 		}
 	}
-	for _, part := range p.parts {
-		if part.fixed {
-			continue
-		}
-		holds, _ := q.satisfies(part.test)
-		if list, ok := wishes(part.body, part.want); ok {
-			clock = append(clock, list...)
-			late = late || !holds
-			if !holds {
-				continue
-			}
-		}
-		if !holds {
-			rest = append(rest, part)
-		}
-	}
+	var failing []keys
 	if late {
 		k := x.wait(clock, from)
 		if k == 0 {
@@ -186,7 +174,11 @@ func (x *explainer) meeting(q *query, r *rule, inForce bool) ([]keys, bool) {
 		}
 		failing = append(failing, k)
 	}
-	for _, part := range rest {
+	for i := range p.movable {
+		part := &p.movable[i]
+		if part.met != nil || holding[i] {
+			continue
+		}
 		k := x.propose(q, part)
 		if k == 0 {
 			return nil, false
@@ -196,35 +188,26 @@ func (x *explainer) meeting(q *query, r *rule, inForce bool) ([]keys, bool) {
 	return failing, true
 }
 
-// satisfies reports whether a policy is satisfied, or errs.
-func (q *query) satisfies(p *cedar.Policy) (satisfied, erred bool) {
-	_, diag := cedar.Authorize(single{p}, &q.entities, q.request)
-	return len(diag.Reasons) > 0, len(diag.Errors) > 0
-}
-
-// single is a policy by itself.
-type single struct{ policy *cedar.Policy }
-
-// All implements cedar.PolicyIterator.
-func (s single) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) { yield("", s.policy) }
+// key returns the bit of a key, 0 if there is no room for another one.
+func (x *explainer) key(name string) keys {
+	bit := slices.Index(x.keys, name)
+	if bit < 0 {
+		if bit = len(x.keys); bit >= 64 {
+			return 0
+		}
+		x.keys = append(x.keys, name)
+	}
+	return 1 << bit
 }
 
 // add notes a move and returns its key.
 func (x *explainer) add(m move) keys {
-	bit, ok := x.keys[m.key]
-	if !ok {
-		bit = len(x.keys)
-		if bit >= 64 {
-			return 0
-		}
-		x.keys[m.key] = bit
-	}
+	k := x.key(m.key)
 	same := func(o move) bool { return o.key == m.key && string(o.change.To) == string(m.change.To) }
-	if !slices.ContainsFunc(x.moves, same) {
+	if k != 0 && !slices.ContainsFunc(x.moves, same) {
 		x.moves = append(x.moves, m)
 	}
-	return 1 << bit
+	return k
 }
 
 // wait adds the move that lets time pass until all wishes hold.
@@ -240,7 +223,7 @@ func (x *explainer) wait(list []wish, from time.Time) keys {
 }
 
 // propose adds the moves that could turn a part over.
-func (x *explainer) propose(q *query, p part) keys {
+func (x *explainer) propose(q *query, p *part) keys {
 	var all keys
 	for _, a := range p.atoms {
 		switch a.on.kind {
@@ -249,10 +232,10 @@ func (x *explainer) propose(q *query, p part) keys {
 				continue
 			}
 			if a.is == present { // whatever else speaks of it proposes a value
-				all |= x.keyOf(a.on)
+				all |= x.key(a.on.target())
 				continue
 			}
-			now, with := q.lookup(a.on), a.other(q.env())
+			now, with := q.lookup(a.on), a.other(q)
 			if a.with != nil && with == nil {
 				continue
 			}
@@ -264,18 +247,6 @@ func (x *explainer) propose(q *query, p part) keys {
 		}
 	}
 	return all
-}
-
-// keyOf returns the key of a quantity, for which there may be no move yet.
-func (x *explainer) keyOf(q quantity) keys {
-	bit, ok := x.keys[q.target()]
-	if !ok {
-		if bit = len(x.keys); bit >= 64 {
-			return 0
-		}
-		x.keys[q.target()] = bit
-	}
-	return 1 << bit
 }
 
 // statable reports whether a request may state the quantity.

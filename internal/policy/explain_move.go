@@ -315,11 +315,11 @@ func (q *query) lookup(on quantity) types.Value {
 }
 
 // other returns the other side of an atom, nil if it cannot be told.
-func (a atom) other(env eval.Env) types.Value {
+func (a atom) other(q *query) types.Value {
 	if a.lit != nil || a.with == nil {
 		return a.lit
 	}
-	v, err := eval.Eval(a.with, env)
+	v, err := eval.Eval(a.with, q.env())
 	if err != nil {
 		return nil
 	}

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/cedar-policy/cedar-go"
 	cedarpolicy "github.com/cedar-policy/cedar-go/ast"
@@ -13,17 +15,17 @@ import (
 // A plan is a policy taken apart for explanations: the parts that must all hold for it to be
 // satisfied, and what each of them says of quantities that somebody could change.
 type plan struct {
-	scope *cedar.Policy // the head alone
-	parts []part
+	fixed   []part // nobody could change anything that they read
+	movable []part
 }
 
 // A part is one of the conditions that a policy joins.
 type part struct {
-	test  *cedar.Policy   // permits when the part holds
-	body  cedarast.IsNode // the condition
-	want  bool            // what the condition must be
+	id    cedar.PolicyID // its place among the fixed, or the movable ones
+	test  *cedar.Policy  // permits when the part holds
 	atoms []atom
-	fixed bool // whether nobody could change anything that it reads
+
+	met, unmet []wish // what the clock should say for it to hold, or not to; nil if that depends on something else
 }
 
 // An atom relates a changeable quantity to a value that may be told.
@@ -85,9 +87,11 @@ func planOf(r *rule) *plan {
 		return p
 	}
 	p := new(plan)
-	bare := *r.ast
-	bare.Conditions, bare.Effect = nil, cedarast.EffectPermit
-	p.scope = compilePart(&bare)
+	scope := scopeless(r.ast)
+	scope.Conditions = nil
+	if scope.Principal != (cedarast.ScopeTypeAll{}) || scope.Resource != (cedarast.ScopeTypeAll{}) {
+		p.add(part{test: compilePart(scope)})
+	}
 	for _, c := range r.ast.Conditions {
 		p.split(c.Body, c.Condition == cedarast.ConditionWhen)
 	}
@@ -120,11 +124,48 @@ func (p *plan) split(n cedarast.IsNode, want bool) {
 	} else {
 		test.Unless(cedarast.NewNode(n))
 	}
-	made := part{test: compilePart(test), body: n, want: want, atoms: atomsOf(n)}
-	_, timed := wishes(n, want)
-	_, untimed := wishes(n, !want)
-	made.fixed = len(made.atoms) == 0 && !timed && !untimed
-	p.parts = append(p.parts, made)
+	p.add(part{test: compilePart(test), atoms: atomsOf(n), met: wishes(n, want), unmet: wishes(n, !want)})
+}
+
+func (p *plan) add(made part) {
+	list := &p.movable
+	if len(made.atoms) == 0 && made.met == nil && made.unmet == nil {
+		list = &p.fixed
+	}
+	made.id = cedar.PolicyID(strconv.Itoa(len(*list)))
+	*list = append(*list, made)
+}
+
+// tests are parts as Cedar is given them.
+type tests []part
+
+// All implements cedar.PolicyIterator.
+func (t tests) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for i := range t {
+			if !yield(t[i].id, t[i].test) {
+				return
+			}
+		}
+	}
+}
+
+// holding reports which of the parts hold. What it returns is good until the next call.
+func (q *query) holding(parts []part) []bool {
+	q.held = q.held[:0]
+	if len(parts) == 0 {
+		return q.held
+	}
+	_, diag := cedar.Authorize(tests(parts), &q.entities, q.request)
+	reasons := diag.Reasons
+	for i := range parts {
+		holds := len(reasons) > 0 && reasons[0].PolicyID == parts[i].id
+		if holds {
+			reasons = reasons[1:]
+		}
+		q.held = append(q.held, holds)
+	}
+	return q.held
 }
 
 func compilePart(p *cedarast.Policy) *cedar.Policy {

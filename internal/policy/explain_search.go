@@ -39,7 +39,7 @@ func (x *explainer) choose(n, from int, moved keys, chosen *[]*move) []authz.Cha
 	var fallback []authz.Change
 	for i := from; i <= len(x.moves)-n; i++ {
 		m := &x.moves[i]
-		bit := keys(1) << x.keys[m.key]
+		bit := x.key(m.key)
 		if moved&bit != 0 {
 			continue
 		}

@@ -435,3 +435,40 @@ func TestExplainWithinNull(t *testing.T) {
 		}
 	}
 }
+
+// An Answer says what EvaluateAll and Explain say one after the other, whatever was answered before it.
+func TestAnswer(t *testing.T) {
+	s := payments(t,
+		`@id("later") @not_before("2026-01-06T00:00:00Z") permit (principal is Agent, action == Action::"pay", resource);`,
+		`@id("over") @expires("2026-01-01T00:00:00Z") forbid (principal, action, resource);`,
+		`@id("erring") forbid (principal, action == Action::"pay", resource) when { context.args has count && context.args.count + 9223372036854775807 > 0 };`)
+	codes := map[string]bool{}
+	for _, args := range []string{`{"amount":20}`, `{"amount":600}`, `{"amount":2000}`, `{"amount":20,"count":1}`, `{}`} {
+		for _, says := range []string{`{"confidence":0.9}`, `{"confidence":0.1}`} {
+			for _, hour := range []int{0, 12, 48} {
+				for _, persons := range [][]authz.Ref{nil, {{Type: "user", ID: "tess"}}, {{Type: "user", ID: "tess"}, {Type: "user", ID: "ulf"}}} {
+					p := pay(s)
+					p.args(args)
+					p.says(says)
+					p.facts.At = p.facts.At.Add(time.Duration(hour) * time.Hour)
+					p.req.OnBehalf = persons
+					p.settle(s)
+					want := s.EvaluateAll(&p.req, &p.facts)
+					want.Changes = s.Explain(&p.req, &p.facts, &want)
+					got := s.Answer(&p.req, &p.facts)
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("Answer to %s, %s, %d hours later, for %v (-want +got):\n%s", args, says, hour, persons, diff)
+					}
+					codes[got.Code] = true
+				}
+			}
+		}
+	}
+	for _, code := range []string{
+		authz.CodeAllowed, authz.CodeForbidden, authz.CodeNoPermit, authz.CodePolicyError, authz.CodeApprovalRequired, authz.CodeSignalMissing,
+	} {
+		if !codes[code] {
+			t.Errorf("nothing was answered with %s", code)
+		}
+	}
+}

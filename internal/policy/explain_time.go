@@ -15,23 +15,25 @@ type wish struct {
 	want bool
 }
 
-// wishes returns what the clock should say for n to be as wanted, if that depends on the clock
+// wishes returns what the clock should say for n to be as wanted, nil unless that depends on the clock
 // alone. Of alternatives it takes the first.
-func wishes(n cedarast.IsNode, want bool) ([]wish, bool) {
+func wishes(n cedarast.IsNode, want bool) []wish {
 	if a, ok := atomOf(n); ok {
 		if !a.on.kind.isTime() || a.with != nil && a.lit == nil {
-			return nil, false
+			return nil
 		}
-		return []wish{{a, want}}, true
+		return []wish{{a, want}}
 	}
-	both := func(b cedarast.BinaryNode) ([]wish, bool) {
-		l, ok := wishes(b.Left, want)
-		r, also := wishes(b.Right, want)
-		return append(l, r...), ok && also
+	both := func(b cedarast.BinaryNode) []wish {
+		l, r := wishes(b.Left, want), wishes(b.Right, want)
+		if l == nil || r == nil {
+			return nil
+		}
+		return append(l, r...)
 	}
-	either := func(b cedarast.BinaryNode) ([]wish, bool) {
-		if l, ok := wishes(b.Left, want); ok {
-			return l, true
+	either := func(b cedarast.BinaryNode) []wish {
+		if l := wishes(b.Left, want); l != nil {
+			return l
 		}
 		return wishes(b.Right, want)
 	}
@@ -49,7 +51,7 @@ func wishes(n cedarast.IsNode, want bool) ([]wish, bool) {
 		}
 		return both(n.BinaryNode)
 	}
-	return nil, false
+	return nil
 }
 
 // soonest returns the first moment, not before from, at which all wishes hold.

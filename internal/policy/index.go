@@ -30,9 +30,11 @@ type mark int32
 
 const anything mark = 0
 
-// scopeless returns the policy without what the index has settled before it is evaluated.
+// scopeless returns the policy as it is evaluated: without what the index has settled before, and as a permit, whatever its
+// effect, which is its rule's to know.
 func scopeless(p *ast.Policy) *ast.Policy {
 	q := *p
+	q.Effect = ast.EffectPermit
 	q.Action = ast.ScopeTypeAll{}
 	if _, ok := p.Principal.(ast.ScopeTypeIsIn); !ok {
 		q.Principal = ast.ScopeTypeAll{}

@@ -11,7 +11,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 )
 
-// A query is a request with its facts, in Cedar's terms.
+// A query is a request with its facts, in Cedar's terms, and what became of it.
 type query struct {
 	action    *action
 	principal *entityKind
@@ -19,8 +19,11 @@ type query struct {
 	request   cedar.Request
 	entities  entities
 	grant     *authz.Grant // of the agent that is judged; nil if the subject is none
+	walk      walk
+	fault     *fault // what is wrong with the request; nil if nothing is, or if it was not judged
 
 	context, words types.RecordMap // for building the request
+	held           []bool          // for explaining
 }
 
 // query turns a request and its facts into Cedar's terms, with as much of the context as want says
@@ -34,14 +37,33 @@ func (s *Set) query(req *authz.Request, f *authz.Facts, want *shape) (*query, *f
 	return q, nil
 }
 
-// queries are used again: a judgement leaves nothing behind in them.
-var queries = sync.Pool{New: func() any { return new(query) }}
+// A hearing is a request while it is judged: a query for each party that is heard.
+type hearing struct {
+	queries []*query
+	heard   int // how many of them are in use
+}
 
-func (q *query) free() {
-	clear(q.context)
-	clear(q.words)
-	*q = query{context: q.context, words: q.words}
-	queries.Put(q)
+// hearings are used again: one that is free holds nothing of what was judged in it.
+var hearings = sync.Pool{New: func() any { return new(hearing) }}
+
+// next returns an empty query for one more party.
+func (h *hearing) next() *query {
+	if h.heard == len(h.queries) {
+		h.queries = append(h.queries, new(query))
+	}
+	h.heard++
+	return h.queries[h.heard-1]
+}
+
+func (h *hearing) free() {
+	for _, q := range h.queries[:h.heard] {
+		clear(q.context)
+		clear(q.words)
+		q.walk.reset()
+		*q = query{context: q.context, words: q.words, walk: q.walk, held: q.held[:0]}
+	}
+	h.heard = 0
+	hearings.Put(h)
 }
 
 // fill is query into a q that is empty.

@@ -15,7 +15,7 @@ type rule struct {
 	id     string // from @id, else its file and its place among the file's policies
 	key    cedar.PolicyID
 	policy *cedar.Policy
-	body   *cedar.Policy // what is evaluated: without the scope, which the index settles
+	body   *cedar.Policy // what is evaluated; see scopeless
 	ast    *ast.Policy
 	forbid bool
 
