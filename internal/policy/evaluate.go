@@ -82,7 +82,10 @@ func (s *Set) evaluateIn(q *query, req *authz.Request, f *authz.Facts, applied r
 // judge decides a query, which has no fault, into d and n.
 func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Facts, applied remedy, n *needs) {
 	w := &q.walk
-	w.principal = s.marks(w.principal[:0], &q.entities.principal)
+	w.principal = append(w.principal[:0], q.marks...)
+	if q.marks == nil {
+		w.principal = s.marks(w.principal, &q.entities.principal)
+	}
 	w.resource = s.marks(w.resource[:0], &q.entities.resource)
 	w.list = s.index.candidates(w.list[:0], w.principal, q.action.marks, w.resource)
 	w.split(s, f)

@@ -76,26 +76,28 @@ type agents struct {
 type agentForm struct {
 	conduct conductView
 	entity  types.Entity
+	marks   []mark // in the set's index
 }
 
 func newAgents() *agents { return &agents{ent: make(map[*authz.Agent]*atomic.Pointer[agentForm])} }
 
-// entity returns the entity of an agent that has behaved so.
-func (c *agents) entity(a *authz.Agent, conduct *authz.Conduct) *types.Entity {
-	seen := viewOf(conduct)
+// agent returns the entity of an agent that has behaved so.
+func (s *Set) agent(a *authz.Agent, conduct *authz.Conduct) *agentForm {
+	c, seen := s.agents, viewOf(conduct)
 	c.mu.RLock()
 	last := c.ent[a]
 	c.mu.RUnlock()
 	if last != nil {
 		if form := last.Load(); form.conduct.equal(&seen) {
-			return &form.entity
+			return form
 		}
 	}
 	seen.findings = slices.Clone(seen.findings)
-	made := &agentForm{seen, agentOf(a, &seen)}
+	made := &agentForm{conduct: seen, entity: agentOf(a, &seen)}
+	made.marks = s.marks(nil, &made.entity)
 	if last != nil {
 		last.Store(made)
-		return &made.entity
+		return made
 	}
 	last = new(atomic.Pointer[agentForm])
 	last.Store(made)
@@ -105,5 +107,5 @@ func (c *agents) entity(a *authz.Agent, conduct *authz.Conduct) *types.Entity {
 	}
 	c.ent[a] = last
 	c.mu.Unlock()
-	return &made.entity
+	return made
 }

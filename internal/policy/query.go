@@ -18,6 +18,7 @@ type query struct {
 	resource  *entityKind
 	request   cedar.Request
 	entities  entities
+	marks     []mark       // of the principal in the set's index, if they are known already
 	grant     *authz.Grant // of the agent that is judged; nil if the subject is none
 	walk      walk
 	fault     *fault // what is wrong with the request; nil if nothing is, or if it was not judged
@@ -98,13 +99,13 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 			missing = append(missing[:len(missing):len(missing)], more...)
 		}
 	}
+	var acting *agentForm
 	if f.Agent != nil {
-		q.entities.agent = s.agents.entity(f.Agent, &f.Conduct)
+		acting = s.agent(f.Agent, &f.Conduct)
+		q.entities.agent = &acting.entity
 	}
 	if pk.typ == agentEntity {
-		if q.grant = &f.Grant; f.Agent != nil && string(f.Agent.ID) == req.Subject.ID {
-			q.entities.principal = *q.entities.agent
-		} else {
+		if q.grant = &f.Grant; f.Agent == nil || string(f.Agent.ID) != req.Subject.ID {
 			// An agent for which another acts is judged by what it was granted and how it behaved itself.
 			d := delegator(f, req.Subject.ID)
 			if d == nil {
@@ -113,8 +114,9 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 			own := *f
 			own.Grant = d.Grant
 			f, q.grant = &own, &d.Grant
-			q.entities.principal = *s.agents.entity(d.Agent, &d.Conduct)
+			acting = s.agent(d.Agent, &d.Conduct)
 		}
+		q.entities.principal, q.marks = acting.entity, acting.marks
 	} else {
 		e, more, flt := s.entity("subject", pk, &req.Subject)
 		if flt != nil {
