@@ -38,11 +38,12 @@ func compile(src Source, cat *catalog.Catalog) *draft {
 		return &draft{problems: ps}
 	}
 	s := &Set{
-		source: Source{Schema: src.Schema, Files: slices.Clone(src.Files)},
-		cat:    cat,
-		memo:   newMemo(),
-		parts:  newMemo(),
-		agents: newAgents(),
+		source:   Source{Schema: src.Schema, Files: slices.Clone(src.Files)},
+		cat:      cat,
+		contexts: newMemo(),
+		memo:     newMemo(),
+		parts:    newMemo(),
+		agents:   newAgents(),
 	}
 	if cat != nil {
 		s.asks = cat.AskBudget()

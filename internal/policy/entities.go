@@ -108,7 +108,7 @@ func (st *stored) addType(s *schema, cat *catalog.Catalog, name string, ps *Prob
 		st.entities[uid] = e
 		if kind.shape != nil {
 			m := make(types.RecordMap)
-			missing, f := s.decode(m, name, kind.shape, c.Properties, nil, nil)
+			missing, _, f := s.decode(m, name, kind.shape, c.Properties, nil, nil, nil)
 			if f != nil {
 				problem("", "%s: %s", c.Ref, f.detail)
 				continue
@@ -206,7 +206,7 @@ func (s *Set) entity(root string, kind *entityKind, e *authz.Entity) (out types.
 		return out, missing, nil
 	}
 	said := make(types.RecordMap)
-	missing, f = s.schema.decode(said, root, kind.shape, e.Properties, allowed, nil)
+	missing, _, f = s.schema.decode(said, root, kind.shape, e.Properties, allowed, nil, nil)
 	if f != nil {
 		return out, nil, f
 	}

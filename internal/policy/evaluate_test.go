@@ -262,3 +262,52 @@ func TestConcurrentJudgements(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// What is kept of one request answers no other that says something else, however alike they are.
+func TestNoContextForAnother(t *testing.T) {
+	long := strings.Repeat("x", 500)
+	set := compile(t, policy.Source{
+		Schema: `entity Doc;
+			action count, ask, tell appliesTo { principal: [User], resource: [Doc],
+				context: { observed: Observed, claimed: Claimed, args: { n?: Long, text?: String, more?: String } } };
+			action weigh appliesTo { principal: [User], resource: [Doc],
+				context: { observed: Observed, claimed: Claimed, args: { n?: decimal } } };`,
+		Files: []policy.File{{Name: "p.cedar", Text: `
+			permit (principal, action == Action::"count", resource) when { context.args has n && context.args.n == 5 };
+			permit (principal, action == Action::"weigh", resource) when { context.args has n && context.args.n == decimal("5.0") };
+			permit (principal, action == Action::"ask", resource) when { context.args has text && context.args.text == "` + long + `1" };
+			permit (principal, action == Action::"tell", resource) when {
+				context.args has text && context.args has more && context.args.text == "a" && context.args.more == "b" &&
+				context.claimed has confidence && context.claimed.confidence == decimal("0.5") };`,
+		}},
+	}, "{}")
+	for range 3 { // what is kept comes of one round
+		for _, c := range []struct {
+			action, args, says string
+			allowed            bool
+		}{
+			{"count", `{"n":5}`, ``, true},
+			{"weigh", `{"n":5}`, ``, true}, // the same text is another value
+			{"weigh", `{"n":"5.0"}`, ``, true},
+			{"count", `{"n":5,"text":"n"}`, ``, true},
+			{"count", `{"n":null}`, ``, false},
+			{"count", `{}`, ``, false},
+			{"ask", `{"text":"` + long + `1"}`, ``, true},
+			{"ask", `{"text":"` + long + `2"}`, ``, false}, // in what is too long to be kept
+			{"ask", `{"text":"` + long + `"}`, ``, false},
+			{"tell", `{"text":"a","more":"b"}`, `{"confidence":0.5}`, true},
+			{"tell", `{"more":"b","text":"a","n":1}`, `{"confidence":"0.5","task":"t"}`, true},
+			{"tell", `{"text":"b","more":"a"}`, `{"confidence":0.5}`, false},
+			{"tell", `{"text":"a"}`, `{"confidence":0.5}`, false},
+			{"tell", `{"text":"a","more":"b"}`, `{"confidence":0.51}`, false},
+			{"tell", `{"text":"a","more":"b"}`, ``, false},
+		} {
+			req := userReads("d")
+			req.Action = authz.Action{Name: c.action, Properties: authz.Claimed(c.args)}
+			req.Context = authz.Claimed(c.says)
+			if d := set.Evaluate(req, &authz.Facts{At: noon}); d.Allowed() != c.allowed {
+				t.Errorf("%s %.40s, saying %s: %s (%s), want allowed: %v", c.action, c.args, c.says, d.Code, d.Detail, c.allowed)
+			}
+		}
+	}
+}

@@ -12,23 +12,20 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 )
 
-// observed returns context.observed of a request, as far as want goes.
-func (s *Set) observed(req *authz.Request, f *authz.Facts, want *shape) types.Record {
-	if want == nil {
-		return types.Record{}
-	}
+// observed returns context.observed of a request, a record, as far as want goes, and says in q.key what it holds.
+func (s *Set) observed(q *query, req *authz.Request, f *authz.Facts, want *shape) types.Value {
 	b := moments.Get().(*moment)
 	defer b.free()
 	b.req, b.f, b.want, b.local = req, f, want, localTime(f)
 	if b.reads = want.observed; b.reads == nil {
 		b.reads = readsOf(want)
 	}
-	lasting := b.appendKey()
-	if !lasting {
+	if q.lasting = b.appendKey(); !q.lasting {
 		return b.build(s.parts)
 	}
-	r, ok := s.memo.record(b.key)
-	if !ok {
+	q.key = appendText(append(q.key, observedPart), b.key)
+	r := s.memo.record(b.key)
+	if r == nil {
 		r = b.build(s.parts)
 		s.memo.keep(b.key, r)
 	}
@@ -146,8 +143,8 @@ func (b *moment) build(known *memo) types.Record {
 			continue
 		}
 		w, key := b.reads.parts[i], b.key[s.begin:s.end]
-		r, ok := known.record(key)
-		if !ok {
+		r := known.record(key)
+		if r == nil {
 			fields := b.fields
 			clear(fields)
 			p.fill(b, func(name types.String, v types.Value) {
@@ -215,8 +212,7 @@ var observedParts = [parts]struct {
 		put("schedules", setOf(b.f.Schedules))
 	}},
 	{"network", func(b *moment, k []byte, _ *shape) []byte {
-		a, _ := b.req.Observed.Address.Unmap().WithZone("").MarshalBinary()
-		k = appendText(k, string(a))
+		k = appendAddress(k, b.req.Observed.Address)
 		k = appendTexts(k, b.f.Zones)
 		return appendText(k, b.f.Country)
 	}, func(b *moment, put func(types.String, types.Value)) {
@@ -362,6 +358,8 @@ func approvedRoutes(f *authz.Facts) []string {
 const (
 	parts    = 10 // of context.observed
 	timePart = 0  // the one that changes by itself
+
+	saidPart, observedPart = 255, 254 // none of these: in keys, what a caller says and all that is observed
 )
 
 var weekdays = [...]types.String{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}

@@ -15,8 +15,8 @@ import (
 // memoSlots bounds how many records a memo keeps; a power of two.
 const memoSlots = 1024
 
-// A memo keeps records that were built lately, by a key that says everything they hold. It has a
-// fixed number of places; a record displaces the one in its place. Building a Cedar record sorts
+// A memo keeps records that were built lately, by a key that says everything they hold, as the values that go into other
+// records. It has a fixed number of places; a record displaces the one in its place. Building a Cedar record sorts
 // and hashes it, which costs more than all policies of an ordinary set.
 type memo struct {
 	seed  maphash.Seed
@@ -25,7 +25,7 @@ type memo struct {
 
 type memoEntry struct {
 	key    string
-	record types.Record
+	record types.Value
 }
 
 func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
@@ -35,21 +35,21 @@ func (m *memo) slot(key []byte) *atomic.Pointer[memoEntry] {
 	return &m.slots[maphash.Bytes(m.seed, key)&(memoSlots-1)]
 }
 
-// record returns the record of the key, if it is kept.
-func (m *memo) record(key []byte) (types.Record, bool) {
+// record returns the record of the key, nil if it is not kept.
+func (m *memo) record(key []byte) types.Value {
 	if e := m.slot(key).Load(); e != nil && e.key == string(key) {
-		return e.record, true
+		return e.record
 	}
-	return types.Record{}, false
+	return nil
 }
 
 // keep keeps r under the key.
-func (m *memo) keep(key []byte, r types.Record) {
+func (m *memo) keep(key []byte, r types.Value) {
 	m.slot(key).Store(&memoEntry{key: string(key), record: r})
 }
 
 // appendText adds s to a key so that no other sequence of texts gives the same key.
-func appendText(key []byte, s string) []byte {
+func appendText[T string | []byte](key []byte, s T) []byte {
 	return append(binary.AppendUvarint(key, uint64(len(s))), s...)
 }
 

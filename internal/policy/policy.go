@@ -54,11 +54,12 @@ type Set struct {
 	rules  []*rule
 	starts [classes]int
 
-	index  *index
-	stored *stored
-	memo   *memo   // observed records that repeat
-	parts  *memo   // their parts
-	agents *agents // entities of agents
+	index    *index
+	stored   *stored
+	contexts *memo   // contexts that repeat
+	memo     *memo   // what is observed in them
+	parts    *memo   // the records within that, and what callers say
+	agents   *agents // entities of agents
 }
 
 // Compile checks src against its schema and the catalog and compiles it. A nil catalog declares

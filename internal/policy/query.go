@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"encoding/binary"
 	"strings"
 	"sync"
 
@@ -24,6 +25,8 @@ type query struct {
 	fault     *fault // what is wrong with the request; nil if nothing is, or if it was not judged
 
 	context, words types.RecordMap // for building the request
+	part, key      []byte          // what words, and context, hold
+	lasting        bool            // whether another request may soon have the same context
 	held           []bool          // for explaining
 }
 
@@ -61,7 +64,7 @@ func (h *hearing) free() {
 		clear(q.context)
 		clear(q.words)
 		q.walk.reset()
-		*q = query{context: q.context, words: q.words, walk: q.walk, held: q.held[:0]}
+		*q = query{context: q.context, words: q.words, part: q.part[:0], key: q.key[:0], walk: q.walk, held: q.held[:0]}
 	}
 	h.heard = 0
 	hearings.Put(h)
@@ -142,8 +145,9 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 	if q.context == nil {
 		q.context, q.words = make(types.RecordMap, 3), make(types.RecordMap, 8)
 	}
+	q.key, q.lasting = appendText(q.key[:0], req.Action.Name), true
 	if w := want.part("observed"); w != nil {
-		q.context["observed"] = s.observed(req, f, w)
+		q.context["observed"] = s.observed(q, req, f, w)
 	}
 	more, flt := s.said(q, "claimed", "claimed", a.claimed, a.claimedOpt, req.Context, want)
 	if flt != nil {
@@ -162,9 +166,23 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 		Principal: q.entities.principal.UID,
 		Action:    a.uid,
 		Resource:  q.entities.resource.UID,
-		Context:   types.NewRecord(q.context),
+		Context:   s.contextOf(q),
 	}
 	return nil
+}
+
+// contextOf returns the context of a query of which all members are known.
+func (s *Set) contextOf(q *query) types.Record {
+	if q.lasting {
+		if known, ok := s.contexts.record(q.key).(types.Record); ok {
+			return known
+		}
+	}
+	r := types.NewRecord(q.context) // which copies
+	if q.lasting {
+		s.contexts.keep(q.key, r)
+	}
+	return r
 }
 
 // delegator returns what is known of an agent for which another acts, nil if it is none of those.
@@ -186,23 +204,48 @@ func (s *Set) said(q *query, name types.String, root string, t *valueType, optio
 	clear(q.words)
 	w := want.part(name)
 	if w == nil {
-		w = new(shape) // checked, and no more
+		w = nothing // checked, and no more
 	}
-	missing, f := s.schema.decode(q.words, root, t, text, nil, w)
+	key := appendText(append(q.part[:0], saidPart), string(name))
+	key = binary.AppendUvarint(appendText(key, q.action.name), w.id)
+	missing, key, f := s.schema.decode(q.words, root, t, text, nil, w, key)
+	q.part = key
 	if f != nil {
 		return nil, f
 	}
 	missing = t.missing(missing, root, q.words)
-	if w.all || w.parts != nil {
-		for word := range q.words {
-			if !w.has(word) {
-				delete(q.words, word)
-			}
-		}
-		q.context[name] = types.NewRecord(q.words) // which copies
+	if !w.all && w.parts == nil {
+		return missing, nil
 	}
+	q.context[name] = s.wanted(q, w)
 	return missing, nil
 }
+
+// wanted returns the record of those of q.words that are wanted, which q.part tells.
+func (s *Set) wanted(q *query, want *shape) types.Value {
+	short := len(q.part) <= maxSaid
+	if short {
+		if r := s.parts.record(q.part); r != nil {
+			q.key = appendText(append(q.key, saidPart), q.part)
+			return r
+		}
+	}
+	q.lasting = false // what was not said of late need not be said again
+	for word := range q.words {
+		if !want.has(word) {
+			delete(q.words, word)
+		}
+	}
+	r := types.NewRecord(q.words) // which copies
+	if short {
+		s.parts.keep(q.part, r)
+	}
+	return r
+}
+
+// maxSaid bounds, in bytes of its key, what is kept of that which callers say. Policies read little of it, and what they read
+// is mostly short and said again and again: an amount, a domain, how sure an agent is.
+const maxSaid = 160
 
 func compareUID(a, b types.EntityUID) int {
 	return cmp.Or(strings.Compare(string(a.Type), string(b.Type)), strings.Compare(string(a.ID), string(b.ID)))

@@ -23,6 +23,9 @@ type shape struct {
 // everything is the shape of a value that is wanted whole.
 var everything = &shape{all: true}
 
+// nothing is the shape of a record of which no attribute is wanted.
+var nothing = new(shape)
+
 // part returns the shape of an attribute, nil if nobody reads it.
 func (s *shape) part(name types.String) *shape {
 	if s == nil {

@@ -126,17 +126,19 @@ func invalid(path, format string, args ...any) *fault {
 // skipped, and what it knows must have its type.
 type decoder struct {
 	dec   *jsontext.Decoder
-	src   bytes.Reader
+	src   bytes.Buffer // of whole, from which dec reads without a copy, and which it does not change
+	whole []byte
 	path  []string
 	count int
 	miss  []string
 	want  *shape                      // of the outermost record
 	idle  bool                        // nobody wants the value being read
+	key   []byte                      // says what want has of the outermost record; see decode
 	names map[string]types.EntityType // entity types by AuthZEN name, for references
 }
 
 var decoders = sync.Pool{New: func() any {
-	return &decoder{dec: jsontext.NewDecoder(bytes.NewReader(nil))}
+	return &decoder{dec: jsontext.NewDecoder(new(bytes.Buffer))}
 }}
 
 // decode reads the JSON object of text into m as a record of type t, whose path in messages is root.
@@ -144,18 +146,22 @@ var decoders = sync.Pool{New: func() any {
 // type is checked and the value may be another. Required attributes that are missing from records
 // within are returned by their paths; those missing from the record itself are the caller's to find,
 // for what is stored may have them.
-func (s *schema) decode(m types.RecordMap, root string, t *valueType, text authz.Claimed, keep map[string]bool, want *shape) ([]string, *fault) {
+//
+// It adds to key the names and texts of those that want has: with the same type and want, the same key of up to maxSaid bytes is
+// the same values.
+func (s *schema) decode(m types.RecordMap, root string, t *valueType, text authz.Claimed, keep map[string]bool, want *shape, key []byte) (missing []string, said []byte, flt *fault) {
 	if len(text) > maxObject {
-		return nil, invalid(root, "larger than %d bytes", maxObject)
+		return nil, key, invalid(root, "larger than %d bytes", maxObject)
 	}
 	if len(text) == 0 {
 		text = authz.Claimed("{}")
 	}
 	d := decoders.Get().(*decoder)
-	defer decoders.Put(d)
-	d.src.Reset(text)
+	defer d.free()
+	d.whole, d.src = text, *bytes.NewBuffer(text)
 	d.dec.Reset(&d.src)
 	d.path = append(d.path[:0], root)
+	d.key = key
 	d.count, d.miss, d.names, d.want, d.idle = 0, nil, s.entityTypes, want, false
 	err := d.object(m, t, keep)
 	if err == nil {
@@ -163,15 +169,18 @@ func (s *schema) decode(m types.RecordMap, root string, t *valueType, text authz
 			err = d.malformed(e)
 		}
 	}
-	d.src.Reset(nil)
-	if err != nil {
-		var f *fault
-		if errors.As(err, &f) {
-			return nil, f
-		}
-		return nil, invalid(root, "%v", err)
+	if f, ok := errors.AsType[*fault](err); ok {
+		return nil, key, f
+	} else if err != nil {
+		return nil, key, invalid(root, "%v", err)
 	}
-	return d.miss, nil
+	return d.miss, d.key, nil
+}
+
+// free lets go of d, but for the text, to which dec holds on until it reads the next one.
+func (d *decoder) free() {
+	d.whole, d.miss, d.want, d.names, d.key = nil, nil, nil, nil, nil
+	decoders.Put(d)
 }
 
 func (d *decoder) at() string { return strings.Join(d.path, ".") }
@@ -214,9 +223,14 @@ func (d *decoder) object(m types.RecordMap, t *valueType, keep map[string]bool) 
 		if len(d.path) == 2 {
 			d.idle = d.want != nil && !d.want.has(a.name)
 		}
+		begin := d.dec.InputOffset()
 		v, err := d.value(a.typ)
 		if err != nil {
 			return err
+		}
+		if len(d.path) == 2 && d.want != nil && !d.idle && len(d.key) <= maxSaid {
+			said := d.whole[begin:d.dec.InputOffset()]
+			d.key = appendText(appendText(d.key, string(a.name)), said[:min(len(said), maxSaid+1)])
 		}
 		d.path = d.path[:len(d.path)-1]
 		if v != nil {
@@ -517,4 +531,15 @@ func (d *decoder) reference(t *valueType) (types.Value, error) {
 func address(a netip.Addr) types.IPAddr {
 	a = a.Unmap().WithZone("")
 	return types.IPAddr(netip.PrefixFrom(a, a.BitLen()))
+}
+
+// appendAddress adds to a key what address makes of a.
+func appendAddress(key []byte, a netip.Addr) []byte {
+	a = a.Unmap()
+	key = append(key, byte(a.BitLen()))
+	if a.IsValid() {
+		room := a.As16()
+		key = append(key, room[:]...)
+	}
+	return key
 }
