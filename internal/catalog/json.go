@@ -7,6 +7,10 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 )
 
+// Said returns what a caller claims under a name, as JSON. It reports false if that is nothing, two things, or if there is
+// something that is not JSON before it. The value is a part of claimed.
+func Said(claimed authz.Claimed, name string) (value []byte, ok bool) { return member(claimed, name) }
+
 // member returns the value of the member of that name in a JSON object. It reports false if there
 // is none, if there are two, or if the text is not an object. It does not copy.
 func member(object authz.Claimed, name string) (value []byte, ok bool) {
