@@ -90,5 +90,5 @@ func ReadElsewhere(body []byte) (*Record, error) {
 func (rec *Record) Elsewhere(e Edge) audit.Draft {
 	made := *rec
 	made.Edge = &e
-	return made.draft(new(agentTexts))
+	return made.draft(nil)
 }

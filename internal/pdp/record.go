@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -166,7 +167,7 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 	}
 	if f.Agent != nil {
 		b = append(b, `,"agent":`...)
-		b = append(b, texts.of(f.Agent)...)
+		b = texts.append(b, f.Agent)
 	}
 	b = append(b, `,"grant":`...)
 	b = appendGrant(b, &f.Grant)
@@ -205,7 +206,7 @@ func appendFacts(b []byte, f *authz.Facts, texts *agentTexts) []byte {
 		for i := range f.Behalf {
 			d := &f.Behalf[i]
 			b = append(comma(b, i), `{"agent":`...)
-			b = append(b, texts.of(d.Agent)...)
+			b = texts.append(b, d.Agent)
 			b = append(b, `,"grant":`...)
 			b = appendGrant(b, &d.Grant)
 			if d.Trust != (authz.Trust{}) {
@@ -261,26 +262,29 @@ func appendGrant(b []byte, g *authz.Grant) []byte {
 }
 
 // agentTexts keeps the JSON forms of agents seen lately. An agent's value never changes once it is
-// shared, so its pointer tells whether a form is still its own.
-type agentTexts [256]atomic.Pointer[agentText]
+// shared, so its pointer tells whether a form is still its own. If it is nil, nothing is kept.
+type agentTexts [4096]atomic.Pointer[agentText]
 
 type agentText struct {
 	agent *authz.Agent
 	json  []byte
 }
 
-func (t *agentTexts) of(a *authz.Agent) []byte {
+func (t *agentTexts) append(b []byte, a *authz.Agent) []byte {
+	if t == nil {
+		return appendAgent(b, a)
+	}
 	h := uint32(2166136261) // FNV-1a
 	for i := range len(a.ID) {
 		h = (h ^ uint32(a.ID[i])) * 16777619
 	}
 	slot := &t[h%uint32(len(t))]
-	if known := slot.Load(); known != nil && known.agent == a {
-		return known.json
+	known := slot.Load()
+	if known == nil || known.agent != a {
+		known = &agentText{a, appendAgent(make([]byte, 0, 512), a)}
+		slot.Store(known)
 	}
-	made := &agentText{a, appendAgent(make([]byte, 0, 512), a)}
-	slot.Store(made)
-	return made.json
+	return append(b, known.json...)
 }
 
 func appendAgent(b []byte, a *authz.Agent) []byte {
@@ -506,11 +510,26 @@ func appendStrings(b []byte, list []string) []byte {
 
 // appendString appends s as a JSON string. Invalid UTF-8, which no decoder of ours lets in, becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
+	if plain(s) {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	out, err := jsontext.AppendQuote(b, s)
 	if err != nil && out == nil {
 		return append(b, `""`...)
 	}
 	return out
+}
+
+// plain reports whether a JSON string says s as it is, as nearly all do.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func appendTime(b []byte, t time.Time) []byte {
