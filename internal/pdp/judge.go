@@ -15,8 +15,8 @@ import (
 // can be decided, and rec.Decision refuses.
 func (p *PDP) JudgeInto(b []byte, rec *Record, at time.Time) ([]byte, error) {
 	set, err := p.ready()
-	*rec = Record{Request: rec.Request, Decision: authz.Decision{At: at.UTC().Truncate(time.Microsecond)}}
-	rec.Request.Approval = nil
+	rec.Listing, rec.Edge, rec.Request.Approval, rec.Facts = false, nil, nil, authz.Facts{}
+	rec.Decision = authz.Decision{At: at.UTC().Truncate(time.Microsecond)}
 	if err == nil {
 		err = p.answerBy(set, rec)
 	} else {

@@ -204,7 +204,7 @@ func (p *PDP) answerBy(set *policy.Set, rec *Record) (err error) {
 	}
 
 	// 2. What is known of the moment?
-	rec.Facts = p.facts(set, &rec.Request, who, d.At)
+	p.assemble(&rec.Facts, set, &rec.Request, who, d.At)
 
 	// 3. What follows?
 	if rec.decide(set); d.Code == authz.CodeInvalid || d.Code == authz.CodeTypeUnknown {
@@ -258,10 +258,10 @@ func (p *PDP) ready() (*policy.Set, error) {
 	return set, nil
 }
 
-// facts assembles what is known of a request. It reads memory only.
-func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at time.Time) authz.Facts {
+// assemble sets f to what is known of a request. It reads memory only.
+func (p *PDP) assemble(f *authz.Facts, set *policy.Set, req *authz.Request, who *authz.Agent, at time.Time) {
 	cat := set.Catalog()
-	f := authz.Facts{
+	*f = authz.Facts{
 		At:        at,
 		Zone:      cat.Zone(),
 		Schedules: cat.Open(at),
@@ -272,10 +272,10 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		f.Zones, f.Country = cat.Zones(req.Observed.Address)
 	}
 	f.Class, f.Labels, f.Region = cat.Classify(&req.Resource)
-	p.consult(req, &f)
+	p.consult(req, f)
 	f.Assured = assured(cat, &req.Observed, at)
 	if who != nil {
-		f.Grant = set.Grant(req, who, &f)
+		f.Grant = set.Grant(req, who, f)
 		f.Credential = p.Agents.KeyFacts(who.ID, at)
 		f.Credential.Method = req.Observed.Method
 		f.Trust, f.Conduct = p.Conduct.Conduct(who.ID, f.Grant.Class, at)
@@ -291,7 +291,7 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		}
 		// One that is not registered is missing here, and judging for it refuses.
 		if a, err := p.Agents.Agent(authz.AgentID(ref.ID)); err == nil {
-			d := authz.Delegator{Agent: a, Grant: set.Grant(req, a, &f)}
+			d := authz.Delegator{Agent: a, Grant: set.Grant(req, a, f)}
 			d.Trust, d.Conduct = p.Conduct.Conduct(a.ID, d.Grant.Class, at)
 			if d.Trust.Below(f.Trust) {
 				f.Trust = d.Trust
@@ -300,9 +300,8 @@ func (p *PDP) facts(set *policy.Set, req *authz.Request, who *authz.Agent, at ti
 		}
 	}
 	if p.Stops.Some() {
-		f.Stops = p.Stops.Holding(&f, at, func(capability string) bool { return set.Covers(capability, req) })
+		f.Stops = p.Stops.Holding(f, at, func(capability string) bool { return set.Covers(capability, req) })
 	}
-	f.Risk = p.Risks.Assess(req, &f)
-	f.Missing = cat.Missing(req, &f)
-	return f
+	f.Risk = p.Risks.Assess(req, f)
+	f.Missing = cat.Missing(req, f)
 }

@@ -124,7 +124,8 @@ func (s *search) decide(req *authz.Request) authz.Decision {
 		}
 		who = a
 	}
-	f := s.p.facts(s.set, req, who, s.at)
+	var f authz.Facts
+	s.p.assemble(&f, s.set, req, who, s.at)
 	if len(f.Stops) > 0 || f.Inactive() != nil || f.Quarantined() != nil {
 		return authz.Decision{}
 	}
