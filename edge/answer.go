@@ -158,6 +158,10 @@ func (p *Point) present(ctx context.Context, pic *picture, q *client.Question, t
 // judge judges requests into w, and reports whether persons could lift a refusal. What does not fit the schema is not recorded,
 // as the control plane does not record it.
 func (p *Point) judge(w *work, pic *picture, b *bearer, reqs []authz.Request) (all []*client.Answer, requestable bool, err error) {
+	var known profiles
+	if ps := pic.set.Load(); ps != nil {
+		known = ps.profiles
+	}
 	all = make([]*client.Answer, len(reqs))
 	for i := range reqs {
 		w.rec.Request = reqs[i]
@@ -183,7 +187,7 @@ func (p *Point) judge(w *work, pic *picture, b *bearer, reqs []authz.Request) (a
 		requestable = requestable || d.Effect == authz.RequireApproval && len(d.Routes) > 0 && !reqs[i].Observed.Listing
 		all[i] = &client.Answer{ID: unrecorded, Decision: authz.Decision{
 			At: d.At, Effect: d.Effect, Code: d.Code, Reasons: d.Reasons, Changes: d.Changes,
-			Obligations: profile(d.Obligations), Remedies: d.Remedies, PolicySet: d.PolicySet, Catalog: d.Catalog,
+			Obligations: known.of(d.Obligations), Remedies: d.Remedies, PolicySet: d.PolicySet, Catalog: d.Catalog,
 		}}
 	}
 	return all, requestable, nil
@@ -284,23 +288,43 @@ func refuseAll(n int, err error) []*client.Answer {
 	return all
 }
 
-// profile returns obligations as the AuthZEN obligations profile writes them, which is how enforcement points know them: of a
-// type that it registers, or "custom", and then with the type of the catalog as the property "obligation".
-func profile(list []authz.Obligation) []authz.Obligation {
+// profiles are the obligations of a version by their ids, as they are and as profile writes them.
+type profiles map[string]struct{ own, written authz.Obligation }
+
+func newProfiles(list []authz.Obligation) profiles {
+	ps := make(profiles, len(list))
+	for _, o := range list {
+		ps[o.ID] = struct{ own, written authz.Obligation }{o, profile(o)}
+	}
+	return ps
+}
+
+// of returns obligations as profile writes them. One that is not known, or is known otherwise, is written anew.
+func (ps profiles) of(list []authz.Obligation) []authz.Obligation {
 	if len(list) == 0 {
 		return nil
 	}
 	out := make([]authz.Obligation, len(list))
 	for i, o := range list {
-		if len(o.Properties) == 0 {
-			o.Properties = json.RawMessage(`{}`)
+		if known, ok := ps[o.ID]; ok && known.own.Type == o.Type && bytes.Equal(known.own.Properties, o.Properties) {
+			out[i] = known.written
+			continue
 		}
-		if typ := o.ProfileType(); typ != o.Type {
-			o.Properties, o.Type = named(o.Properties, o.Type), typ
-		}
-		out[i] = o
+		out[i] = profile(o)
 	}
 	return out
+}
+
+// profile returns an obligation as the AuthZEN obligations profile writes it, which is how enforcement points know it: of a
+// type that it registers, or "custom", and then with the type of the catalog as the property "obligation".
+func profile(o authz.Obligation) authz.Obligation {
+	if len(o.Properties) == 0 {
+		o.Properties = json.RawMessage(`{}`)
+	}
+	if typ := o.ProfileType(); typ != o.Type {
+		o.Properties, o.Type = named(o.Properties, o.Type), typ
+	}
+	return o
 }
 
 // named returns properties with the type of their obligation among them, unless they say it already.

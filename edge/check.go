@@ -122,7 +122,16 @@ func checkNames(what string, list []string) error {
 }
 
 // text reports whether s is what a JSON string of a request may say.
-func text(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+func text(s string) bool {
+	for i := range len(s) {
+		if s[i] == 0 {
+			return false
+		} else if s[i] >= utf8.RuneSelf { // the rest is not that simple
+			return utf8.ValidString(s[i:]) && strings.IndexByte(s[i:], 0) < 0
+		}
+	}
+	return true
+}
 
 // checkClaimed refuses what is no JSON object, strictly: UTF-8, each name once, no deeper and no larger than may be.
 func checkClaimed(what string, c *authz.Claimed, size, depth int) error {

@@ -59,8 +59,9 @@ type classTrust struct {
 
 // policies are one version, compiled.
 type policies struct {
-	set    *policy.Set
-	digest string
+	set      *policy.Set
+	digest   string
+	profiles profiles
 	// remote says why no question can be answered here, since a policy reads what is known at the control plane
 	// alone; "" if none does.
 	remote string
@@ -294,7 +295,7 @@ func compile(v *feed.Version, geoip *catalog.GeoIP) (*policies, error) {
 	if err != nil {
 		return nil, err
 	}
-	ps := &policies{set: set.At(v.Version), digest: v.Digest}
+	ps := &policies{set: set.At(v.Version), digest: v.Digest, profiles: newProfiles(cat.Obligations())}
 	switch {
 	case set.Reads("observed", "asks"):
 		ps.remote = "a policy reads how much an agent has asked persons (asks), which the control plane alone knows"
