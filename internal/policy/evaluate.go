@@ -82,13 +82,9 @@ func (s *Set) evaluateIn(q *query, req *authz.Request, f *authz.Facts, applied r
 // judge decides a query, which has no fault, into d and n.
 func (s *Set) judge(d *authz.Decision, q *query, req *authz.Request, f *authz.Facts, applied remedy, n *needs) {
 	w := &q.walk
-	w.principal = append(w.principal[:0], q.marks...)
-	if q.marks == nil {
-		w.principal = s.marks(w.principal, &q.entities.principal)
+	if !w.begun {
+		w.begin(s, q, f)
 	}
-	w.resource = s.marks(w.resource[:0], &q.entities.resource)
-	w.list = s.index.candidates(w.list[:0], w.principal, q.action.marks, w.resource)
-	w.split(s, f)
 	w.run(s, q, w.inOrder(), d)
 
 	forbidding, permitting := w.sides()
@@ -181,6 +177,7 @@ func unmet(list []authz.Obligation, can []string) []string {
 
 // A walk is the way of one query past the rules.
 type walk struct {
+	begun               bool // whether the rest is known
 	principal, resource []mark
 
 	list  []int32            // the rules whose scopes match, and whose dates hold
@@ -203,6 +200,24 @@ func (w *walk) reset() {
 		principal: w.principal[:0], resource: w.resource[:0], list: w.list[:0], idle: w.idle[:0], order: w.order[:0],
 		satisfied: w.satisfied[:0], erred: w.erred[:0],
 	}
+}
+
+// begin finds the rules that could apply to a query of which the entities are known.
+func (w *walk) begin(s *Set, q *query, f *authz.Facts) {
+	w.begun = true
+	w.principal = append(w.principal[:0], q.marks...)
+	if q.marks == nil {
+		w.principal = s.marks(w.principal, &q.entities.principal)
+	}
+	w.resource = s.marks(w.resource[:0], &q.entities.resource)
+	w.list = s.index.candidates(w.list[:0], w.principal, q.action.marks, w.resource)
+	w.split(s, f)
+}
+
+// exact reports whether one of the candidates reads the exact time.
+func (w *walk) exact(s *Set) bool {
+	reads := func(n int32) bool { return s.rules[n].exact }
+	return slices.ContainsFunc(w.list, reads) || slices.ContainsFunc(w.idle, reads)
 }
 
 // split cuts the candidates into classes, and sets those aside whose dates do not hold.

@@ -311,3 +311,20 @@ func TestNoContextForAnother(t *testing.T) {
 		}
 	}
 }
+
+// A rule that could apply is told the exact time, whatever was kept for requests to which it could not.
+func TestExactTime(t *testing.T) {
+	set := compile(t, *source(`
+permit (principal, action, resource in Doc::"both") when { context.observed.time.at >= datetime("2026-03-02T12:00:00.500Z") };
+permit (principal, action, resource) when { resource == Doc::"bar" && context.observed.time.hour == 12 };
+`), "{}")
+	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	for _, ms := range []int{498, 499, 500, 501, 499, 500} {
+		f := &authz.Facts{At: at.Add(time.Duration(ms) * time.Millisecond)}
+		for doc, want := range map[string]bool{"both": ms >= 500, "bar": true, "other": false} {
+			if d := set.Evaluate(userReads(doc), f); d.Allowed() != want {
+				t.Errorf("%s %d ms after: %s, want allowed: %v", doc, ms, d.Code, want)
+			}
+		}
+	}
+}

@@ -31,8 +31,7 @@ type query struct {
 }
 
 // query turns a request and its facts into Cedar's terms, with as much of the context as want says
-// or, if it is nil, as the rules read that speak of the action,
-// or says what is wrong with it. Nothing of what the caller says reaches observed values.
+// or, if it is nil, at least as the rules read that could apply, or says what is wrong with it. Nothing of what the caller says reaches observed values.
 func (s *Set) query(req *authz.Request, f *authz.Facts, want *shape) (*query, *fault) {
 	q := new(query)
 	if flt := s.fill(q, req, f, want); flt != nil {
@@ -75,9 +74,6 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 	a := s.schema.actions[req.Action.Name]
 	if a == nil {
 		return &fault{code: authz.CodeTypeUnknown, detail: "unknown action"}
-	}
-	if want == nil {
-		want = a.shape
 	}
 	pk, rk := s.schema.kinds[req.Subject.Type], s.schema.kinds[req.Resource.Type]
 	switch {
@@ -141,6 +137,14 @@ func (s *Set) fill(q *query, req *authz.Request, f *authz.Facts, want *shape) *f
 		}
 		add(more)
 		q.entities.resource = e
+	}
+	if want == nil {
+		// A context without the exact time may serve again.
+		if q.walk.begin(s, q, f); q.walk.exact(s) {
+			want = a.shape
+		} else {
+			want = a.timeless
+		}
 	}
 	if q.context == nil {
 		q.context, q.words = make(types.RecordMap, 3), make(types.RecordMap, 8)

@@ -31,6 +31,7 @@ type rule struct {
 	notBefore   time.Time // zero if it was always in force
 	expires     time.Time // zero if it never ends
 	dated       bool      // whether either is set
+	exact       bool      // whether it reads the exact time
 	reason      string    // a reason id of the catalog
 	title       string
 

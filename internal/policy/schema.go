@@ -51,6 +51,7 @@ type action struct {
 	groupNames []string          // sorted, itself included
 	marks      []mark            // in the set's index
 	shape      *shape            // which parts of the context some rule reads that speaks of the action
+	timeless   *shape            // likewise, some rule that does not read the exact time
 	principals []types.EntityType
 	resources  []types.EntityType
 	claimed    *valueType // nil if the schema declares none

@@ -134,45 +134,72 @@ func (k shapes) keep(s *shape) *shape {
 	return s
 }
 
-// actionShapes sets, of each action, what the rules that speak of it read of the context.
+// actionShapes sets, of each action, what the rules that speak of it read of the context, and what those of them read that do not
+// read the exact time.
 func actionShapes(actions map[string]*action, rules []*rule) {
-	var any shape
-	exact, within := make(map[types.EntityUID]*shape), make(map[types.EntityUID]*shape)
+	all, timeless := newReading(), newReading()
+	for _, r := range rules {
+		read := new(shape)
+		for _, c := range r.ast.Conditions {
+			read.read(c.Body)
+		}
+		now := read.part("observed").part("time")
+		r.exact = now.has("at") || now.has("epoch")
+		all.add(r, read)
+		if !r.exact {
+			timeless.add(r, read)
+		}
+	}
+	kept := make(shapes)
+	for _, a := range actions {
+		a.shape, a.timeless = kept.keep(all.of(a)), kept.keep(timeless.of(a))
+		for _, s := range [...]*shape{a.shape, a.timeless} {
+			if o := s.part("observed"); o != nil && o != everything && o.observed == nil {
+				o.observed = readsOf(o)
+			}
+		}
+	}
+}
+
+// A reading is what rules read of the context, by the actions of which they speak.
+type reading struct {
+	any           *shape
+	exact, within map[types.EntityUID]*shape
+}
+
+func newReading() *reading {
+	return &reading{new(shape), make(map[types.EntityUID]*shape), make(map[types.EntityUID]*shape)}
+}
+
+// add notes what a rule reads.
+func (r *reading) add(of *rule, read *shape) {
 	at := func(m map[types.EntityUID]*shape, uid types.EntityUID) *shape {
 		if m[uid] == nil {
 			m[uid] = new(shape)
 		}
 		return m[uid]
 	}
-	for _, r := range rules {
-		var read shape
-		for _, c := range r.ast.Conditions {
-			read.read(c.Body)
+	switch scope := of.ast.Action.(type) {
+	case ast.ScopeTypeEq:
+		at(r.exact, scope.Entity).join(read)
+	case ast.ScopeTypeIn:
+		at(r.within, scope.Entity).join(read)
+	case ast.ScopeTypeInSet:
+		for _, e := range scope.Entities {
+			at(r.within, e).join(read)
 		}
-		switch scope := r.ast.Action.(type) {
-		case ast.ScopeTypeEq:
-			at(exact, scope.Entity).join(&read)
-		case ast.ScopeTypeIn:
-			at(within, scope.Entity).join(&read)
-		case ast.ScopeTypeInSet:
-			for _, e := range scope.Entities {
-				at(within, e).join(&read)
-			}
-		default:
-			any.join(&read)
-		}
+	default:
+		r.any.join(read)
 	}
-	kept := make(shapes)
-	for _, a := range actions {
-		var s shape
-		s.join(&any)
-		s.join(exact[a.uid])
-		for _, g := range a.groups {
-			s.join(within[g])
-		}
-		a.shape = kept.keep(&s)
-		if o := a.shape.part("observed"); o != nil && o != everything && o.observed == nil {
-			o.observed = readsOf(o)
-		}
+}
+
+// of returns what is read for an action.
+func (r *reading) of(a *action) *shape {
+	s := new(shape)
+	s.join(r.any)
+	s.join(r.exact[a.uid])
+	for _, g := range a.groups {
+		s.join(r.within[g])
 	}
+	return s
 }
