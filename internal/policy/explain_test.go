@@ -360,11 +360,7 @@ unless { context.claimed has confidence && context.claimed.confidence.greaterTha
 				Reads:   []policy.TracedRead{{Path: "context.claimed.confidence", Value: `decimal("0.5")`}},
 			}},
 		}
-		if text := r.Text; !strings.HasPrefix(text, `@id("unsure")`) || !strings.Contains(text, want.Clauses[0].Text) || !strings.HasSuffix(text, ";") || r.Begins != 3 {
-			t.Errorf("text of the policy from line %d: %q", r.Begins, text)
-		}
-		if r.Text, r.Begins = "", 0; !cmp.Equal(want, r) {
-			d := cmp.Diff(want, r)
+		if d := cmp.Diff(want, r); d != "" {
 			t.Errorf("trace (-want +got):\n%s", d)
 		}
 	}
