@@ -1,1 +1,0 @@
-import"./Page-BKNrAG3Z.js";import{t as e}from"./Workspace-DSgKCl2_.js";function t(t){e(t,{title:`Edit policies`,up:{title:`Policies`,path:`/policies`}})}export{t as default};

@@ -1,1 +1,0 @@
-import"./Page-BKNrAG3Z.js";import{o as e}from"./Changes-DEAAAb2W.js";import{t}from"./Workspace-DSgKCl2_.js";function n(n){t(n,{title:`Edit the catalog`,get start(){return e},up:{title:`Catalog`,path:`/catalog`}})}export{n as default};

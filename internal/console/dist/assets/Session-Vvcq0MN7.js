@@ -1,1 +1,0 @@
-import{a as e,t}from"./Page-BKNrAG3Z.js";function n(n){t(n,{title:`Session`,children:(t,n)=>{e(t,{title:`Nothing is here yet`})},$$slots:{default:!0}})}export{n as default};
