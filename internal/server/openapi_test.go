@@ -87,8 +87,8 @@ func (d *apiDoc) validate(pointer, what, text string) {
 	}
 }
 
-// drafting are routes that take drafts of policies and change nothing.
-var drafting = []string{"/v1/policies/check", "/v1/policies/test", "/v1/policies/backtest", "/v1/policies/diff"}
+// drafting are routes that take drafts of policies, alerts and stops, and change nothing.
+var drafting = []string{"/v1/policies/check", "/v1/policies/test", "/v1/policies/backtest", "/v1/policies/diff", "/v1/alerts/preview", "/v1/stops/preview"}
 
 // Every operation of the document is called, and requests and answers are as it says.
 func TestOpenAPI(t *testing.T) {
