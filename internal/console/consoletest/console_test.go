@@ -17,6 +17,7 @@ import (
 	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/demo"
 	"github.com/safeconduct/safeconduct/internal/server/servertest"
+	"github.com/safeconduct/safeconduct/internal/store/storetest"
 )
 
 // specVar is the environment variable that names the specifications to run; all, if it is not set.
@@ -58,6 +59,9 @@ func TestPages(t *testing.T) {
 	c.WaitDelay = 10 * time.Second
 	c.Env = append(os.Environ(), "CHROMIUM="+chromium, "CONSOLE_OUTPUT="+t.TempDir(), "CONSOLE_URL=http://localhost:"+port,
 		"CONSOLE_ADMIN_TOKEN="+servertest.AdminToken, "CONSOLE_PEP_TOKEN="+servertest.PEPToken, "FORCE_COLOR=0")
+	if storetest.Config(t).Postgres != "" {
+		c.Env = append(c.Env, "CONSOLE_JOURNEYS=1") // pages were looked at on SQLite
+	}
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
