@@ -46,6 +46,17 @@ func TestPages(t *testing.T) {
 		missing(t, "THE PAGES ARE NOT TRIED: no chromium in the path (Debian: apt-get install chromium)")
 	}
 
+	// What the go command sees read here has the test run again when it changes.
+	specs, err := filepath.Glob(filepath.Join(app, "tests", "*.ts"))
+	if err != nil || len(specs) < 5 {
+		t.Fatalf("%d specifications: %v", len(specs), err)
+	}
+	for _, name := range specs {
+		if _, err := os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	s := servertest.Start(t, servertest.Example(t))
 	play(t, s.URL())
 	_, port, err := net.SplitHostPort(mustParse(t, s.URL()).Host)
