@@ -140,6 +140,9 @@ func TestLedgerReplays(t *testing.T) {
 
 // What one caller or journal takes is bounded, in memory and in the table.
 func TestLedgerIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills the ledger, by one goroutine")
+	}
 	db := storetest.Open(t)
 	l := enforcement.NewLedger(db)
 	seq := int64(0)
