@@ -321,8 +321,10 @@ func (c *child) hello(ctx context.Context, h hello) error {
 			f, err = c.initialize(ctx, h)
 		}
 		if err == nil {
-			c.era, c.facts = modern, f
 			f.by = c.key.caller
+			c.mu.Lock() // it may say something before it has answered
+			c.era, c.facts = modern, f
+			c.mu.Unlock()
 			c.u.learn(c.key.modern, f)
 			return nil
 		}
@@ -497,6 +499,7 @@ func (c *child) dispatch(f *mcp.Frame, text []byte) {
 		}
 	} else {
 		c.mu.Lock()
+		modern := c.era
 		var all []*session
 		for s := range c.sessions {
 			all = append(all, s)
@@ -508,7 +511,7 @@ func (c *child) dispatch(f *mcp.Frame, text []byte) {
 			}
 			return
 		}
-		if len(all) == 1 && !c.era {
+		if len(all) == 1 && !modern {
 			if out := all[0].ask(&childLeg{c, all[0]}, f); out != nil {
 				if all[0].emit(out) {
 					return
