@@ -301,6 +301,9 @@ func (w *walk) run(s *Set, q *query, numbers []int32, d *authz.Decision) {
 			errs = errs[1:]
 		}
 	}
+	if len(reasons)+len(errs) > 0 && w.failed == nil { // cannot be: Cedar tells of its rules in our order, each once
+		w.failed, w.failure = s.rules[numbers[0]], "what became of the policies is not clear"
+	}
 }
 
 // candidates are the rules that one call of Cedar looks at. All of them permit there (see scopeless): of permits Cedar tells
