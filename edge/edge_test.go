@@ -641,7 +641,7 @@ func TestStops(t *testing.T) {
 	r.until("everything is stopped", func() bool { return code() == authz.CodeStopped })
 	tell()
 	r.until("it is lifted", func() bool { return code() == authz.CodeAllowed })
-	tell(stop.Stop{ID: "s2", Scope: stop.Scope{Agent: authz.AgentID(req.Subject.ID)}, AsOf: 3, Until: time.Now().Add(2 * time.Second)})
+	tell(stop.Stop{ID: "s2", Scope: stop.Scope{Agent: authz.AgentID(req.Subject.ID)}, AsOf: 3, Until: time.Now().Add(5 * time.Second)})
 	r.until("the agent is stopped", func() bool { return code() == authz.CodeStopped })
 	r.until("its time is over", func() bool { return code() == authz.CodeAllowed })
 	tell(stop.Stop{ID: "s3", AsOf: 4}) // in words that this program does not know

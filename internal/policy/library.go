@@ -47,6 +47,9 @@ type LibraryConfig struct {
 	Store   Store
 	Log     Committer
 	Catalog catalog.Options
+
+	// Keeps, if set, returns why a catalog cannot take the place of the active one, whatever it declares by itself.
+	Keeps func(*catalog.Catalog) error
 }
 
 // A Version is one published pair of policies and catalog. It never changes: going back to an older
@@ -175,7 +178,11 @@ func (l *Library) Publish(ctx context.Context, p Publication) (Version, error) {
 	}
 	c.Source, c.Catalog = digest(string(source)), digest(t.Catalog)
 	t.SourceDigest, t.CatalogDigest = c.Source, c.Catalog
-	if _, err := l.compile(t); err != nil {
+	set, err := l.compile(t)
+	if err != nil {
+		return Version{}, err
+	}
+	if err := l.keeps(set); err != nil {
 		return Version{}, err
 	}
 	for _, text := range [...]string{string(source), t.Catalog} {
@@ -203,10 +210,22 @@ func (l *Library) Rollback(ctx context.Context, n int64, author, message string)
 	if err := c.check(c.IfVersion); err != nil {
 		return Version{}, err
 	}
-	if _, err := l.compiled(ctx, v); err != nil {
+	set, err := l.compiled(ctx, v)
+	if err != nil {
+		return Version{}, err
+	}
+	if err := l.keeps(set); err != nil {
 		return Version{}, err
 	}
 	return l.commit(ctx, c)
+}
+
+// keeps returns why a set cannot become the active one, if others need what its catalog lacks.
+func (l *Library) keeps(set *Set) error {
+	if l.cfg.Keeps == nil {
+		return nil
+	}
+	return l.cfg.Keeps(set.Catalog())
 }
 
 // commit records c, whose documents are stored.

@@ -196,7 +196,7 @@ type committer struct{ *audit.Follower }
 // wire makes the registries, loads them, and puts the follower and the decision point over them.
 func (s *Server) wire(ctx context.Context) error {
 	commit := &committer{}
-	s.library = policy.NewLibrary(policy.LibraryConfig{Store: s.db, Log: commit, Catalog: catalog.Options{GeoIP: s.geoip}})
+	s.library = policy.NewLibrary(policy.LibraryConfig{Store: s.db, Log: commit, Catalog: catalog.Options{GeoIP: s.geoip}, Keeps: s.keepsStops})
 	s.agents = agent.NewRegistry(agent.Config{Store: s.db, Log: commit, Known: s.declares,
 		KeyLifetime: s.cfg.OAuth.KeyLifetime, Overlap: s.cfg.OAuth.KeyOverlap, Now: s.cfg.now, Logger: s.logger})
 	s.callers = caller.NewRegistry(s.db, commit)
@@ -262,6 +262,11 @@ func (s *Server) declares(capability string) bool {
 	}
 	_, ok := set.Catalog().Capability(capability)
 	return ok
+}
+
+// keepsStops returns why a catalog cannot be published: it does not declare what is stopped.
+func (s *Server) keepsStops(c *catalog.Catalog) error {
+	return s.stops.Declared(func(capability string) bool { _, ok := c.Capability(capability); return ok })
 }
 
 // weights returns what the active catalog says of risk.

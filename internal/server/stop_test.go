@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -119,6 +121,17 @@ func TestStop(t *testing.T) {
 	r.into(r.do("GET", "/v1/decisions/d"+strconv.FormatInt(found.Items[0].Seq, 10)+"/explain", adminToken, ""), &x)
 	if !x.Again.Agrees || x.Again.Code != authz.CodeStopped || len(x.Record.Facts.Stops) != 1 || x.Record.Facts.Stops[0] != "pay" {
 		t.Errorf("explained as %+v", x)
+	}
+	// No catalog lifts it by calling the capability otherwise.
+	var active struct {
+		Version int64           `json:"version"`
+		Source  json.RawMessage `json:"source"`
+		Catalog json.RawMessage `json:"catalog"`
+	}
+	r.into(r.do("GET", "/v1/policies/active", adminToken, ""), &active)
+	renamed := strings.ReplaceAll(fmt.Sprintf(`{"source":%s,"catalog":%s,"if_version":%d,"why":"tidy"}`, active.Source, active.Catalog, active.Version), "pay-invoices", "pay-bills")
+	if rep := r.do("POST", "/v1/policies", adminToken, renamed); rep.status != 409 || !strings.Contains(rep.body, `stop \"pay\" names it`) {
+		t.Errorf("a catalog without what is stopped: %d %s", rep.status, rep.body)
 	}
 	r.lifted("pay")
 	if got := r.codeOf("clerk", "pay", `{"amount":10}`); got != "" {

@@ -47,7 +47,11 @@ func (b *Board) Put(ctx context.Context, actor string, s Stop) (Stop, error) {
 	if have, ok := b.standing(s.ID, now); ok && have.Scope == s.Scope && have.Until.Equal(s.Until) {
 		return have, nil
 	}
-	if len(b.Standing()) >= maxStanding {
+	most := maxStanding
+	if s.Scope.Everything {
+		most += spare
+	}
+	if len(b.Standing()) >= most {
 		return Stop{}, authz.Errorf(authz.ErrConflict, "%d stops stand already: stop everything, or lift some", maxStanding)
 	}
 	if err := b.commit(ctx, audit.StopPut, actor, PutBody{s.ID, s.Scope, s.Until, s.Why}); err != nil {
@@ -56,8 +60,8 @@ func (b *Board) Put(ctx context.Context, actor string, s Stop) (Stop, error) {
 	return b.cfg.Store.Stop(ctx, s.ID)
 }
 
-// Lift lifts a stop, and returns it once that is in effect here. authz.ErrNotFound: there is none of that id; authz.ErrConflict: it
-// does not stand any more; authz.ErrForbidden: somebody else must lift it.
+// Lift lifts a stop, also one whose time is over, and returns it once that is in effect here. authz.ErrNotFound: there is none of that
+// id; authz.ErrConflict: it was lifted before; authz.ErrForbidden: somebody else must lift it.
 func (b *Board) Lift(ctx context.Context, actor, why, id string) (Stop, error) {
 	if problems := whyProblems(why); len(problems) > 0 {
 		return Stop{}, authz.Errorf(authz.ErrInvalid, "lifting stop %.128q: %s", id, strings.Join(problems, "; "))
@@ -103,12 +107,11 @@ func (b *Board) commit(ctx context.Context, kind audit.Kind, actor string, body 
 func (b *Board) Apply(ctx context.Context, e audit.Entry) error {
 	switch e.Kind {
 	case audit.StopPut:
-		var p PutBody
-		if err := json.Unmarshal(e.Body, &p); err != nil {
-			return authz.Errorf(authz.ErrInvalid, "entry %d: %w", e.Seq, err)
+		s, err := readPut(e)
+		if err != nil {
+			return err
 		}
-		s := Stop{ID: p.ID, Scope: p.Scope, Why: p.Why, Until: p.Until, PutBy: e.Actor, PutAt: e.At, AsOf: e.Seq}
-		if problems := s.problems(); len(problems) > 0 {
+		if problems := append(nameProblems(s.ID), whyProblems(s.Why)...); len(problems) > 0 {
 			return authz.Errorf(authz.ErrInvalid, "stop %.128q: %s", s.ID, strings.Join(problems, "; "))
 		}
 		if err := b.cfg.Store.PutStop(ctx, s); errors.Is(err, authz.ErrConflict) {
@@ -149,11 +152,34 @@ func (b *Board) Apply(ctx context.Context, e audit.Entry) error {
 	return nil
 }
 
+// readPut returns the stop that a stop.put entry puts. A scope that this program does not understand is none, which concerns
+// everything.
+func readPut(e audit.Entry) (s Stop, err error) {
+	var p struct {
+		PutBody
+		Scope json.RawMessage `json:"scope"`
+	}
+	if err := json.Unmarshal(e.Body, &p); err != nil {
+		return s, authz.Errorf(authz.ErrInvalid, "entry %d: %w", e.Seq, err)
+	}
+	s = Stop{ID: p.ID, Why: p.Why, Until: p.Until, PutBy: e.Actor, PutAt: e.At, AsOf: e.Seq}
+	if json.Unmarshal(p.Scope, &s.Scope) != nil {
+		s.Scope = Scope{}
+	}
+	return s, nil
+}
+
+// forget is how long a stop is kept in memory after its time: by more than clocks differ.
+const forget = 24 * time.Hour
+
 func (b *Board) put(s *Stop) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	gone := s.PutAt.Add(-time.Hour) // nothing can ask any more for what was over by then
-	maps.DeleteFunc(b.stops, func(_ string, s *Stop) bool { return s.over(gone) })
+	gone := s.PutAt.Add(-forget)
+	if ours := b.cfg.Now().Add(-forget); ours.Before(gone) {
+		gone = ours
+	}
+	maps.DeleteFunc(b.stops, func(_ string, s *Stop) bool { return !s.Until.IsZero() && s.Until.Before(gone) })
 	b.stops[s.ID] = s
 	b.changed()
 }

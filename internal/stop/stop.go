@@ -1,8 +1,9 @@
 // Package stop is the kill switch: it keeps what persons have stopped, and says of a request whether it is.
 //
 // A stop is a fact, not a rule: the decision point refuses whatever a standing stop concerns before it asks
-// any policy, and no approval, trust or catalog lifts it. It stands until somebody lifts it with a reason, or
-// until the time that was said when it was put.
+// any policy, and no approval or trust lifts it. It stands until somebody lifts it with a reason, or
+// until the time that was said when it was put. What a capability covers is the catalog's to say; a catalog that does not
+// declare one that is stopped cannot be published (see Board.Declared).
 //
 // A stop is an entry of the log. An id is used once: the first entry that puts it counts, and the first that lifts
 // it, so that nobody narrows a stop by putting another one in its place. What stands is in memory; if it
@@ -29,6 +30,7 @@ import (
 // Bounds of the board and of what is on it.
 const (
 	maxStanding = 200
+	spare       = 8 // beyond that, for stops of everything: whoever cannot stop each can still stop all
 	maxPage     = 1000
 	maxName     = 128
 	maxValue    = 512
@@ -159,18 +161,12 @@ func (b *Board) Replace(all []Stop) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stops = make(map[string]*Stop, len(all))
-	gone := b.cfg.Now().Add(-time.Hour)
 	for i := range all {
-		if !all[i].over(gone) {
+		if !all[i].Lifted() { // also if its time is over: our clock may be ahead
 			b.stops[all[i].ID] = &all[i]
 		}
 	}
 	b.changed()
-}
-
-// over reports whether the stop was lifted, or its time was over at a moment.
-func (s *Stop) over(at time.Time) bool {
-	return s.Lifted() || !s.Until.IsZero() && s.Until.Before(at)
 }
 
 // changed brings what is derived from b.stops up to date. The caller holds b.mu.
@@ -246,6 +242,17 @@ func (b *Board) Stops(ctx context.Context, before int64, limit int) ([]Stop, err
 // Stop returns the stop of that id, or authz.ErrNotFound.
 func (b *Board) Stop(ctx context.Context, id string) (Stop, error) {
 	return b.cfg.Store.Stop(ctx, id)
+}
+
+// Declared returns authz.ErrConflict if a capability is not declared that a stop names which stands now: without it the stop would
+// cover nothing.
+func (b *Board) Declared(declares func(capability string) bool) error {
+	for _, s := range b.Standing() {
+		if c := s.Scope.Capability; c != "" && !declares(c) {
+			return authz.Errorf(authz.ErrConflict, "the catalog does not declare the capability %q any more, and stop %q names it: declare it, or lift the stop first", c, s.ID)
+		}
+	}
+	return nil
 }
 
 // Concerns reports whether a stop would concern a request, if it stood.

@@ -3,6 +3,7 @@ package stop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -184,6 +185,75 @@ func TestSecondPerson(t *testing.T) {
 		wantKind(t, "lifting one's own", err, authz.ErrForbidden)
 		_, err = b.Lift(t.Context(), "operator:otto", "over", "a")
 		wantKind(t, "lifting another's", err, nil)
+	})
+}
+
+// So many stops are too many, and everything can still be stopped.
+func TestMost(t *testing.T) {
+	each(t, false, func(t *testing.T, b *stop.Board, _ *spine, _ stop.Config) {
+		put := func(id string, scope stop.Scope) error {
+			_, err := b.Put(t.Context(), "operator:olga", stop.Stop{ID: id, Scope: scope, Why: "incident 7"})
+			return err
+		}
+		for i := range 200 {
+			wantKind(t, "Put", put(fmt.Sprint("a", i), stop.Scope{Agent: authz.AgentID(fmt.Sprint(i))}), nil)
+		}
+		wantKind(t, "one more", put("b", stop.Scope{Agent: "bot"}), authz.ErrConflict)
+		for i := range 8 {
+			wantKind(t, "everything", put(fmt.Sprint("c", i), stop.Scope{Everything: true}), nil)
+		}
+		wantKind(t, "everything, once more", put("d", stop.Scope{Everything: true}), authz.ErrConflict)
+	})
+}
+
+// What a newer program wrote, or wrote otherwise, stops more than it says, never less: when it is applied as when it is loaded.
+func TestScopeNotUnderstood(t *testing.T) {
+	for _, scope := range []string{`{"planet":"mars"}`, `{"agent":["bob"]}`, `7`} {
+		each(t, false, func(t *testing.T, b *stop.Board, s *spine, cfg stop.Config) {
+			body := `{"id":"p","scope":` + scope + `,"why":"w"}`
+			wantKind(t, "Apply", b.Apply(t.Context(), audit.Entry{Seq: 1, At: s.now, Kind: audit.StopPut, Actor: "operator:olga", Body: []byte(body)}), nil)
+			other := stop.NewBoard(cfg)
+			wantKind(t, "Load", other.Load(t.Context()), nil)
+			for _, b := range []*stop.Board{b, other} {
+				if got := b.Holding(moment(), s.now, func(string) bool { return false }); len(got) != 1 {
+					t.Errorf("%s: %v hold, want p", scope, got)
+				}
+			}
+		})
+	}
+}
+
+// A clock that is ahead when stops are loaded, or in the entry of another, does not end those that stand by the right one.
+func TestClocks(t *testing.T) {
+	each(t, false, func(t *testing.T, b *stop.Board, s *spine, cfg stop.Config) {
+		put := func(id string, scope stop.Scope) {
+			t.Helper()
+			_, err := b.Put(t.Context(), "operator:olga", stop.Stop{ID: id, Scope: scope, Why: "incident 7", Until: s.now.Add(time.Hour)})
+			wantKind(t, "Put", err, nil)
+		}
+		put("a", stop.Scope{Agent: "bot"})
+		s.now = start.Add(5 * time.Hour)
+		other := stop.NewBoard(cfg)
+		wantKind(t, "Load", other.Load(t.Context()), nil)
+		put("b", stop.Scope{Agent: "bob"})
+		s.now = start
+		for _, b := range []*stop.Board{b, other} {
+			if got := b.Holding(moment(), s.now, nil); len(got) != 1 || got[0] != "a" {
+				t.Errorf("%v hold, want a", got)
+			}
+		}
+	})
+}
+
+func TestDeclared(t *testing.T) {
+	each(t, false, func(t *testing.T, b *stop.Board, s *spine, _ stop.Config) {
+		_, err := b.Put(t.Context(), "operator:olga", stop.Stop{ID: "a", Scope: stop.Scope{Capability: "pay"}, Why: "incident 7"})
+		wantKind(t, "Put", err, nil)
+		wantKind(t, "a catalog with it", b.Declared(func(c string) bool { return c == "pay" }), nil)
+		wantKind(t, "a catalog without it", b.Declared(func(c string) bool { return c == "read" }), authz.ErrConflict)
+		_, err = b.Lift(t.Context(), "operator:olga", "over", "a")
+		wantKind(t, "Lift", err, nil)
+		wantKind(t, "when it is lifted", b.Declared(func(c string) bool { return false }), nil)
 	})
 }
 
