@@ -55,6 +55,9 @@ func (s *Server) countAgents() api.AgentsOverview {
 // overview tells what one should see first.
 func (s *Server) overview(ctx context.Context) (o api.Overview, err error) {
 	o.At = time.Now().UTC()
+	if o.Health, err = s.health(ctx); err != nil { // before the figures, which count at least what it says is counted
+		return o, err
+	}
 	if o.Hour, err = s.figures.Lately(ctx, time.Hour); err != nil {
 		return o, err
 	}
@@ -74,8 +77,7 @@ func (s *Server) overview(ctx context.Context) (o api.Overview, err error) {
 	o.Alerts = s.openAlerts()
 	pending, oldest := s.desk.Waiting()
 	o.Approvals = &api.ApprovalsOverview{Pending: pending, Oldest: oldest}
-	o.Health, err = s.health(ctx)
-	return o, err
+	return o, nil
 }
 
 func (s *Server) openAlerts() api.AlertsOverview {
