@@ -109,7 +109,7 @@ func (s *search) tired(reached int64) bool {
 }
 
 // Find returns the entries that match q, newest first. It returns authz.ErrUnavailable if the index
-// lags so far behind that the search would take too long.
+// lags so far behind that the search would take too long, or if a program of another version has written it.
 func (x *Index) Find(ctx context.Context, q Query) ([]Entry, error) {
 	q.Patience = 0
 	f, err := x.Search(ctx, q)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -83,6 +84,12 @@ func (x *Index) Run(ctx context.Context) error {
 			return fmt.Errorf("indexing: %w", err)
 		case errors.Is(err, authz.ErrConflict): // another replica was first, or the index was reset
 			wait = wait.next()
+		case errors.Is(err, errBlock), errors.Is(err, errVersion):
+			x.logger.WarnContext(ctx, "search index cannot be read, building it again", "error", err)
+			if err := x.Rebuild(ctx); err != nil {
+				x.logger.WarnContext(ctx, "search index not reset", "error", err)
+			}
+			wait = wait.next()
 		default:
 			x.logger.WarnContext(ctx, "search index not written", "error", err)
 			wait = wait.next()
@@ -121,6 +128,11 @@ func (x *Index) follow(ctx context.Context) error {
 		}
 		cursor = 0
 	}
+	if cursor > 0 {
+		if err := x.newest(ctx); err != nil {
+			return err
+		}
+	}
 	var (
 		c chunk
 		r termReader
@@ -150,6 +162,23 @@ func (x *Index) follow(ctx context.Context) error {
 	})
 }
 
+// newest looks at the newest block of each bucket: a program of another version may have written it, before an upgrade or
+// beside it. An older one in between is noticed by whoever comes upon it.
+func (x *Index) newest(ctx context.Context) error {
+	for bucket := range 2 * IndexBuckets {
+		bs, err := x.store.IndexBlocks(ctx, bucket, math.MaxInt64, 1)
+		if err != nil {
+			return fmt.Errorf("reading the search index: %w", err)
+		}
+		for _, b := range bs {
+			if _, err := openBlock(b.Data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // A chunk gathers the terms of IndexChunk entries: in each pair the upper bits are a term's, the
 // lower ones an entry's place in the chunk.
 type chunk struct {
@@ -172,7 +201,8 @@ func (t term) bucket() int { return int(t >> 58) }
 func (t term) key() uint64 { return uint64(t) << 6 >> (6 + placeBits) }
 
 const (
-	blockVersion = 1
+	// Version 1 was written with other terms, and with groups or without: what it lacks cannot be told from what there is not.
+	blockVersion = 2
 	// From so many places on a set of bits is shorter than a list.
 	bitmapFrom  = 512
 	bitmapBytes = IndexChunk / 8
@@ -274,8 +304,12 @@ func (x *Index) sums(ctx context.Context, first int64, last []IndexBlock) ([]Ind
 	return bs, nil
 }
 
-// errBlock says that the index is to be rebuilt.
-var errBlock = authz.Errorf(authz.ErrInvalid, "the search index has a block that cannot be read")
+// Both say that the index is to be rebuilt. Run does so when it comes upon such a block.
+var (
+	errBlock   = authz.Errorf(authz.ErrInvalid, "the search index has a block that cannot be read: have it built again (safeconduct audit reindex)")
+	errVersion = authz.Errorf(authz.ErrUnavailable, "the search index has a block of another version of the program: have it built again (safeconduct audit reindex), "+
+		"once no other version runs")
+)
 
 // A blockReader reads the terms of a block.
 type blockReader struct {
@@ -286,8 +320,11 @@ type blockReader struct {
 }
 
 func openBlock(block []byte) (blockReader, error) {
-	if len(block) == 0 || block[0] != blockVersion {
+	if len(block) == 0 {
 		return blockReader{}, errBlock
+	}
+	if block[0] != blockVersion {
+		return blockReader{}, errVersion
 	}
 	return blockReader{rest: block[1:]}, nil
 }
@@ -337,7 +374,7 @@ func (r *blockReader) pass() {
 }
 
 // places adds to set the places that a block has for a term. A block that cannot be read is
-// authz.ErrInvalid: the index is to be rebuilt.
+// authz.ErrInvalid, one of another version authz.ErrUnavailable: the index is to be rebuilt.
 func places(block []byte, t term, set *[bitmapBytes]byte) error {
 	r, err := openBlock(block)
 	if err != nil {
