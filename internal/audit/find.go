@@ -290,7 +290,8 @@ func (c *cursor) at(ctx context.Context, store IndexStore, first int64, read int
 type level struct {
 	store   IndexStore
 	want    []term
-	cursors []*cursor // of each term
+	cursors []*cursor         // of each term
+	unknown [bitmapBytes]byte // places that may have any term where there is no block
 }
 
 func (s *search) level(buckets int) *level {
@@ -313,6 +314,8 @@ func (l *level) places(ctx context.Context, first int64, read int, set *[bitmapB
 			if err := places(data, t, &one); err != nil {
 				return false, err
 			}
+		} else {
+			one = l.unknown
 		}
 		left := byte(0)
 		for j := range set {
@@ -339,18 +342,17 @@ func (s *search) lookUp(ctx context.Context, indexed int64) error {
 		return nil
 	}
 	groups, chunks := s.level(IndexBuckets), s.level(0)
+	for i := range s.x.group / IndexChunk { // a group without sums is searched chunk by chunk
+		groups.unknown[i/8] |= 1 << (i % 8)
+	}
 	read := 4 // groups at once
 	newest := (s.hi-2)/s.x.group*s.x.group + 1
 	for first := newest; first > 0 && first+s.x.group > s.lo && len(s.found) < s.limit && !s.stopped; first -= s.x.group {
 		if first < newest && s.tired(first+s.x.group) {
 			return nil
 		}
-		var set [bitmapBytes]byte
-		if first+s.x.group-1 > indexed { // not full, and so not summed up
-			for i := range s.x.group / IndexChunk {
-				set[i/8] |= 1 << (i % 8)
-			}
-		} else {
+		set := groups.unknown
+		if first+s.x.group-1 <= indexed { // otherwise it is not full, and so not summed up
 			some, err := groups.places(ctx, first, read, &set)
 			if err != nil {
 				return err

@@ -295,10 +295,7 @@ func (x *Index) sums(ctx context.Context, first int64, last []IndexBlock) ([]Ind
 				return nil, errBlock
 			}
 		}
-		if len(pairs) == 0 {
-			continue
-		}
-		slices.Sort(pairs)
+		slices.Sort(pairs) // if there are none, a block says so: a group that has no blocks is not summed up
 		bs = append(bs, IndexBlock{Bucket: IndexBuckets + bucket, First: first, Data: appendTerms([]byte{blockVersion}, pairs)})
 	}
 	return bs, nil

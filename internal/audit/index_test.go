@@ -108,3 +108,28 @@ func TestIndexOfAnotherVersion(t *testing.T) {
 		})
 	}
 }
+
+// A group that nobody has summed up is searched chunk by chunk.
+func TestGroupWithoutSums(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &audittest.Memory{}
+		l, _ := start(t, store, audit.Config{Heartbeat: -1})
+		rare := fillChunks(t, l, 4)
+		x := audit.NewIndex(l, store)
+		stop := indexing(t, x) // with groups that are larger, so that there are no sums
+		synctest.Wait()
+		stop()
+		audit.SetGroup(x, 2)
+		if c, err := store.IndexCursor(t.Context()); c != 4*audit.IndexChunk || err != nil {
+			t.Fatalf("the cursor is %d, %v, want %d", c, err, 4*audit.IndexChunk)
+		}
+		for _, q := range []audit.Query{{Text: "needle"}, {Kind: "rare.one"}, {Kind: "rare.one", Text: "needle", Actor: "admin:eve"}} {
+			if es, err := x.Find(t.Context(), q); err != nil || len(es) != 1 || es[0].Seq != rare {
+				t.Errorf("Find(%+v) = %d entries, %v, want entry %d", q, len(es), err, rare)
+			}
+		}
+		if es, err := x.Find(t.Context(), audit.Query{Text: "nowhere"}); err != nil || len(es) != 0 {
+			t.Errorf("Find of what is not there = %d entries, %v", len(es), err)
+		}
+	})
+}
