@@ -109,7 +109,8 @@ func (s *search) tired(reached int64) bool {
 }
 
 // Find returns the entries that match q, newest first. It returns authz.ErrUnavailable if the index
-// lags so far behind that the search would take too long, or if a program of another version has written it.
+// lags so far behind that the search would take too long, if a program of another version has written it, or if it was
+// reset during the search.
 func (x *Index) Find(ctx context.Context, q Query) ([]Entry, error) {
 	q.Patience = 0
 	f, err := x.Search(ctx, q)
@@ -338,9 +339,25 @@ func (l *level) places(ctx context.Context, first int64, read int, set *[bitmapB
 
 // lookUp looks at the entries that the index has for all terms, up to the one it has got to.
 func (s *search) lookUp(ctx context.Context, indexed int64) error {
-	if s.hi = min(s.hi, indexed+1); s.hi <= s.lo {
+	if s.hi = min(s.hi, indexed+1); s.hi <= s.lo || len(s.found) >= s.limit {
 		return nil
 	}
+	if err := s.lookUpGroups(ctx, indexed); err != nil {
+		return err
+	}
+	// Blocks that are gone meanwhile look like entries that are not there.
+	now, err := s.x.store.IndexCursor(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the cursor of the search index: %w", err)
+	}
+	if now < indexed {
+		return authz.Errorf(authz.ErrUnavailable, "the search index was reset during the search, and is built again: search once more in a moment")
+	}
+	return nil
+}
+
+// lookUpGroups looks at the groups of the index, the newest first.
+func (s *search) lookUpGroups(ctx context.Context, indexed int64) error {
 	groups, chunks := s.level(IndexBuckets), s.level(0)
 	for i := range s.x.group / IndexChunk { // a group without sums is searched chunk by chunk
 		groups.unknown[i/8] |= 1 << (i % 8)

@@ -133,3 +133,33 @@ func TestGroupWithoutSums(t *testing.T) {
 		}
 	})
 }
+
+// resetting is a store whose index is reset when its blocks are first read.
+type resetting struct{ *audittest.Memory }
+
+func (r resetting) IndexBlocks(ctx context.Context, bucket int, before int64, limit int) ([]audit.IndexBlock, error) {
+	if err := r.ResetIndex(ctx); err != nil {
+		return nil, err
+	}
+	return r.Memory.IndexBlocks(ctx, bucket, before, limit)
+}
+
+// A search under which the index is reset does not say that there is nothing.
+func TestFindWhileReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &audittest.Memory{}
+		l, _ := start(t, store, audit.Config{Heartbeat: -1})
+		rare := fillChunks(t, l, 1)
+		stop := indexing(t, audit.NewIndex(l, store))
+		synctest.Wait()
+		stop()
+		q := audit.Query{Text: "needle"}
+		x := audit.NewIndex(l, resetting{store})
+		if es, err := x.Find(t.Context(), q); !errors.Is(err, authz.ErrUnavailable) {
+			t.Errorf("Find while the index is reset = %d entries, %v, want ErrUnavailable", len(es), err)
+		}
+		if es, err := x.Find(t.Context(), q); err != nil || len(es) != 1 || es[0].Seq != rare {
+			t.Errorf("Find after it = %d entries, %v, want entry %d", len(es), err, rare)
+		}
+	})
+}
