@@ -201,7 +201,8 @@ func (t term) bucket() int { return int(t >> 58) }
 func (t term) key() uint64 { return uint64(t) << 6 >> (6 + placeBits) }
 
 const (
-	// Version 1 was written with other terms, and with groups or without: what it lacks cannot be told from what there is not.
+	// Version 1 was written with other terms, and with groups or without: what it lacks cannot be told from what there
+	// is not, and an agent could have itself found by what is another's.
 	blockVersion = 2
 	// From so many places on a set of bits is shorter than a list.
 	bitmapFrom  = 512

@@ -32,6 +32,7 @@ const (
 	maxWord      = 64
 	maxDepth     = 16
 	maxTermBytes = 1024
+	maxDecisions = 32 // as many as an ask has items
 )
 
 // A term is the hash of one thing that can be searched for. Two may collide: what the index finds is
@@ -78,7 +79,7 @@ func (r *termReader) read(e *Entry) []term {
 		r.dec.Reset(&r.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 		r.wordsOf([]byte(e.Actor))
 		member, depth := agentMember(e.Kind)
-		r.everything(e.Seq, member, depth)
+		r.everything(e, member, depth)
 	}
 	return r.terms
 }
@@ -212,10 +213,13 @@ func agentMember(k Kind) (member string, depth int) {
 	return "", 0
 }
 
-// everything reads the words of all strings of a body, the agent that the member names, and the numbers of decisions
-// that the body is about. Seq is the entry's number.
-func (r *termReader) everything(seq int64, member string, depth int) {
+// everything reads the words of all strings of e's body, the agent that the member names, and the numbers of decisions
+// that the body is about: {"decision"} or {"back"} of a report, {"items":[{"decision"}]} of an ask. Elsewhere members
+// of these names are an agent's.
+func (r *termReader) everything(e *Entry, member string, depth int) {
 	id, number, back := false, false, false // whether the value of such a member comes next
+	items := false                          // whether the last member of the body was that
+	decisions := 0
 	for r.dec.StackDepth() <= maxDepth {
 		name := false
 		if kind, n := r.dec.StackIndex(r.dec.StackDepth()); kind == '{' {
@@ -232,7 +236,15 @@ func (r *termReader) everything(seq int64, member string, depth int) {
 			}
 			if name {
 				id = string(text) == member && r.dec.StackDepth() <= depth
-				number, back = string(text) == "decision", string(text) == "back" && r.dec.StackDepth() == 1
+				switch deep := r.dec.StackDepth(); {
+				case e.Kind == OutcomeReported && deep == 1:
+					number, back = string(text) == "decision", string(text) == "back"
+				case e.Kind == ApprovalAsked && deep == 1:
+					items = string(text) == "items"
+				case e.Kind == ApprovalAsked && deep == 3 && items:
+					in, _ := r.dec.StackIndex(2)
+					number = in == '[' && string(text) == "decision"
+				}
 				continue
 			}
 			if id {
@@ -244,12 +256,13 @@ func (r *termReader) everything(seq int64, member string, depth int) {
 			if err != nil {
 				return
 			}
-			if (number || back) && t.Kind() == '0' {
+			if (number || back) && t.Kind() == '0' && decisions < maxDecisions {
 				if n, err := t.Int(); err == nil {
 					if back {
-						n = seq - n
+						n = e.Seq - n
 					}
 					r.terms = append(r.terms, termOf(tagDecision, strconv.FormatInt(n, 10)))
+					decisions++
 				}
 			}
 		}
