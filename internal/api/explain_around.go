@@ -175,11 +175,19 @@ func (s *Server) asksAbout(ctx context.Context, d *RecordedDecision) ([]Decision
 	if err != nil {
 		return nil, err
 	}
+	type item struct {
+		Decision int64 `json:"decision"`
+	}
 	for i := range found {
 		var b struct {
-			ID string `json:"id"`
+			ID    string `json:"id"`
+			Items []item `json:"items"`
 		}
 		if json.Unmarshal(found[i].Body, &b) != nil || b.ID == "" {
+			continue
+		}
+		// What was found is not yet what is meant: much of an ask is an agent's word.
+		if !slices.ContainsFunc(b.Items, func(it item) bool { return it.Decision == d.Seq }) {
 			continue
 		}
 		if err := add(b.ID, "asked"); err != nil {
