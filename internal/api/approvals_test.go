@@ -52,6 +52,7 @@ type inbox struct {
 	mu      sync.Mutex
 	now     time.Time
 	entries []audit.Entry
+	finds   int // how often it was searched
 }
 
 // Persons who can call: by the tokens anna-token and so on, and by the sessions of cookies of the same names.
@@ -106,8 +107,15 @@ func (*inbox) ProveGrowth(context.Context, int64) (*audit.GrowthProof, error) {
 func (b *inbox) Find(_ context.Context, q audit.Query) (out []audit.Entry, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i := len(b.entries) - 1; i >= 0; i-- {
+	b.finds++
+	for i := len(b.entries) - 1; i >= 0 && (q.Limit == 0 || len(out) < q.Limit); i-- {
 		e := b.entries[i]
+		if e.Seq <= q.After || q.Before > 0 && e.Seq >= q.Before {
+			continue
+		}
+		if q.Session != "" && !strings.Contains(string(e.Body), `"session":"`+q.Session+`"`) {
+			continue
+		}
 		if (q.Kind == "" || e.Kind == q.Kind) && strings.Contains(string(e.Body), q.Text) && !e.At.Before(q.From) && (q.To.IsZero() || !e.At.After(q.To)) {
 			out = append(out, e)
 		}

@@ -79,29 +79,44 @@ func (s *Server) neighbours(ctx context.Context, d *RecordedDecision) (*SessionP
 		place.Previous = glanceOf(&found[0])
 	}
 	// Searches go backwards, so the next one is looked for in ever longer whiles.
-	q.Before, q.After, q.Limit = 0, d.Seq, 200
+	q.Before, q.After, q.Limit = 0, d.Seq, 32
 	for _, while := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
 		q.From, q.To = d.At, d.At.Add(while)
 		if found, err = s.Index.Find(ctx, q); err != nil {
 			return nil, err
 		}
-		for len(found) == q.Limit { // the earliest of them
-			q.Before = found[len(found)-1].Seq
-			more, err := s.Index.Find(ctx, q)
+		if len(found) > 0 {
+			e, err := s.earliest(ctx, q, found)
 			if err != nil {
 				return nil, err
 			}
-			if len(more) == 0 {
-				break
-			}
-			found = more
-		}
-		if len(found) > 0 {
-			place.Next = glanceOf(&found[len(found)-1])
+			place.Next = glanceOf(&e)
 			break
 		}
 	}
 	return place, nil
+}
+
+// earliest returns the earliest entry that q finds, whose first page is found. It halves the numbers in which that
+// lies, so that of a session with very many decisions few pages are read.
+func (s *Server) earliest(ctx context.Context, q audit.Query, found []audit.Entry) (audit.Entry, error) {
+	full := len(found) == q.Limit
+	q.From, q.To = time.Time{}, time.Time{} // the numbers say it
+	e := found[len(found)-1]
+	for full && e.Seq-q.After > 1 { // none is numbered up to q.After
+		half := q.After + (e.Seq-q.After)/2
+		q.Before = half + 1
+		found, err := s.Index.Find(ctx, q)
+		if err != nil {
+			return e, err
+		}
+		if len(found) == 0 {
+			q.After = half
+			continue
+		}
+		e, full = found[len(found)-1], len(found) == q.Limit
+	}
+	return e, nil
 }
 
 // glanceOf returns a recorded decision in few words, nil if it cannot be read.

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/api"
+	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 )
 
@@ -25,5 +27,42 @@ func TestExplainTellsItsOwnAsks(t *testing.T) {
 	x := b.explain(a.Items[0].Decision)
 	if len(x.Asks) != 1 || x.Asks[0].ID != a.ID || x.Asks[0].How != "asked" || len(x.Asks[0].Steps) == 0 {
 		t.Errorf("asks about decision %d: %+v, want %s", x.Seq, x.Asks, a.ID)
+	}
+}
+
+// What came next in a session is found in few searches, however many decisions came after it and however far away it is.
+func TestExplainNextOfManyInSession(t *testing.T) {
+	b := openInbox(t)
+	body := func(session string) []byte {
+		rec := pdp.Record{Request: authz.Request{Subject: authz.Entity{Ref: authz.Ref{Type: "agent", ID: "bot"}}, Action: authz.Action{Name: "pay"},
+			Resource: authz.Entity{Ref: authz.Ref{Type: "invoice", ID: "1"}}, Observed: authz.Observed{PEP: "gateway", Session: session}},
+			Decision: authz.Decision{Effect: authz.Deny, Code: authz.CodeForbidden}}
+		text, err := json.Marshal(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	ours, other := body("long"), body("other")
+	const n = 20000
+	for i := range n {
+		e := audit.Entry{Seq: int64(i + 1), At: b.now, Kind: audit.DecisionMade, Actor: "pep:gateway", Body: ours}
+		if i >= 1000 && i < 3000 || i == 4000 || i == n-2 {
+			e.Body = other
+		}
+		b.entries = append(b.entries, e)
+	}
+	for _, c := range []struct{ of, next int64 }{
+		{1, 2}, {500, 501}, {1000, 3001}, {999, 1000}, {4000, 4002}, {n - 1000, n - 999}, {n - 2, n}, {n - 40, n - 39}, {n, 0},
+	} {
+		b.finds = 0
+		x := b.explain(c.of)
+		next := int64(0)
+		if x.Session != nil && x.Session.Next != nil {
+			next = x.Session.Next.Seq
+		}
+		if next != c.next || b.finds > 30 {
+			t.Errorf("after decision %d came %d, found by %d searches: want %d by 30 at most", c.of, next, b.finds, c.next)
+		}
 	}
 }
