@@ -22,7 +22,8 @@ type Explanation struct {
 	Shadow   []authz.Fired  `json:"shadow" doc:"policies in shadow that were satisfied: they decided nothing"`
 
 	Session  *SessionPlace   `json:"session,omitempty" doc:"the decisions before and after it in its session"`
-	Outcomes []OutcomeReport `json:"outcomes" doc:"what was said of what came of it, oldest first"`
+	Outcomes []OutcomeReport `json:"outcomes" doc:"what was said of what came of it, oldest first; the newest 50"`
+	Earlier  bool            `json:"earlier_outcomes,omitempty" doc:"whether more was said before: the log has it"`
 	Asks     []DecisionAsk   `json:"asks" doc:"what persons were asked because of it, or had agreed to before"`
 }
 
@@ -65,7 +66,7 @@ func (s *Server) explainDecision(r *http.Request, who *caller.Identity, in decis
 	if x.Session, err = s.neighbours(r.Context(), &d); err != nil {
 		return x, err
 	}
-	if x.Outcomes, err = s.reports(r.Context(), d.Seq); err != nil {
+	if x.Outcomes, x.Earlier, err = s.reports(r.Context(), d.Seq); err != nil {
 		return x, err
 	}
 	x.Asks, err = s.asksAbout(r.Context(), &d)

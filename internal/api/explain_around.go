@@ -131,12 +131,15 @@ func glanceOf(e *audit.Entry) *DecisionGlance {
 	}
 }
 
-// reports returns what was said of the outcome of a decision, oldest first.
-func (s *Server) reports(ctx context.Context, seq int64) ([]OutcomeReport, error) {
-	out := []OutcomeReport{}
-	found, err := s.Index.Find(ctx, audit.Query{Kind: audit.OutcomeReported, Decision: seq, After: seq, Limit: maxReports})
+// reports returns what was said of the outcome of a decision, oldest first, and whether it is cut: more was said earlier.
+func (s *Server) reports(ctx context.Context, seq int64) (out []OutcomeReport, cut bool, err error) {
+	out = []OutcomeReport{}
+	found, err := s.Index.Find(ctx, audit.Query{Kind: audit.OutcomeReported, Decision: seq, After: seq, Limit: maxReports + 1})
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if cut = len(found) > maxReports; cut {
+		found = found[:maxReports]
 	}
 	for _, e := range slices.Backward(found) {
 		var o conduct.Outcome
@@ -146,7 +149,7 @@ func (s *Server) reports(ctx context.Context, seq int64) ([]OutcomeReport, error
 		out = append(out, OutcomeReport{Seq: e.Seq, At: e.At, By: o.By, Reporter: o.Reporter, Result: o.Result, Fault: o.Fault,
 			Latency: o.Latency, Size: o.Size, Met: o.Met, Why: o.Why})
 	}
-	return out, nil
+	return out, cut, nil
 }
 
 // asksAbout returns the asks that a decision has to do with.

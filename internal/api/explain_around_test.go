@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/safeconduct/safeconduct/authz"
@@ -64,5 +65,23 @@ func TestExplainNextOfManyInSession(t *testing.T) {
 		if next != c.next || b.finds > 30 {
 			t.Errorf("after decision %d came %d, found by %d searches: want %d by 30 at most", c.of, next, b.finds, c.next)
 		}
+	}
+}
+
+// An explanation that does not tell all reports says so.
+func TestExplainSaysThatReportsAreCut(t *testing.T) {
+	b := openInbox(t)
+	seq := b.refusal(inboxArgs)
+	for i := range 51 {
+		if x := b.explain(seq); len(x.Outcomes) != i || x.Earlier {
+			t.Fatalf("%d reports: %d are told, earlier ones: %v", i, len(x.Outcomes), x.Earlier)
+		}
+		o := fmt.Appendf(nil, `{"decision":%d,"agent":"bot","by":"pep:gateway","reporter":"pep","result":"right","latency_ms":%d}`, seq, i+1)
+		if _, err := b.Commit(t.Context(), audit.Draft{Kind: audit.OutcomeReported, Actor: "pep:gateway", Body: o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if x := b.explain(seq); len(x.Outcomes) != 50 || !x.Earlier || x.Outcomes[0].Latency != 2 {
+		t.Errorf("51 reports: %d are told, earlier ones: %v; want the newest 50, and that there are", len(x.Outcomes), x.Earlier)
 	}
 }

@@ -3309,11 +3309,13 @@ export interface components {
             asks: components["schemas"]["DecisionAsk"][];
             /** Format: date-time */
             at: string;
+            /** @description whether more was said before: the log has it */
+            earlier_outcomes?: boolean;
             /** @description what was known and what was said, one by one */
             facts: components["schemas"]["Fact"][];
             id: string;
             judged_again: components["schemas"]["Judgement"];
-            /** @description what was said of what came of it, oldest first */
+            /** @description what was said of what came of it, oldest first; the newest 50 */
             outcomes: components["schemas"]["OutcomeReport"][];
             /** @description every policy that could have applied; those that decided come first */
             policies: components["schemas"]["PolicyDetail"][];
