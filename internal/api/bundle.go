@@ -27,7 +27,7 @@ const bundlePatience = 5 * time.Minute
 
 // bundleRoute writes an archive, in no haste. That somebody took entries out is recorded before the first byte leaves.
 func (s *Server) bundleRoute(path, summary string) route {
-	rt := route{method: "POST", path: path, roles: auditors, persons: true, summary: summary, limit: 256 << 10,
+	rt := route{method: "POST", path: path, roles: auditors, summary: summary, limit: 256 << 10,
 		doc: operationDoc{in: reflect.TypeFor[exportEntries](), hasBody: true, media: "application/zip"}}
 	rt.serve = func(w http.ResponseWriter, r *http.Request, c *call) error {
 		var in exportEntries

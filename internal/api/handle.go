@@ -50,7 +50,7 @@ func operation[In, Out any](method, path string, roles []caller.Role, summary st
 func serving[In, Out any](method, path string, roles []caller.Role, summary string, limit int64,
 	f func(*http.Request, *call, In) (Out, error), check func(In) error) route {
 	params := parameters(reflect.TypeFor[In]())
-	rt := route{method: method, path: path, roles: roles, summary: summary, limit: limit, persons: forPersons(roles)}
+	rt := route{method: method, path: path, roles: roles, summary: summary, limit: limit}
 	rt.doc = operationDoc{params: params, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), hasBody: limit > 0}
 	rt.serve = func(w http.ResponseWriter, r *http.Request, c *call) error {
 		var in In

@@ -46,6 +46,6 @@ func (s *Server) readMe(_ *http.Request, c *call, _ none) (Me, error) {
 // meRoute is open to every role, and to persons.
 func (s *Server) meRoute() route {
 	rt := serving("GET", "/v1/me", everybody, "Read who calls", 0, s.readMe, nil)
-	rt.persons = true
+	rt.everybody = true
 	return rt
 }

@@ -80,7 +80,7 @@ func document(routes []route, publicURL string) ([]byte, error) {
 				names[i] = string(r)
 			}
 			op["x-roles"] = names
-			if rt.persons {
+			if rt.forPersons() {
 				op["security"] = []any{object{"bearer": []any{}}, object{"session": []any{}}}
 				if rt.method != http.MethodGet {
 					params = append(params, object{"name": sessionHeader, "in": "header", "required": false, "schema": object{"type": "string", "enum": []any{"1"}},

@@ -47,7 +47,7 @@ type route struct {
 	decides      bool         // an error says decision:false
 	agents       bool         // agents may call, by their own tokens, for themselves
 	problems     bool         // errors are application/problem+json (RFC 9457)
-	persons      bool         // persons who have one of the roles may call, by the session of their browser
+	everybody    bool         // persons may call, too, though its roles name those of enforcement points
 	doc          operationDoc // for the OpenAPI document
 
 	serve func(w http.ResponseWriter, r *http.Request, c *call) error
@@ -66,10 +66,10 @@ var (
 	everybody = caller.Roles()
 )
 
-// forPersons reports whether a route for those roles is open to persons as well: any but those of enforcement
-// points, which say what only an enforcement point can know.
-func forPersons(roles []caller.Role) bool {
-	return roles != nil && !slices.Contains(roles, caller.PEP) && !slices.Contains(roles, caller.Edge)
+// forPersons reports whether persons who have one of the route's roles may call, by the session of their browser:
+// all routes but those of enforcement points, which say what only an enforcement point can know.
+func (rt *route) forPersons() bool {
+	return rt.everybody || rt.roles != nil && !slices.Contains(rt.roles, caller.PEP) && !slices.Contains(rt.roles, caller.Edge)
 }
 
 // handler makes an http.Handler of a route: request id, panics, authentication, role, body.
@@ -145,7 +145,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route, c *cal
 // identify finds out who calls: the person who is signed in, if the route is open to persons, or whoever holds
 // the bearer token. A request that carries a token is nobody's session.
 func (s *Server) identify(w http.ResponseWriter, r *http.Request, rt *route, c *call) error {
-	if rt.persons {
+	if rt.forPersons() {
 		if known, err := s.admitPerson(w, r, c); known || err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (s *Server) identify(w http.ResponseWriter, r *http.Request, rt *route, c *
 		return err
 	}
 	c.is(who.Identity())
-	if rt.persons && who.Role == caller.Approver {
+	if who.Role == caller.Approver && rt.forPersons() {
 		return s.personOf(c)
 	}
 	return nil

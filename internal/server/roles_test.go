@@ -72,6 +72,10 @@ func TestRolesOfSessions(t *testing.T) {
 					continue
 				}
 				open := slices.ContainsFunc(op.Security, func(m map[string][]string) bool { _, ok := m["session"]; return ok })
+				points := slices.Contains(op.Roles, "pep") || slices.Contains(op.Roles, "edge")
+				if want := !points || path == "/v1/me"; open != want {
+					t.Errorf("%s %s is for %v, and open to sessions: %v", method, path, op.Roles, open)
+				}
 				at := strings.NewReplacer("{id}", "none", "{kid}", "none", "{seq}", "1", "{version}", "1", "{a}", "1", "{b}", "1", "{template}", "none").Replace(path)
 				body := ""
 				if method != "get" {
