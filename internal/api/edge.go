@@ -40,7 +40,7 @@ var errNoEdge = authz.Errorf(authz.ErrUnavailable, "this service tells nobody wh
 // feedRoute is the route of the feed. Its answer goes on until the caller or the service ends it.
 func (s *Server) feedRoute() route {
 	rt := route{
-		method: "GET", path: "/v1/edge/feed", roles: edges, summary: "Follow what is decided by: server-sent events for decision points elsewhere",
+		method: "GET", path: "/v1/edge/feed", roles: edges, lasts: true, summary: "Follow what is decided by: server-sent events for decision points elsewhere",
 		doc: operationDoc{media: "text/event-stream", params: parameters(reflect.TypeFor[none]())},
 	}
 	rt.serve = func(w http.ResponseWriter, r *http.Request, c *call) error {

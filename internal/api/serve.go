@@ -47,6 +47,7 @@ type route struct {
 	decides      bool         // an error says decision:false
 	agents       bool         // agents may call, by their own tokens, for themselves
 	problems     bool         // errors are application/problem+json (RFC 9457)
+	lasts        bool         // the answer goes on until somebody ends it: a page comes back to it by itself
 	everybody    bool         // persons may call, too, though its roles name those of enforcement points
 	doc          operationDoc // for the OpenAPI document
 
@@ -145,6 +146,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route, c *cal
 // identify finds out who calls: the person who is signed in, if the route is open to persons, or whoever holds
 // the bearer token. A request that carries a token is nobody's session.
 func (s *Server) identify(w http.ResponseWriter, r *http.Request, rt *route, c *call) error {
+	if rt.lasts {
+		w = nil // a browser asks again for what was cut off: that shows nobody to be there
+	}
 	if rt.forPersons() {
 		if known, err := s.admitPerson(w, r, c); known || err != nil {
 			return err

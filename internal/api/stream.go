@@ -53,7 +53,7 @@ type StreamStart struct {
 // streamRoute is the route of the stream. Its answer goes on until the caller or the service ends it.
 func (s *Server) streamRoute() route {
 	rt := route{
-		method: "GET", path: "/v1/stream", roles: readers, summary: "Follow what happens: decisions, approvals, alerts, policies, agents, findings and trust, as server-sent events",
+		method: "GET", path: "/v1/stream", roles: readers, lasts: true, summary: "Follow what happens: decisions, approvals, alerts, policies, agents, findings and trust, as server-sent events",
 		doc: operationDoc{media: "text/event-stream", params: parameters(reflect.TypeFor[streamQuery]())},
 	}
 	rt.serve = func(w http.ResponseWriter, r *http.Request, c *call) error {
