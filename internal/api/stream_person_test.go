@@ -98,6 +98,19 @@ func TestStreamOfPerson(t *testing.T) {
 		after time.Duration
 	}{
 		"nobody is there": {nil, signin.DefaultIdle - 5*time.Minute},
+		"the role is taken away": {end: func(ctx context.Context, reg *register) error {
+			p, err := reg.Person("anna")
+			if err == nil {
+				prof := p.Profile()
+				prof.Roles = []people.Role{people.Approver}
+				_, err = reg.Put(ctx, "admin:root", "test", prof, p.AsOf)
+			}
+			return err
+		}},
+		"the person is signed out": {end: func(ctx context.Context, reg *register) error {
+			_, err := reg.EndSessions(ctx, "admin:root", "test", "anna")
+			return err
+		}},
 	} {
 		for _, query := range []string{"", "?types=all"} {
 			synctest.Test(t, func(t *testing.T) {
