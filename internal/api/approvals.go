@@ -136,13 +136,14 @@ func (s *Server) admitPerson(w http.ResponseWriter, r *http.Request, c *call) (b
 	return true, nil
 }
 
-// personOf makes the holder of a token of the role approver the person who the token is for.
+// personOf makes the holder of a token of the role approver the person who the token is for, as long as they
+// are an approver: a token goes on when the role is taken away.
 func (s *Server) personOf(c *call) error {
 	if s.Persons == nil {
 		return authz.Errorf(authz.ErrUnavailable, "no persons are known here")
 	}
 	p, err := s.Persons.Person(c.who.Name)
-	if err != nil || p.Disabled {
+	if err != nil || p.Disabled || !slices.Contains(p.Granted(), people.Approver) {
 		return authz.Errorf(authz.ErrForbidden, "the token is for the person %.64q, who may not answer", c.who.Name)
 	}
 	c.session = &people.Session{Person: p, Claims: p.Claims, Method: "token"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/caller"
 )
 
@@ -30,7 +31,16 @@ type CreatedCaller struct {
 	Token string `json:"token"`
 }
 
+// createCaller makes a token. A token outlives the session of whoever makes it: by a session nobody makes one that can do
+// all they can, nor one that answers as themselves.
 func (s *Server) createCaller(r *http.Request, who *caller.Identity, in createCaller) (CreatedCaller, error) {
+	switch {
+	case !who.IsPerson():
+	case in.Role == caller.Administrator:
+		return CreatedCaller{}, authz.Errorf(authz.ErrForbidden, "a signed-in person makes no token of the role administrator: it takes an administrator's token")
+	case in.Role == caller.Approver && in.Name == who.Name:
+		return CreatedCaller{}, authz.Errorf(authz.ErrForbidden, "nobody makes a token that answers as themselves: another administrator does")
+	}
 	c, token, err := s.Callers.Create(r.Context(), who.Actor(), in.Why, in.Name, in.Role)
 	if err != nil {
 		return CreatedCaller{}, err

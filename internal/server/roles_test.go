@@ -132,6 +132,19 @@ func TestRolesChange(t *testing.T) {
 		t.Errorf("the record says %+v", found.Items)
 	}
 
+	for body, want := range map[string]int{
+		`{"name":"olga","role":"approver","why":"x"}`:      403,
+		`{"name":"olga","role":"administrator","why":"x"}`: 403,
+		`{"name":"more","role":"administrator","why":"x"}`: 403,
+		`{"name":"third","role":"approver","why":"x"}`:     200,
+		`{"name":"olga","role":"auditor","why":"x"}`:       200,
+	} {
+		status("a token "+body, want, s.page(cookie, "POST", "/v1/callers", body))
+	}
+	var made struct{ Token string }
+	s.into(s.do("POST", "/v1/callers", adminToken, `{"name":"olga","role":"approver","why":"x"}`), &made)
+	status("an approver's token", 200, s.do("GET", "/v1/approvals?mine=true", made.Token, ""))
+
 	status("without the header", 403, s.do("POST", "/v1/callers", "", `{"name":"x","role":"pep","why":"x"}`, "Cookie", cookie, "Sec-Fetch-Site", "same-origin"))
 	for _, site := range []string{"cross-site", "same-site", "none"} {
 		status("changing from "+site, 403, s.page(cookie, "POST", "/v1/callers", `{"name":"x","role":"pep","why":"x"}`, "Sec-Fetch-Site", site))
@@ -148,6 +161,7 @@ func TestRolesChange(t *testing.T) {
 	asOf = put("olga", `["viewer"]`, false, asOf)
 	status("no administrator any more", 403, s.page(cookie, "GET", "/v1/callers", ""))
 	status("a viewer", 200, s.page(cookie, "GET", "/v1/agents", ""))
+	status("the token of somebody who is no approver any more", 403, s.do("GET", "/v1/approvals?mine=true", made.Token, ""))
 	put("olga", `["viewer"]`, true, asOf)
 	status("disabled", 401, s.page(cookie, "GET", "/v1/agents", ""))
 }
