@@ -11,6 +11,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/gist"
 )
 
@@ -45,7 +46,6 @@ func (f *Figures) apply(ctx context.Context, e audit.Entry) error {
 	}
 	var err error
 	switch {
-	case !f.counts(e.Seq):
 	case e.Kind == audit.DecisionMade:
 		f.decision(e)
 	case e.Kind == audit.OutcomeReported:
@@ -162,7 +162,7 @@ func (f *Figures) group(key string, e audit.Entry) *group {
 
 func (f *Figures) decision(e audit.Entry) {
 	d, err := gist.Read(e)
-	if err != nil || d.Listing {
+	if err != nil || d.Listing || d.Number > 0 && f.uploads.Repeats(d.Journal, d.Number, &e) {
 		return
 	}
 	took := e.At.Sub(d.Made)
@@ -181,6 +181,7 @@ func (f *Figures) decision(e audit.Entry) {
 	if minute := e.At.Unix() / 60; minute != f.swept {
 		f.swept = minute
 		f.sweep(e, e.At.Add(-taskIdle).Unix())
+		f.uploads.Sweep(e.At)
 	}
 	if d.Action == authz.ActionIssue || d.Action == authz.ActionRegister {
 		return // a question of ours, not an act on the world
@@ -298,12 +299,7 @@ func (f *Figures) groupOf(ctx context.Context, seq int64) (string, error) {
 }
 
 func (f *Figures) outcome(ctx context.Context, e audit.Entry) error {
-	var o struct {
-		Decision int64  `json:"decision"`
-		Back     int64  `json:"back"`
-		Result   string `json:"result"`
-		Fault    string `json:"fault"`
-	}
+	var o conduct.Outcome
 	if json.Unmarshal(e.Body, &o) != nil {
 		return nil
 	}
@@ -311,19 +307,19 @@ func (f *Figures) outcome(ctx context.Context, e audit.Entry) error {
 		o.Decision = e.Seq - o.Back
 	}
 	key, err := f.groupOf(ctx, o.Decision)
-	if err != nil || key == "" {
-		return err
+	if err != nil || key == "" || o.Edge != nil && f.uploads.Repeats(o.Edge.Journal, o.Edge.Number, &e) {
+		return err // from here on nothing fails: what is noted as taken in is counted
 	}
 	f.spans(e)
 	r := &f.group(key, e).Results
 	switch {
-	case o.Result == "right":
+	case o.Result == conduct.ResultRight:
 		r.Right++
-	case o.Result == "wrong":
+	case o.Result == conduct.ResultWrong:
 		r.Wrong++
-	case o.Result == "harmful":
+	case o.Result == conduct.ResultHarmful:
 		r.Harmful++
-	case o.Result == "reverted":
+	case o.Result == conduct.ResultReverted:
 		r.Reverted++
 	case o.Fault != "":
 		r.Failed++

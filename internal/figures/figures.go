@@ -18,10 +18,11 @@ import (
 	"github.com/safeconduct/safeconduct/internal/approval"
 	"github.com/safeconduct/safeconduct/internal/audit"
 	"github.com/safeconduct/safeconduct/internal/catalog"
+	"github.com/safeconduct/safeconduct/internal/conduct"
 )
 
-// Format is the version of what is kept. What has another is counted anew.
-const Format = 1
+// Format is the version of what is kept, and of what is counted of the same entries. What has another is counted anew.
+const Format = 2
 
 // A Head says as of which entry figures are kept.
 type Head struct {
@@ -112,12 +113,10 @@ type Figures struct {
 	recent  map[int64]string    // groups of recent decisions, by their numbers
 	order   []int64             // of recent
 	seconds [secondsKept]second // how many decisions there were lately
-	swept   int64               // minute in which tasks were looked at
+	swept   int64               // minute in which tasks and journals were looked at
+	uploads conduct.Journals    // whose records are in the log
 
 	keeping sync.Mutex // held by who writes, before mu
-
-	voids sync.Mutex         // never held while anything is waited for: Watch must return at once
-	void  map[int64]struct{} // numbers of entries that do not count
 }
 
 // New returns figures that know nothing yet: see Run.
@@ -128,7 +127,7 @@ func New(cfg Config) *Figures {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	f := &Figures{cfg: cfg, void: map[int64]struct{}{}}
+	f := &Figures{cfg: cfg}
 	f.clear()
 	return f
 }
@@ -136,28 +135,7 @@ func New(cfg Config) *Figures {
 func (f *Figures) clear() {
 	f.loaded, f.seq, f.kept, f.changed, f.zone = false, 0, 0, 0, time.UTC
 	f.open, f.day, f.dirty, f.tasks = map[Length]*span{}, map[string]*group{}, map[rowKey]*row{}, map[taskKey]*task{}
-	f.recent, f.order, f.seconds = map[int64]string{}, nil, [secondsKept]second{}
-}
-
-// Watch is told of entries that change nothing, so that they are not counted. See audit.FollowerConfig.
-func (f *Figures) Watch(e audit.Entry, verdict error) {
-	if verdict == nil || e.Kind != audit.DecisionMade && e.Kind != audit.OutcomeReported {
-		return
-	}
-	f.voids.Lock()
-	defer f.voids.Unlock()
-	if len(f.void) < 100_000 {
-		f.void[e.Seq] = struct{}{}
-	}
-}
-
-// counts reports whether an entry counts, once.
-func (f *Figures) counts(seq int64) bool {
-	f.voids.Lock()
-	defer f.voids.Unlock()
-	_, void := f.void[seq]
-	delete(f.void, seq)
-	return !void
+	f.recent, f.order, f.seconds, f.uploads = map[int64]string{}, nil, [secondsKept]second{}, conduct.Journals{}
 }
 
 // Seq returns the number of the newest entry that is counted.

@@ -330,31 +330,40 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Records that do not count are not counted.
-func TestVoid(t *testing.T) {
+// A record of a journal that two replicas were sent, and that stands in the log twice, counts once: also for who begins to count
+// later, goes on after a restart, or counts again.
+func TestRepeated(t *testing.T) {
 	w := newWorld(t)
 	at := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
-	for range 3 {
-		w.log.decide(at, "bot", "billing", "", authz.Allow)
+	edge := func(journal string, number int64) map[string]any {
+		return map[string]any{"journal": journal, "number": number}
 	}
-	c := berlin(t)
-	f := figures.New(figures.Config{Store: w.store, Log: w.log, Now: func() time.Time { return w.now },
-		Catalog: func(context.Context, int64) (*catalog.Catalog, error) { return c, nil },
-	})
-	f.Watch(w.log.entries[1], authz.ErrConflict)
-	f.Watch(w.log.entries[2], nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- f.Run(ctx) }()
-	for f.Seq() < 3 {
-		time.Sleep(time.Millisecond)
+	decide := func(journal string, number int64) {
+		w.log.add(at, audit.DecisionMade, map[string]any{"edge": edge(journal, number), "decision": map[string]any{"effect": "allow"},
+			"request": map[string]any{"subject": authz.Ref{Type: "agent", ID: "bot"}, "action": map[string]any{"name": "pay"}}})
 	}
-	if r := w.report(f); r.All.Decisions != 2 {
-		t.Errorf("%d decisions are counted, want 2", r.All.Decisions)
+	report := func(journal string, number, back int64) {
+		w.log.add(at, audit.OutcomeReported, map[string]any{"edge": edge(journal, number), "back": back, "result": "right"})
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
+	w.log.decide(at, "bot", "billing", "", authz.Allow)
+	decide("J", 1) // by one replica
+	report("J", 2, 1)
+	decide("J", 1) // by another
+	report("J", 2, 1)
+	decide("K", 1) // another journal
+	decide("J", 3)
+	decide("J", 3)
+	w.log.decide(at, "bot", "billing", "", authz.Allow)
+	end := w.log.end
+	for restart := range end { // after no entry, after the first, ...
+		w.store = storetest.Open(t)
+		if restart > 0 {
+			w.count(restart)
+		}
+		r := w.report(w.count(end))
+		if r.All.Decisions != 5 || r.All.Results.Right != 1 || r.Days[0].Sum() != 5 {
+			t.Errorf("with a restart after entry %d, %d decisions are counted, want 5; %d outcomes, want 1", restart, r.All.Decisions, r.All.Results.Right)
+		}
 	}
 }
 

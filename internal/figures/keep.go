@@ -10,6 +10,7 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/audit"
+	"github.com/safeconduct/safeconduct/internal/conduct"
 )
 
 const (
@@ -24,6 +25,8 @@ type state struct {
 	Groups []string    `json:"groups,omitempty"` // of tasks
 	Tasks  []keptTask  `json:"tasks,omitempty"`
 	Open   []keptWhile `json:"open,omitempty"`
+
+	Uploads []byte `json:"uploads,omitempty"` // as conduct.Journals write them
 }
 
 type keptTask struct {
@@ -184,6 +187,10 @@ func (f *Figures) restore(ctx context.Context, head Head) error {
 		}
 		f.tasks[taskKey(t.Key)] = &task{group: s.Groups[t.Group], disturbed: t.Flags&1 != 0, stopped: t.Flags&2 != 0, at: t.At}
 	}
+	r := conduct.NewReader(s.Uploads)
+	if f.uploads.Read(r); r.Err() != nil {
+		return fmt.Errorf("reading the state: %w", r.Err())
+	}
 	for _, o := range s.Open {
 		from := time.UnixMicro(o.From).UTC()
 		rows, err := f.cfg.Store.FigureRows(ctx, o.Length, false, from, from.Add(time.Microsecond))
@@ -293,7 +300,7 @@ func (f *Figures) snapshot() (next Head, rows []Row, err error) {
 	for k, r := range f.dirty {
 		all[k] = r
 	}
-	s := state{Zone: f.zone.String()}
+	s := state{Zone: f.zone.String(), Uploads: f.uploads.Append(nil)}
 	for l, sp := range f.open {
 		s.Open = append(s.Open, keptWhile{l, sp.from.UnixMicro()})
 		if sp.asOf > f.kept {

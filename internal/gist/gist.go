@@ -40,6 +40,8 @@ type Decision struct {
 	Reasons []authz.Reason `json:"-"` // all of them
 	Made    time.Time      `json:"-"` // when it was judged; At is when it was recorded
 	Edge    bool           `json:"-"` // it was made elsewhere, and recorded later
+	Journal string         `json:"-"` // where it was made: into which journal it was written
+	Number  int64          `json:"-"` // and as which record of it, from 1; 0 if it was made here
 	Listing bool           `json:"-"` // no act was asked for
 	Agents  []string       `json:"-"` // of whom it is on behalf and who are agents
 	Persons []string       `json:"-"` // likewise, who are none
@@ -78,7 +80,8 @@ type record struct {
 		Lifted bool `json:"lifted"`
 	} `json:"decision"`
 	Edge *struct {
-		Number int64 `json:"number"`
+		Journal string `json:"journal"`
+		Number  int64  `json:"number"`
 	} `json:"edge"`
 }
 
@@ -100,6 +103,9 @@ func Read(e audit.Entry) (*Decision, error) {
 		Effect: r.Decision.Effect, Code: r.Decision.Code, PEP: Clip(r.Request.Observed.PEP, MaxName), Session: Clip(r.Request.Observed.Session, MaxName),
 		Changes: len(r.Decision.Changes), Lifted: r.Decision.Lifted,
 		Reasons: r.Decision.Reasons, Made: r.Decision.At, Edge: r.Edge != nil, Listing: r.Listing,
+	}
+	if r.Edge != nil {
+		d.Journal, d.Number = r.Edge.Journal, r.Edge.Number
 	}
 	if s := r.Request.Subject; s.Type == authz.AgentType {
 		d.Agent = Clip(s.ID, MaxName)

@@ -43,7 +43,7 @@ type core struct {
 	open     map[findingKey]*agent
 	people   map[string]*person // of whom there are findings
 	points   map[string]*person // enforcement points of which there are, and of what of them
-	journals journals
+	journals conduct.Journals
 	blamed   map[findingKey]*person
 	due      timetable
 	made     int64   // findings
@@ -94,7 +94,7 @@ func newCore(catalogs func(context.Context, int64) (*catalog.Catalog, error), ou
 	c := &core{
 		catalogs: catalogs, out: out, purposes: map[string]*purpose{}, owners: map[string]*owner{},
 		classes: map[uint64]conduct.Class{}, retired: map[uint64]int64{}, open: map[findingKey]*agent{},
-		people: map[string]*person{}, points: map[string]*person{}, journals: journals{}, blamed: map[findingKey]*person{}, reader: conduct.NewEventReader(),
+		people: map[string]*person{}, points: map[string]*person{}, journals: conduct.Journals{}, blamed: map[findingKey]*person{}, reader: conduct.NewEventReader(),
 	}
 	for i := range c.shards {
 		c.shards[i].agents = map[authz.AgentID]*agent{}
@@ -149,6 +149,8 @@ func (c *core) apply(ctx context.Context, e *audit.Entry) error {
 	return nil
 }
 
+var errRepeated = authz.Errorf(authz.ErrConflict, "the record of this number is in the log already")
+
 // decision takes in a decision.made entry.
 func (c *core) decision(e *audit.Entry) error {
 	ev := &c.ev
@@ -158,7 +160,7 @@ func (c *core) decision(e *audit.Entry) error {
 	if ok, err := c.reader.Read(e.Body, ev); err != nil || !ok {
 		return err
 	}
-	if ev.Number > 0 && c.journals.repeats(e.Actor, ev.Journal, ev.Number, e) {
+	if ev.Number > 0 && c.journals.Repeats(ev.Journal, ev.Number, e) {
 		return errRepeated
 	}
 	r := c.rules.Load()

@@ -62,7 +62,7 @@ func (c *core) sweep() {
 	}
 	c.asking.Sweep(c.at)
 	c.forgivePeople()
-	c.journals.sweep(c.at)
+	c.journals.Sweep(c.at)
 	for id, at := range c.retired {
 		if c.at.UnixMicro()-at > (24 * time.Hour).Microseconds() {
 			delete(c.retired, id)

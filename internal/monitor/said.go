@@ -21,7 +21,7 @@ func (c *core) outcome(e *audit.Entry) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if o.Edge != nil && c.journals.repeats(e.Actor, o.Edge.Journal, o.Edge.Number, e) {
+	if o.Edge != nil && c.journals.Repeats(o.Edge.Journal, o.Edge.Number, e) {
 		return errRepeated
 	}
 	if o.Back > 0 {

@@ -198,7 +198,7 @@ func (c *core) appendFleet(b []byte) []byte {
 	b = c.compliance.Append(b)
 	b = c.asking.Append(b)
 	b = appendPeople(appendPeople(b, c.people), c.points)
-	return c.journals.append(b)
+	return c.journals.Append(b)
 }
 
 // A keptFleet is what the fleet says of the rest.
@@ -246,7 +246,7 @@ func (c *core) readFleet(ctx context.Context, b []byte) (k keptFleet, err error)
 	if err := c.readAccused(r); err != nil {
 		return k, err
 	}
-	c.journals.read(r)
+	c.journals.Read(r)
 	if err := r.Err(); err != nil || len(r.Rest()) > 0 || version < 0 || source < 0 || source > version {
 		return k, authz.Errorf(authz.ErrInvalid, "what is kept of the conduct of all agents is damaged")
 	}

@@ -240,7 +240,7 @@ func (s *Server) wire(ctx context.Context) error {
 			countedTally{s.tally, s.ledger}, s.monitor, s.teller},
 		After:  after,
 		Stale:  s.cfg.Log.MaxAge,
-		Watch:  func(e audit.Entry, verdict error) { s.figures.Watch(e, verdict); s.live.Watch(e, verdict) },
+		Watch:  s.live.Watch,
 		Logger: s.logger,
 	})
 	commit.Follower = s.follow
