@@ -135,6 +135,7 @@ func New(cfg Config) *Figures {
 func (f *Figures) clear() {
 	f.loaded, f.seq, f.kept, f.changed, f.zone = false, 0, 0, 0, time.UTC
 	f.open, f.day, f.dirty, f.tasks = map[Length]*span{}, map[string]*group{}, map[rowKey]*row{}, map[taskKey]*task{}
+	f.swept = 0
 	f.recent, f.order, f.seconds, f.uploads = map[int64]string{}, nil, [secondsKept]second{}, conduct.Journals{}
 }
 

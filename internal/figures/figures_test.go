@@ -367,6 +367,22 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
+// Whether a task is over is looked at once a minute, also by who was started in that minute.
+func TestSweptOnce(t *testing.T) {
+	w := newWorld(t)
+	at := time.Date(2026, 11, 27, 10, 0, 30, 0, time.UTC)
+	w.log.decide(at, "bot", "billing", "s", authz.Allow)
+	first := w.log.decide(at.Add(30*time.Minute-10*time.Second), "cat", "billing", "", authz.Allow) // s is not over yet
+	w.log.decide(at.Add(30*time.Minute+10*time.Second), "cat", "billing", "", authz.Allow)          // and now it is, in the same minute
+	w.log.decide(at.Add(30*time.Minute+20*time.Second), "bot", "billing", "s", authz.Deny)
+	want := w.report(w.count(w.log.end))
+	w.store = storetest.Open(t)
+	w.count(first)
+	if diff := cmp.Diff(want, w.report(w.count(int64(len(w.log.entries))))); diff != "" {
+		t.Errorf("with a restart (-want +got):\n%s", diff)
+	}
+}
+
 // What counting one decision costs.
 func BenchmarkCount(b *testing.B) {
 	w := newWorld(b)

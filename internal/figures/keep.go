@@ -25,6 +25,7 @@ type state struct {
 	Groups []string    `json:"groups,omitempty"` // of tasks
 	Tasks  []keptTask  `json:"tasks,omitempty"`
 	Open   []keptWhile `json:"open,omitempty"`
+	Swept  int64       `json:"swept,omitempty"` // minute in which tasks and journals were looked at
 
 	Uploads []byte `json:"uploads,omitempty"` // as conduct.Journals write them
 }
@@ -187,6 +188,7 @@ func (f *Figures) restore(ctx context.Context, head Head) error {
 		}
 		f.tasks[taskKey(t.Key)] = &task{group: s.Groups[t.Group], disturbed: t.Flags&1 != 0, stopped: t.Flags&2 != 0, at: t.At}
 	}
+	f.swept = s.Swept
 	r := conduct.NewReader(s.Uploads)
 	if f.uploads.Read(r); r.Err() != nil {
 		return fmt.Errorf("reading the state: %w", r.Err())
@@ -300,7 +302,7 @@ func (f *Figures) snapshot() (next Head, rows []Row, err error) {
 	for k, r := range f.dirty {
 		all[k] = r
 	}
-	s := state{Zone: f.zone.String(), Uploads: f.uploads.Append(nil)}
+	s := state{Zone: f.zone.String(), Swept: f.swept, Uploads: f.uploads.Append(nil)}
 	for l, sp := range f.open {
 		s.Open = append(s.Open, keptWhile{l, sp.from.UnixMicro()})
 		if sp.asOf > f.kept {
