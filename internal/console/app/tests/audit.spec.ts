@@ -126,18 +126,35 @@ test('a rewritten history is noticed', async ({ page }) => {
       localStorage.setItem(name, JSON.stringify(m));
     }, change);
   const kept = await page.evaluate(() => JSON.stringify(localStorage));
+  const row = page.getByRole('table', { name: 'Checkpoints' }).getByRole('row').nth(1);
   for (const change of ['root', 'size', 'key']) {
     await spoil(change);
     await page.reload();
     await expect(page.getByText('The log was rewritten, or its key changed'), change).toBeVisible();
+    if (change === 'key') {
+      await row.click();
+      await expect(page.getByRole('dialog').getByRole('alert')).toContainText('is not the one that this browser has seen before');
+    }
     await page.evaluate((kept) => Object.entries(JSON.parse(kept)).forEach(([k, v]) => localStorage.setItem(k, v as string)), kept);
   }
   await page.reload();
   await expect(page.getByText(/Unchanged|The log continues what was seen/)).toBeVisible();
 
-  await page.getByRole('table', { name: 'Checkpoints' }).getByRole('row').nth(1).click();
+  await row.click();
   await expect(page.getByRole('dialog').getByText(/has signed it, and the log of today continues it/)).toBeVisible();
   await accessible(page);
+
+  // An older one is compared with what was seen of it.
+  await page.evaluate(() => {
+    const name = Object.keys(localStorage).find((k) => k.startsWith('safeconduct.log.'))!;
+    const m = JSON.parse(localStorage.getItem(name)!);
+    const size = Number(document.querySelector('dialog[open] pre')!.textContent!.split('\n')[1]);
+    m.seen = [{ size, root: btoa('x'.repeat(32)), note: '', at: 1 }, ...m.seen.filter((s: { size: number }) => s.size !== size)];
+    localStorage.setItem(name, JSON.stringify(m));
+  });
+  await page.keyboard.press('Escape');
+  await row.click();
+  await expect(page.getByRole('dialog').getByRole('alert')).toContainText('it had another root');
 });
 
 test('what is exported stands for itself', async ({ page, request }) => {
