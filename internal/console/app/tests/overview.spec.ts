@@ -90,7 +90,17 @@ test('enforcement points tell what they let through', async ({ page, request }) 
   await page.goto('points');
   await call(request, 'POST', '/v1/enforcement/reports', { kind: 'hello', gateway: `yard ${evil}`, version: 'v1', detail: { decide: 'remote', doors: ['http'], fail_open: ['status'] } }, pepToken);
   await call(request, 'POST', '/v1/enforcement/reports', { kind: 'tool_changed', gateway: `yard ${evil}`, detail: { server: 'files', tool: evil, was: 'a', now: 'b' } }, pepToken);
+  // Nothing is said of them before the service has said it, and what changes is seen without loading.
+  let held: () => void = () => undefined;
+  const answer = new Promise<void>((go) => (held = go));
+  await page.route('**/v1/enforcement/points?*', async (route) => {
+    await answer;
+    await route.continue();
+  });
   await page.goto('points');
+  await expect(page.getByText('Loading', { exact: true })).toBeAttached();
+  await expect(page.getByText('nothing passes undecided')).toHaveCount(0);
+  held();
   await page.getByRole('button', { name: /yard/ }).click();
   await expect(page.getByRole('heading', { name: 'Routes that fail open' })).toBeVisible();
   await expect(page.getByText(`files/${evil}`)).toBeVisible();
@@ -98,6 +108,8 @@ test('enforcement points tell what they let through', async ({ page, request }) 
   await inBothThemes(page, () => accessible(page));
   await page.setViewportSize({ width: 390, height: 844 });
   expect(await page.evaluate(narrow)).toBe(true);
+  await call(request, 'POST', '/v1/enforcement/reports', { kind: 'hello', gateway: 'later', version: 'v1', detail: { decide: 'remote', doors: ['http'], fail_open: [] } }, pepToken);
+  await expect(page.getByRole('button', { name: /later/ })).toBeVisible({ timeout: 15_000 });
   await page.goto('');
   await expect(page.getByRole('link', { name: /routes? fails? open/ })).toBeVisible();
 });
