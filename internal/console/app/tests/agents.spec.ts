@@ -73,6 +73,21 @@ test('find an agent, read it, suspend it, see it refused, restore it', async ({ 
   await accessible(page);
 });
 
+test('a filter that could not be asked for shows nothing of the one before', async ({ page, request }) => {
+  for (const id of ['spec-filtered-a', 'spec-filtered-b']) await register(request, id);
+  await asToken(page);
+  await page.goto('agents?text=spec-filtered');
+  const rows = page.getByRole('table', { name: 'Agents' }).getByRole('row');
+  await expect(rows).toHaveCount(3);
+  await page.route('**/v1/fleet?*', (route) => route.fulfill({ status: 503, json: { error: { code: 'unavailable', message: 'not now' } } }));
+  await page.getByRole('searchbox', { name: 'Search agents' }).fill('spec-filtered-b');
+  await expect(page.getByRole('alert')).toHaveText('not now');
+  await expect(page.getByText('spec-filtered-a')).toHaveCount(0);
+  await page.unroute('**/v1/fleet?*');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await expect(rows).toHaveCount(2);
+});
+
 test('what an agent does not use is offered to be taken away', async ({ page, request }) => {
   const id = 'spec-idler';
   await register(request, id);

@@ -75,6 +75,7 @@ export class Pager<T, C> {
   loading = $state(true);
   done = $state(false);
   #next: C | undefined;
+  #begun = false; // whether the first page has come
   #page: (after: C | undefined, signal: AbortSignal) => Promise<{ items: T[]; next?: C }>;
   #stop = new AbortController();
 
@@ -87,17 +88,19 @@ export class Pager<T, C> {
       const first = page(undefined, stop.signal);
       untrack(() => {
         this.#next = undefined;
+        this.#begun = false;
         this.done = false;
+        this.error = undefined;
         this.#take(first, stop, true);
       });
       return () => stop.abort();
     });
   }
 
-  /** more asks for the next page. */
+  /** more asks for the next page, or once more for the first. */
   more() {
     if (this.loading || this.done) return;
-    this.#take(this.#page(this.#next, this.#stop.signal), this.#stop, false);
+    this.#take(this.#page(this.#next, this.#stop.signal), this.#stop, !this.#begun);
   }
 
   #take(answer: Promise<{ items: T[]; next?: C }>, stop: AbortController, first: boolean) {
@@ -106,6 +109,7 @@ export class Pager<T, C> {
       (a) => {
         if (stop.signal.aborted) return;
         this.items = first ? a.items : [...this.items, ...a.items];
+        this.#begun = true;
         this.#next = a.next || undefined;
         this.done = !a.next;
         this.error = undefined;
@@ -113,6 +117,8 @@ export class Pager<T, C> {
       },
       (e: unknown) => {
         if (stop.signal.aborted) return;
+        // What is there answered another question: it must not stand under this one.
+        if (first) this.items = [];
         this.error = e;
         this.loading = false;
       },
