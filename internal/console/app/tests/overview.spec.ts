@@ -83,6 +83,14 @@ test('the report is in plain words, prints, and says what is not known', async (
   await page.goto('report?month=2020-01');
   await expect(page.getByText(/No agent asked for anything/)).toBeVisible();
   await call(request, 'GET', '/v1/report');
+
+  // No month's figures stand under the title of another, also if there are none.
+  await page.goto('report');
+  await expect(page.getByRole('region', { name: 'In short' })).toBeVisible();
+  await page.route('**/v1/report?month=*', (route) => route.fulfill({ status: 503, json: { error: { code: 'unavailable', message: 'not now' } } }));
+  await page.getByRole('combobox', { name: 'Month' }).selectOption({ index: 1 });
+  await expect(page.getByRole('alert')).toContainText('not now');
+  await expect(page.getByRole('region', { name: 'In short' })).toHaveCount(0);
 });
 
 test('enforcement points tell what they let through', async ({ page, request }) => {

@@ -5,7 +5,8 @@ import { untrack } from 'svelte';
 /**
  * A Query asks again when something it reads changes, when it is told to, and, if wanted, every while as long as the page is
  * visible. Make it while a component is made: `const agents = new Query((signal) => ok(api.GET('/v1/agents', { signal })))`.
- * While it asks again, `data` is what was answered last.
+ * While it asks again, `data` is what was answered last; with `keep: false` only if it asks the same: where the page says above the
+ * answer what was asked for, the answer to something else must not stand there.
  */
 export class Query<T> {
   data = $state.raw<T>();
@@ -17,8 +18,10 @@ export class Query<T> {
   #again = $state(0);
 
   constructor(ask: (signal: AbortSignal) => Promise<T>, options: { every?: number; keep?: boolean } = {}) {
+    let asked = -1;
     $effect(() => {
-      void this.#again;
+      const same = asked !== this.#again; // it was told to ask again; nothing that it reads has changed
+      asked = this.#again;
       const c = new AbortController();
       let answer: Promise<T>;
       try {
@@ -28,7 +31,7 @@ export class Query<T> {
       }
       untrack(() => {
         this.loading = true;
-        if (options.keep === false) this.data = undefined;
+        if (options.keep === false && !same) this.data = this.error = undefined;
       });
       answer.then(
         (data) => {
