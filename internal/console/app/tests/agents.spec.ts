@@ -122,6 +122,23 @@ test('trust over time, its events, and a level set by hand', async ({ page, requ
   await expect.poll(async () => (await call(request, 'GET', `/v1/agents/${id}/trust`)).classes[0].level).toBe('low');
 });
 
+test('what could not be asked of an agent is not said to be nothing', async ({ page, request }) => {
+  const id = 'spec-unheard';
+  await register(request, id);
+  await asToken(page);
+  await page.goto(`agents/${id}`);
+  const stat = (label: string) => page.getByRole('link', { name: new RegExp(`^${label}`) });
+  await expect(stat('Decisions, 7 days')).toContainText(/12.*refused, last/);
+  await expect(stat('Active keys')).toContainText(/0.*it cannot get passports/);
+  await page.route(/\/v1\/(fleet|agents\/spec-unheard\/(trust|use|keys))\b/, (route) => route.fulfill({ status: 503, json: { error: { code: 'unavailable', message: 'not now' } } }));
+  await page.reload();
+  for (const label of ['Lowest trust', 'Open findings', 'Decisions, 7 days', 'Capabilities unused', 'Active keys']) await expect(stat(label)).toContainText(/–.*not now/);
+  await expect(page.getByText('Whether it is shut by its conduct is not known.')).toBeVisible();
+  await page.getByRole('tab', { name: 'Trust' }).click();
+  await expect(page.getByText('What moved it is not known')).toBeVisible();
+  await expect(page.getByText('Nothing moved it')).toHaveCount(0);
+});
+
 test('a session tells each call with what came from where', async ({ page, request }) => {
   const id = 'spec-teller';
   await register(request, id);

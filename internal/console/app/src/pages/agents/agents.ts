@@ -10,6 +10,9 @@ export function lowest(classes: readonly { level: string }[]): string {
   return classes.reduce((l, c) => (order.indexOf(c.level) < order.indexOf(l) ? c.level : l), 'high');
 }
 
+/** What sorts directly before an agent's id: a page that begins after it begins with the agent. Ids are of a-z, 0-9 and . _ -. */
+export const before = (id: string) => `${id.slice(0, -1)}${String.fromCharCode(id.charCodeAt(id.length - 1) - 1)}~`;
+
 export const agentPath = (id: string, tab?: string) => to(`/agents/${encodeURIComponent(id)}`, { tab });
 export const sessionPath = (id: string, agent?: string) => to(`/sessions/${encodeURIComponent(id)}`, { agent });
 export const decisionPath = (seq: number) => to(`/decisions/d${seq}`);
