@@ -34,6 +34,18 @@ test('the overview tells what happens, and holds still for who reads', async ({ 
   await page.keyboard.press('p');
   await expect(rows.first()).toContainText('later-thing');
 
+  // A list that was read when another was chosen is read no more; paused, it says so.
+  await rows.first().hover();
+  await expect(page.getByText('Held while you read')).toBeVisible();
+  await page.getByRole('combobox', { name: 'Outcome' }).selectOption('refused');
+  await expect(page.locator('[data-row].allow')).toHaveCount(0);
+  await expect(rows.first()).toBeVisible();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('combobox', { name: 'Outcome' }).selectOption('');
+  await expect(page.getByText(/Paused: \d+ came/)).toBeVisible();
+  await page.getByRole('button', { name: 'Go on' }).first().click();
+  await expect(rows.first()).toContainText('later-thing');
+
   // By keys to what explains it; a filter is the service's.
   await rows.first().focus();
   await page.keyboard.press('j');
