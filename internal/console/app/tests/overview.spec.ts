@@ -105,6 +105,18 @@ test('the report is in plain words, prints, and says what is not known', async (
   await expect(page.getByRole('region', { name: 'In short' })).toHaveCount(0);
 });
 
+test('marks beside the navigation come and go', async ({ page, request }) => {
+  await call(request, 'PUT', '/v1/alerts/spec-mark', { kind: 'drill', severity: 'low', scope: { purpose: 'nobody-has-it' }, expires_at: new Date(Date.now() + 3_600_000).toISOString(), why: 'test' });
+  await asToken(page);
+  await page.clock.install();
+  await page.goto('agents');
+  const link = page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: /^Incidents/ });
+  await expect(link).toHaveText(/1\s*open alerts/);
+  await call(request, 'POST', '/v1/alerts/spec-mark/clear', { why: 'test' });
+  await page.clock.fastForward(21_000);
+  await expect(link).toHaveText('Incidents');
+});
+
 test('enforcement points tell what they let through', async ({ page, request }) => {
   await asToken(page);
   await page.goto('points');
