@@ -52,6 +52,8 @@ test('find an agent, read it, suspend it, see it refused, restore it', async ({ 
   const refused = await asked('get_balance', { type: 'Account', id: 'own' }, {}, `${id}-2`);
   expect(refused.decision).toBe(false);
   expect(refused.context.code).toBe('agent_inactive');
+  // Sessions are told from the log, after the answer.
+  await expect.poll(async () => (await call(request, 'GET', `/v1/agents/${id}/sessions`)).items.length).toBe(2);
 
   // The refusal is seen in the session.
   await page.getByRole('tab', { name: 'Sessions' }).click();
