@@ -55,12 +55,14 @@ func (in *streamQuery) live(r *http.Request) (f *live.Filter, after int64, err e
 	return f, after, nil
 }
 
-// listed returns the values that text lists, each of which is among known.
-func listed(name, text string, known []string) ([]string, error) {
-	vs := strings.Split(text, ",")
-	for _, v := range vs {
+// listed returns the values that text lists, each once, and each of which is among known.
+func listed(name, text string, known []string) (vs []string, err error) {
+	for v := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(known, v) {
 			return nil, invalid("unknown %s %.64q: any of %s", name, v, strings.Join(known, ", "))
+		}
+		if !slices.Contains(vs, v) {
+			vs = append(vs, v)
 		}
 	}
 	return vs, nil

@@ -501,6 +501,29 @@ func (s *streaming) resume(query string, after int64) func() string {
 	return blocks(s.T, r.Body)
 }
 
+// What a reader names twice is searched for once.
+func TestStreamOfRepeatedEffects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted := &countedFinds{}
+		s := serveStreams(t, func(c *api.Config) { c.Live, c.Index = live.NewHub(live.Config{}, 7), counted })
+		s.follow("?types=decision&last=200&effects=deny"+strings.Repeat(",deny,allow", 20), "audit-token")()
+		if counted.n != 2 {
+			t.Errorf("the log was searched %d times for two effects", counted.n)
+		}
+	})
+}
+
+// countedFinds is a Finder that finds nothing, and counts.
+type countedFinds struct {
+	pastEntries
+	n int
+}
+
+func (c *countedFinds) Find(context.Context, audit.Query) ([]audit.Entry, error) {
+	c.n++
+	return nil, nil
+}
+
 // pastEntries is a Finder of decisions.
 type pastEntries []audit.Entry
 
@@ -508,7 +531,7 @@ func (*pastEntries) Search(context.Context, audit.Query) (found audit.Found, _ e
 
 func (p *pastEntries) Find(_ context.Context, q audit.Query) (found []audit.Entry, _ error) {
 	for _, e := range slices.Backward(*p) {
-		if (q.Before == 0 || e.Seq < q.Before) && len(found) < q.Limit {
+		if (q.Before == 0 || e.Seq < q.Before) && e.Seq > q.After && len(found) < q.Limit {
 			found = append(found, e)
 		}
 	}

@@ -61,7 +61,7 @@ func (p *past) add(k audit.Kind, actor string, body json.RawMessage) audit.Entry
 func (p *past) Find(_ context.Context, q audit.Query) (found []audit.Entry, _ error) {
 	for i := len(*p) - 1; i >= 0 && len(found) < q.Limit; i-- {
 		e := (*p)[i]
-		if (q.Before == 0 || e.Seq < q.Before) && (q.Kind == "" || q.Kind == e.Kind) {
+		if (q.Before == 0 || e.Seq < q.Before) && e.Seq > q.After && (q.Kind == "" || q.Kind == e.Kind) {
 			found = append(found, e)
 		}
 	}
@@ -234,6 +234,40 @@ func TestResume(t *testing.T) {
 	if got := lines(b); len(got) != 3 || !strings.HasPrefix(got[0], "5998 ") || !strings.HasPrefix(got[2], "6000 ") {
 		t.Errorf("the last 3 decisions: %v", got)
 	}
+}
+
+// Who comes back is not told more than so many bytes of the log hold, and few entries are held at once.
+func TestResumeOfLargeEntries(t *testing.T) {
+	var log past
+	h := live.NewHub(live.Config{}, 0)
+	huge := json.RawMessage(`{"x":"` + strings.Repeat("x", 1<<20-100) + `"}`)
+	for range 100 {
+		h.Watch(log.add(audit.DecisionMade, "pep:bank", huge), nil)
+	}
+	few := &sparing{past: log}
+	r := h.Read(live.Filter{Types: []string{"decision"}}, 0)
+	b, err := r.Resume(t.Context(), nil, few, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := lines(r.Take(b, noon))
+	if len(got) != 1+16+16 || got[0] != `68 gap {"from":1,"to":68,"entries":68}` || !strings.HasPrefix(got[1], "69 decision") || !strings.HasPrefix(got[32], "100 decision") {
+		t.Errorf("of 100 MB that it missed a reader is told %d events, first %.100q", len(got), got[0])
+	}
+	if few.most > 50 {
+		t.Errorf("%d entries are read at once", few.most)
+	}
+}
+
+// A sparing past notes how many entries are found at once at most.
+type sparing struct {
+	past
+	most int
+}
+
+func (s *sparing) Find(ctx context.Context, q audit.Query) ([]audit.Entry, error) {
+	s.most = max(s.most, q.Limit)
+	return s.past.Find(ctx, q)
 }
 
 // Of more decisions than a reader asks for it is told a part, refusals first, and how many there were. Other events are all told.

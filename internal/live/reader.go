@@ -84,7 +84,7 @@ type Past interface {
 const (
 	MaxLast    = 200  // decisions that a reader may begin with
 	maxMissed  = 1000 // entries that are read from the log
-	oneReading = 50   // entries that are read at once, for who wants a few
+	oneReading = 50   // entries that are read at once, and whose bodies are held meanwhile
 )
 
 // Last appends the newest n decisions that the reader selects.
@@ -99,7 +99,7 @@ func (r *Reader) Last(ctx context.Context, b []byte, past Past, n int) ([]byte, 
 	}
 	var found []*Event
 	for _, effect := range effects {
-		q := audit.Query{Kind: audit.DecisionMade, Agent: r.filter.Agent, Outcome: effect, Before: r.seq + 1, Limit: max(n, oneReading)}
+		q := audit.Query{Kind: audit.DecisionMade, Agent: r.filter.Agent, Outcome: effect, Before: r.seq + 1, Limit: oneReading}
 		for had, read := len(found), 0; len(found)-had < n && read < maxMissed; {
 			es, err := past.Find(ctx, q)
 			if err != nil {
@@ -120,15 +120,14 @@ func (r *Reader) Last(ctx context.Context, b []byte, past Past, n int) ([]byte, 
 	found = slices.CompactFunc(found, func(a, b *Event) bool { return a.Seq == b.Seq })
 	found = found[:min(n, len(found))]
 	for _, ev := range slices.Backward(found) {
-		b = append(append(b, "id: "...), itoa(ev.Seq)...)
-		b = append(append(b, '\n'), ev.Text()...)
+		b = r.append(b, ev)
 	}
 	return b, nil
 }
 
 // Resume goes back to an entry and appends what has happened since, as far as it is no longer in the memory of
-// the hub: of up to maxMissed entries of the log, and of the others a gap. What monitors concluded is not in the log.
-// An attempt that changed nothing is told like a change. authz.ErrInvalid: the log is not that long.
+// the hub: of up to maxMissed entries of the log and maxBytes of their bodies, and of the others a gap. What monitors
+// concluded is not in the log. An attempt that changed nothing is told like a change. authz.ErrInvalid: the log is not that long.
 func (r *Reader) Resume(ctx context.Context, b []byte, past Past, after int64) ([]byte, error) {
 	h := r.hub
 	h.mu.Lock()
@@ -151,19 +150,9 @@ func (r *Reader) Resume(ctx context.Context, b []byte, past Past, after int64) (
 	if after >= since {
 		return b, nil
 	}
-	es, err := past.Find(ctx, audit.Query{Before: since + 1, Limit: maxMissed})
+	missed, from, err := r.missed(ctx, past, after, since)
 	if err != nil {
 		return b, err
-	}
-	for i, e := range es {
-		if e.Seq <= after {
-			es = es[:i]
-			break
-		}
-	}
-	from := since + 1 // the first entry that is told
-	if len(es) > 0 {
-		from = es[len(es)-1].Seq
 	}
 	if from > after+1 {
 		b = appendGap(b, Gap{From: after + 1, To: from - 1})
@@ -171,17 +160,45 @@ func (r *Reader) Resume(ctx context.Context, b []byte, past Past, after int64) (
 	signals := slices.DeleteFunc([]string{monitor.SignalFinding, monitor.SignalTrust, monitor.SignalQuarantine}, func(t string) bool {
 		return len(r.filter.Types) > 0 && !slices.Contains(r.filter.Types, t)
 	})
-	if len(signals) > 0 && len(es) > 0 {
+	if len(signals) > 0 && from <= since {
 		b = appendGap(b, Gap{From: from, To: since, Types: signals})
 	}
-	for _, e := range slices.Backward(es) {
-		if ev := eventOf(e, h.cfg.Asks); ev != nil && r.filter.selects(ev) {
-			b = append(append(b, "id: "...), itoa(ev.Seq)...)
-			b = append(append(b, '\n'), ev.Text()...)
-		}
+	for _, ev := range slices.Backward(missed) {
+		b = r.append(b, ev)
 	}
 	r.seq = since
 	return b, nil
+}
+
+// missed returns what there is to tell of the entries after one and up to another, newest first, and the number of the
+// first entry that was read: those before are too many, or too large. The bodies of few are held at once.
+func (r *Reader) missed(ctx context.Context, past Past, after, since int64) (events []*Event, from int64, err error) {
+	from = since + 1
+	for entries, bytes := 0, 0; from > after+1 && entries < maxMissed; {
+		es, err := past.Find(ctx, audit.Query{Before: from, After: after, Limit: min(oneReading, maxMissed-entries)})
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, e := range es {
+			if bytes += len(e.Body); bytes > maxBytes {
+				return events, from, nil
+			}
+			if ev := eventOf(e, r.hub.cfg.Asks); ev != nil && r.filter.selects(ev) {
+				events = append(events, ev)
+			}
+			from = e.Seq
+		}
+		if entries += len(es); len(es) == 0 {
+			break
+		}
+	}
+	return events, from, nil
+}
+
+// append appends an event of the past, after which a reader that comes back goes on.
+func (r *Reader) append(b []byte, ev *Event) []byte {
+	b = append(append(append(b, "id: "...), itoa(ev.Seq)...), '\n')
+	return append(b, ev.Text()...)
 }
 
 // appendGap appends a gap, after which a reader that comes back goes on.
