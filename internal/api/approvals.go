@@ -164,58 +164,27 @@ func approverOf(p *people.Person, claims map[string][]string) approval.Person {
 	return approval.Person{ID: p.ID, Claims: claims, Names: p.Known()}
 }
 
-// readsAll reports whether the caller reads every ask, and not only what concerns a person.
-func (c *call) readsAll() bool { return c.who.Can(caller.Administrator, caller.Auditor) }
-
-// readableAsk returns an ask that the caller may read, and what the caller may do with it if it is a person who
-// answers.
-func (s *Server) readableAsk(ctx context.Context, c *call, id string) (*approval.Ask, *approval.Standing, error) {
-	if !c.readsAll() {
-		return s.askOf(ctx, c, id)
-	}
-	a, err := s.Approvals.Get(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
+// standing returns what the person who calls may do with an ask, and whether it concerns them; nil if whoever calls is
+// no person who answers.
+func (s *Server) standing(ctx context.Context, c *call, a *approval.Ask) (*approval.Standing, bool, error) {
 	p, notPerson := c.person()
 	if notPerson != nil {
-		return a, nil, nil
+		return nil, false, nil
 	}
 	st, err := s.Approvals.Standing(ctx, a, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, false, err
 	}
-	return a, &st, nil
-}
-
-// askOf returns an ask that the caller may do something about. To a person whom it does not concern it is not
-// there, also if they may read it: who has looked at an ask may take back what was approved.
-func (s *Server) askOf(ctx context.Context, c *call, id string) (*approval.Ask, *approval.Standing, error) {
-	a, err := s.Approvals.Get(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, notPerson := c.person()
-	if notPerson != nil {
-		return a, nil, nil
-	}
-	st, err := s.Approvals.Standing(ctx, a, p)
-	if err != nil {
-		return nil, nil, err
-	}
-	ok := concerns(a, &st, p.ID)
-	if !ok && a.Status != approval.Pending {
+	concerned := concerns(a, &st, p.ID)
+	if !concerned && a.Status != approval.Pending {
 		// It has ended, and nobody may answer any more: those who might have still may know how.
 		was, err := s.Approvals.Standing(ctx, reopened(a, s.Now()), p)
 		if err != nil {
-			return nil, nil, err
+			return nil, false, err
 		}
-		ok = concerns(a, &was, p.ID)
+		concerned = concerns(a, &was, p.ID)
 	}
-	if !ok {
-		return nil, nil, authz.Errorf(authz.ErrNotFound, "no ask %.64q", id)
-	}
-	return a, &st, nil
+	return &st, concerned, nil
 }
 
 // concerns reports whether an ask is a person's business: who may answer or review it, has answered, or

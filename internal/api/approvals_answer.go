@@ -28,7 +28,7 @@ type AskViewing struct {
 // viewAsk records that a person looks. It is told apart from reading, so that a program which reads all asks
 // has not made anybody look at them.
 func (s *Server) viewAsk(r *http.Request, c *call, in viewAsk) (AskViewing, error) {
-	if _, _, err := s.askOf(r.Context(), c, in.ID); err != nil {
+	if _, err := s.askOf(r.Context(), c, in.ID); err != nil {
 		return AskViewing{}, err
 	}
 	p, err := c.person()
@@ -117,7 +117,7 @@ type AnswerChallenge struct {
 // challengeAsk returns the digest of an answer: what is signed names the act, the answer and its scope, or
 // that the glass is broken and why, so that the signature is good for nothing else.
 func (s *Server) challengeAsk(r *http.Request, c *call, in challengeAsk) (AnswerChallenge, error) {
-	a, _, err := s.askOf(r.Context(), c, in.ID)
+	a, err := s.askOf(r.Context(), c, in.ID)
 	if err != nil {
 		return AnswerChallenge{}, err
 	}
@@ -144,7 +144,7 @@ type answerAsk struct {
 }
 
 func (s *Server) answerAsk(r *http.Request, c *call, in answerAsk) (AskView, error) {
-	a, _, err := s.askOf(r.Context(), c, in.ID)
+	a, err := s.askOf(r.Context(), c, in.ID)
 	if err != nil {
 		return AskView{}, err
 	}
@@ -192,7 +192,7 @@ type breakGlass struct {
 }
 
 func (s *Server) breakGlass(r *http.Request, c *call, in breakGlass) (AskView, error) {
-	a, _, err := s.askOf(r.Context(), c, in.ID)
+	a, err := s.askOf(r.Context(), c, in.ID)
 	if err != nil {
 		return AskView{}, err
 	}
@@ -217,7 +217,7 @@ type reviewAsk struct {
 }
 
 func (s *Server) reviewAsk(r *http.Request, c *call, in reviewAsk) (AskView, error) {
-	if _, _, err := s.askOf(r.Context(), c, in.ID); err != nil {
+	if _, err := s.askOf(r.Context(), c, in.ID); err != nil {
 		return AskView{}, err
 	}
 	p, err := c.person()
@@ -255,7 +255,7 @@ func (s *Server) revokeAsk(r *http.Request, c *call, in endAsk) (AskView, error)
 		return AskView{}, err
 	}
 	if !c.who.Can(caller.Administrator) {
-		if _, _, err := s.askOf(r.Context(), c, in.ID); err != nil {
+		if _, err := s.askOf(r.Context(), c, in.ID); err != nil {
 			return AskView{}, err
 		}
 	}

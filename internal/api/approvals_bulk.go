@@ -54,7 +54,7 @@ func (s *Server) answerAsks(r *http.Request, c *call, in answerAsks) (BulkAnswer
 		if slices.ContainsFunc(in.Asks[:i], func(o bulkAsk) bool { return o.ID == b.ID }) {
 			return BulkAnswer{}, invalid("asks names %.64q twice", b.ID)
 		}
-		if asks[i], _, err = s.askOf(r.Context(), c, b.ID); err != nil {
+		if asks[i], err = s.askOf(r.Context(), c, b.ID); err != nil {
 			return BulkAnswer{}, err
 		}
 		if i > 0 && !identical(asks[0], asks[i]) {

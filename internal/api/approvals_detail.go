@@ -27,7 +27,7 @@ type AskDetail struct {
 	Acts     []ActDetail        `json:"acts" doc:"one for each of items"`
 	Routes   []RouteDetail      `json:"routes" doc:"the ways to the approval, and how far each has been gone"`
 	Asking   *AskingAgent       `json:"asking,omitempty" doc:"the agent, as it stands now"`
-	Similar  []SimilarAsk       `json:"similar" doc:"ended asks of the agent for the same action on the same type of resource, newest first"`
+	Similar  []SimilarAsk       `json:"similar" doc:"ended asks of the agent for the same action on the same type of resource, newest first, of those that the caller may read"`
 	Standing *approval.Standing `json:"standing,omitempty" doc:"what the person who calls may do"`
 	Choices  []AskChoice        `json:"choices" doc:"the scopes that the person who calls may give a yes, narrowest first; none if a yes would not count"`
 	Warnings []string           `json:"warnings" doc:"what to look at twice: sentences"`
@@ -118,11 +118,11 @@ const (
 )
 
 func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) {
-	a, st, err := s.readableAsk(r.Context(), c, in.ID)
+	a, _, st, err := s.readableAsk(r.Context(), c, in.ID)
 	if err != nil {
 		return AskDetail{}, err
 	}
-	d, err := s.detail(r.Context(), a, st)
+	d, err := s.detail(r.Context(), c, a, st)
 	if err == nil && st != nil && c.session != nil {
 		if more, ok := moreNeeded(&d, st, c.session.Person.ID); ok {
 			st.Why = more
@@ -133,7 +133,7 @@ func (s *Server) readAsk(r *http.Request, c *call, in askID) (AskDetail, error) 
 
 // detail gathers what is known of an ask. What cannot be found out is left out, and said so in a warning; an
 // error is that of a store that is away.
-func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Standing) (AskDetail, error) {
+func (s *Server) detail(ctx context.Context, c *call, a *approval.Ask, st *approval.Standing) (AskDetail, error) {
 	d := AskDetail{AskView: viewOf(a), Standing: st, Acts: make([]ActDetail, len(a.Items)), Routes: []RouteDetail{}, Similar: []SimilarAsk{}, Warnings: []string{}, Choices: []AskChoice{}}
 	d.Status = statusAt(a, s.Now())
 	cat, err := s.catalogOf(ctx, a.Catalog)
@@ -173,7 +173,13 @@ func (s *Server) detail(ctx context.Context, a *approval.Ask, st *approval.Stand
 		return d, err
 	}
 	for _, o := range similar {
-		d.Similar = append(d.Similar, similarAsk(o))
+		level, _, err := s.reads(ctx, c, o)
+		if err != nil {
+			return d, err
+		}
+		if level >= whole {
+			d.Similar = append(d.Similar, similarAsk(o))
+		}
 	}
 	return d, nil
 }

@@ -47,7 +47,7 @@ const (
 )
 
 func (s *Server) askStory(r *http.Request, c *call, in askID) (Story, error) {
-	a, _, err := s.readableAsk(r.Context(), c, in.ID)
+	a, level, _, err := s.readableAsk(r.Context(), c, in.ID)
 	if err != nil {
 		return Story{}, err
 	}
@@ -60,7 +60,7 @@ func (s *Server) askStory(r *http.Request, c *call, in askID) (Story, error) {
 	t := teller{ask: a}
 	for i := range entries {
 		step := t.tell(&entries[i])
-		if c.readsAll() {
+		if level == verbatim {
 			step.Body = entries[i].Body
 		}
 		story.Steps = append(story.Steps, step)

@@ -326,6 +326,14 @@ func TestInboxShowsWhatIsNeededToJudge(t *testing.T) {
 	b.answer("anna", a.ID, `"yes":false,"comment":"not this one"`, 200)
 	next := b.ask("one", `{"amount":401}`)
 	has(t, "a similar ask", b.as("ben", "GET", "/v1/approvals/"+next.ID, "", 200), `"similar":[{"id":"`+a.ID, `\"person:anna\" refused: \"not this one\"`)
+
+	// Carl, who may break the glass of the one, has no business with the other.
+	two := b.ask("two", `{"amount":402}`)
+	b.answer("anna", two.ID, `"yes":false,"comment":"nor this"`, 200)
+	next = b.ask("one", `{"amount":403}`)
+	got = b.as("carl", "GET", "/v1/approvals/"+next.ID, "", 200)
+	has(t, "similar asks that concern carl", got, `"similar":[{"id":"`+a.ID)
+	hasNot(t, "similar asks that concern carl", got, two.ID, "nor this")
 }
 
 func TestInboxListsWhatConcernsOne(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/internal/caller"
 	"github.com/safeconduct/safeconduct/internal/pdp"
 	"github.com/safeconduct/safeconduct/internal/policy"
 )
@@ -53,8 +52,8 @@ type PolicyDetail struct {
 	Detail  string `json:"detail,omitempty"`  // of its reason, for the operator
 }
 
-func (s *Server) explainDecision(r *http.Request, who *caller.Identity, in decisionID) (Explanation, error) {
-	d, err := s.readDecision(r, who, in)
+func (s *Server) explainDecision(r *http.Request, c *call, in decisionID) (Explanation, error) {
+	d, err := s.readDecision(r, c, in)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -69,7 +68,7 @@ func (s *Server) explainDecision(r *http.Request, who *caller.Identity, in decis
 	if x.Outcomes, x.Earlier, err = s.reports(r.Context(), d.Seq); err != nil {
 		return x, err
 	}
-	x.Asks, err = s.asksAbout(r.Context(), &d)
+	x.Asks, err = s.asksAbout(r.Context(), c, &d)
 	return x, err
 }
 

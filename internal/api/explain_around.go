@@ -53,7 +53,9 @@ type DecisionAsk struct {
 	Status string    `json:"status,omitempty"`
 	Title  string    `json:"title,omitempty" doc:"what was asked, in a sentence"`
 	At     time.Time `json:"at,omitzero"`
-	Steps  []Step    `json:"steps" doc:"what happened, oldest first"`
+	Steps  []Step    `json:"steps" doc:"what happened, oldest first; none if it is not readable"`
+
+	Readable bool `json:"readable" doc:"whether the caller may read the ask itself: who answered, and what they said"`
 }
 
 const (
@@ -152,8 +154,8 @@ func (s *Server) reports(ctx context.Context, seq int64) (out []OutcomeReport, c
 	return out, cut, nil
 }
 
-// asksAbout returns the asks that a decision has to do with.
-func (s *Server) asksAbout(ctx context.Context, d *RecordedDecision) ([]DecisionAsk, error) {
+// asksAbout returns the asks that a decision has to do with, as far as the caller may read them.
+func (s *Server) asksAbout(ctx context.Context, c *call, d *RecordedDecision) ([]DecisionAsk, error) {
 	out := []DecisionAsk{}
 	if s.Approvals == nil {
 		return out, nil
@@ -168,11 +170,19 @@ func (s *Server) asksAbout(ctx context.Context, d *RecordedDecision) ([]Decision
 		} else if err != nil {
 			return err
 		}
+		level, _, err := s.reads(ctx, c, a)
+		if err != nil || level < outline {
+			return err
+		}
+		v := DecisionAsk{ID: id, How: how, Status: string(statusAt(a, s.Now())), Title: askSentence(a), At: a.AskedAt, Steps: []Step{}, Readable: level >= whole}
+		if !v.Readable {
+			out = append(out, v)
+			return nil
+		}
 		entries, _, err := s.entriesOf(ctx, a)
 		if err != nil {
 			return err
 		}
-		v := DecisionAsk{ID: id, How: how, Status: string(statusAt(a, s.Now())), Title: askSentence(a), At: a.AskedAt, Steps: []Step{}}
 		t := teller{ask: a}
 		for i := range entries[:min(len(entries), maxAskSteps)] {
 			v.Steps = append(v.Steps, t.tell(&entries[i]))

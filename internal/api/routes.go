@@ -81,8 +81,8 @@ func (s *Server) routes() []route {
 		operation("POST", "/v1/stops/preview", operators, "Say what a stop would change if it were put or lifted now; it changes nothing", 1<<20, s.previewStop, nil),
 
 		// Decisions and the audit log.
-		read("/v1/decisions/{id}", readers, "Read a recorded decision", s.readDecision),
-		read("/v1/decisions/{id}/explain", readers, "Explain a recorded decision: the operator's view", s.explainDecision),
+		serving("GET", "/v1/decisions/{id}", readers, "Read a recorded decision", 0, s.readDecision, nil),
+		serving("GET", "/v1/decisions/{id}/explain", readers, "Explain a recorded decision: the operator's view", 0, s.explainDecision, nil),
 		s.outcomeRoute("/v1/decisions/{id}/outcome", "Report what came of a decision"),
 		read("/v1/audit/entries", auditors, "Search the log, newest first", s.searchEntries),
 		read("/v1/audit/entries/{seq}", auditors, "Read one entry", s.readEntry),

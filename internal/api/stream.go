@@ -78,8 +78,21 @@ func (s *Server) streamRoute() route {
 			return authz.Errorf(authz.ErrUnavailable, "%d streams are open, and no more are served", most)
 		}
 		defer s.open.Add(-1)
-		again := func() bool { return s.admit(nil, r, &rt, &call{id: c.id}) == nil }
+		// A stream lasts: who reads, and by which roles, may change meanwhile.
+		now := func() (*call, bool) {
+			now := &call{id: c.id}
+			return now, s.admit(nil, r, &rt, now) == nil
+		}
+		again := func() bool { _, ok := now(); return ok }
 		if f != nil {
+			f.Reads = func(ask string) bool {
+				now, ok := now()
+				if !ok {
+					return false
+				}
+				ok, err := s.readsWhole(r.Context(), now, ask)
+				return ok && err == nil
+			}
 			return s.streamLive(w, r, c, in, *f, after, again)
 		}
 		return s.stream(w, r, c, in, again)

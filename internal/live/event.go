@@ -11,7 +11,7 @@ import (
 	"github.com/safeconduct/safeconduct/internal/gist"
 )
 
-// An Approval is what is told of an ask when it is made, answered or over.
+// An Approval is what is told of an ask when it is made, answered or over. By and Yes are for who may read the ask.
 type Approval struct {
 	Seq      int64     `json:"seq"`
 	At       time.Time `json:"at"`
@@ -22,9 +22,16 @@ type Approval struct {
 	Action   string    `json:"action,omitempty" doc:"of the first act"`
 	Resource authz.Ref `json:"resource,omitzero" doc:"of the first act"`
 	Acts     int       `json:"acts" doc:"how many are asked about"`
-	By       string    `json:"by" doc:"who asked, answered or ended it"`
-	Yes      *bool     `json:"yes,omitempty" doc:"what was answered"`
+	By       string    `json:"by,omitempty" doc:"who asked, answered or ended it; left out for whoever may not read the ask"`
+	Yes      *bool     `json:"yes,omitempty" doc:"what was answered; likewise"`
 	WaitedS  int64     `json:"waited_seconds,omitempty" doc:"from ask to end, of one that has ended"`
+}
+
+// outline is what whoever may not read the ask is told: that it was asked, and how it ended.
+func (a *Approval) outline() *Approval {
+	o := *a
+	o.By, o.Yes = "", nil
+	return &o
 }
 
 // An Alert is what is told of one that is raised, changed or cleared.

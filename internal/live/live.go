@@ -180,8 +180,8 @@ const (
 	TypeAgent    = "agent"
 )
 
-// Text returns the event as a server-sent event without an id. It is made once.
-func (ev *Event) Text() []byte {
+// whole returns the event as a server-sent event without an id, for who may read all of it. It is made once.
+func (ev *Event) whole() []byte {
 	ev.once.Do(func() { ev.text = Text(ev.Type, ev.Data) })
 	return ev.text
 }

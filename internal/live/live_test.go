@@ -134,7 +134,8 @@ func TestEvents(t *testing.T) {
 	done := make(chan struct{})
 	go func() { h.Run(ctx); close(done) }()
 	defer func() { cancel(); <-done }()
-	all, calm := h.Read(live.Filter{}, 0), h.Read(live.Filter{Types: []string{"finding", "agent"}, Agent: "bot"}, 0)
+	all, calm := h.Read(live.Filter{Reads: func(ask string) bool { return ask == "arq_1" }}, 0), h.Read(live.Filter{Types: []string{"finding", "agent"}, Agent: "bot"}, 0)
+	outside := h.Read(live.Filter{Types: []string{"approval"}}, 0)
 
 	<-sigs.heard
 	sigs.c <- monitor.Signal{Seq: 1, Type: "trust", Agent: "bot", Class: "money", From: "high", To: "low"}
@@ -162,6 +163,18 @@ func TestEvents(t *testing.T) {
 		`decision {"id":"d10","seq":10,"agent":"bot","purpose":"billing","owner":"ops","on_behalf":["user:anna","agent:chief"],"action":"pay_invoice","resource":{"type":"invoice","id":"2026-114"},"effect":"allow","code":"allowed","pep":"bank","session":"s-1"}`,
 		`10 finding {"seq":10,"type":"finding","agent":"bot"}`,
 	)
+	told := []string{
+		`3 approval {"seq":3,"what":"asked","ask":"arq_1","agent":"bot","owner":"ops","action":"pay_invoice","resource":{"type":"invoice","id":"1"},"acts":1}`,
+		`4 approval {"seq":4,"what":"answered","ask":"arq_1","agent":"bot","owner":"ops","action":"pay_invoice","resource":{"type":"invoice","id":"1"},"acts":1}`,
+		`5 approval {"seq":5,"what":"approved","ask":"arq_1","agent":"bot","owner":"ops","action":"pay_invoice","resource":{"type":"invoice","id":"1"},"acts":1,"waited_seconds":90}`,
+	}
+	same(t, "who may not read the ask", outside.Take(nil, noon), told...)
+	again := h.Read(live.Filter{Types: []string{"approval"}}, 0)
+	b, err := again.Resume(t.Context(), nil, &log, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "and comes back", again.Take(b, noon), told...)
 	same(t, "findings and changes of an agent", calm.Take(nil, noon),
 		`8 agent {"seq":8,"what":"changed","agent":"bot","purpose":"billing","owner":"ops","state":"suspended","by":"admin:root","why":"\u003cb\u003eit\u003c/b\u003e"}`,
 		`10 finding {"seq":10,"type":"finding","agent":"bot"}`)

@@ -14,11 +14,22 @@ import (
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-// A Filter selects events. What is empty selects all.
+// A Filter selects events, and what is told of asks. An empty list selects all.
 type Filter struct {
 	Types   []string
 	Agent   string
 	Effects []string // of decisions
+
+	// Reads reports whether the reader may read an ask, now. It is called for each event about one; nil: none.
+	Reads func(ask string) bool
+}
+
+// text returns an event as the reader may read it.
+func (f *Filter) text(ev *Event) []byte {
+	if a, ok := ev.Data.(*Approval); ok && (f.Reads == nil || !f.Reads(a.Ask)) {
+		return Text(ev.Type, a.outline())
+	}
+	return ev.whole()
 }
 
 func (f *Filter) selects(ev *Event) bool {
@@ -198,7 +209,7 @@ func (r *Reader) missed(ctx context.Context, past Past, after, since int64) (eve
 // append appends an event of the past, after which a reader that comes back goes on.
 func (r *Reader) append(b []byte, ev *Event) []byte {
 	b = append(append(append(b, "id: "...), itoa(ev.Seq)...), '\n')
-	return append(b, ev.Text()...)
+	return append(b, r.filter.text(ev)...)
 }
 
 // appendGap appends a gap, after which a reader that comes back goes on.
@@ -267,7 +278,7 @@ func (r *Reader) Take(b []byte, now time.Time) []byte {
 			if i == last {
 				b = append(append(append(b, "id: "...), itoa(it.entry.Seq)...), '\n')
 			}
-			b = append(b, ev.Text()...)
+			b = append(b, r.filter.text(ev)...)
 		}
 		if len(some) > 0 && last >= 0 && slices.Contains(rest, some[0]) {
 			some = some[1:]

@@ -2385,7 +2385,7 @@ export interface components {
             /** @description number of the entry that asked */
             seq: number;
             session?: string;
-            /** @description ended asks of the agent for the same action on the same type of resource, newest first */
+            /** @description ended asks of the agent for the same action on the same type of resource, newest first, of those that the caller may read */
             similar: components["schemas"]["SimilarAsk"][];
             /** @description what the person who calls may do */
             standing?: components["schemas"]["ApprovalStanding"];
@@ -3013,8 +3013,10 @@ export interface components {
             /** @description lifted: the decision allowed the act because of it; asked: it was asked after the decision refused the act; referred: the request referred to it, and it did not help */
             how: string;
             id: string;
+            /** @description whether the caller may read the ask itself: who answered, and what they said */
+            readable: boolean;
             status?: string;
-            /** @description what happened, oldest first */
+            /** @description what happened, oldest first; none if it is not readable */
             steps: components["schemas"]["Step"][];
             /** @description what was asked, in a sentence */
             title?: string;

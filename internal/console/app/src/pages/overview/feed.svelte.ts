@@ -40,8 +40,8 @@ export function lineOf(type: string, id: string, d: any): Line | undefined {
       const [word, mark, tone] = effects[d.effect] ?? [d.effect, '·', 'quiet' as Tone];
       return line(d.effect === 'allow' && d.lifted ? 'Allowed' : word, mark, tone, `/decisions/${encodeURIComponent(d.id)}`);
     }
-    case 'approval':
-      return line(d.what === 'asked' ? 'Asks' : d.what === 'approved' || d.what === 'answered' ? 'Answer' : 'Ask ended', '?', 'ask', `/approvals/${encodeURIComponent(d.ask)}`);
+    case 'approval': // who did it is told to whom may read the ask
+      return line(d.what === 'asked' ? 'Asks' : d.what === 'approved' || d.what === 'answered' ? 'Answer' : 'Ask ended', '?', 'ask', d.by ? `/approvals/${encodeURIComponent(d.ask)}` : undefined);
     case 'alert':
       return line('Alert', '!', d.what === 'cleared' ? 'quiet' : 'deny', '/incidents');
     case 'policy':
