@@ -267,7 +267,7 @@ func (p *Point) record(ctx context.Context, w *work, all []*client.Answer) error
 	for _, a := range all {
 		if a.ID == unrecorded {
 			var room [24]byte
-			a.ID = string(strconv.AppendInt(append(room[:0], 'e'), id, 10))
+			a.ID = string(strconv.AppendInt(append(room[:0], ownPrefix...), id, 10))
 			id++
 		}
 	}
@@ -348,11 +348,18 @@ func named(properties json.RawMessage, typ string) json.RawMessage {
 	return out
 }
 
-// Outcome reports what came of a decision: of one that was made here, by its id, through the journal; of one that
-// the control plane made, to the control plane. authz.ErrInvalid: there is no such decision, or nothing that can be said so.
-// Whether the rest is as it should be, the control plane finds when it is sent; what it refuses is logged.
+// Own reports whether an id is one of a decision that was made here: of it Outcome waits for nothing.
+func (p *Point) Own(id string) bool { return strings.HasPrefix(id, ownPrefix) }
+
+// ownPrefix begins the ids of decisions that were made here.
+const ownPrefix = "e"
+
+// Outcome reports what came of a decision: of one that was made here, by its id, through the journal, into which it is written
+// with the next decision or after 100 ms; of one that the control plane made, to the control plane. authz.ErrInvalid: there is no
+// such decision, or nothing that can be said so. Whether the rest is as it should be, the control plane finds when it is sent; what
+// it refuses is logged.
 func (p *Point) Outcome(ctx context.Context, id string, o client.Outcome) error {
-	number, ok := strings.CutPrefix(id, "e")
+	number, ok := strings.CutPrefix(id, ownPrefix)
 	if !ok {
 		return p.remote.Outcome(ctx, id, o)
 	}
@@ -368,6 +375,5 @@ func (p *Point) Outcome(ctx context.Context, id string, o client.Outcome) error 
 	if err != nil {
 		return err
 	}
-	_, err = j.append(ctx, entry{kind: 'o', of: n, body: body})
-	return err
+	return j.note(ctx, n, body)
 }

@@ -74,6 +74,14 @@ func (j *Journal) AppendOutcome(of int64, body string) (int64, error) {
 	return j.j.append(context.Background(), entry{kind: 'o', of: of, body: []byte(body)})
 }
 
+// Note has an outcome go with the next write, and WriteLater writes it if there has been none.
+func (j *Journal) Note(of int64, body string) error {
+	return j.j.note(context.Background(), of, []byte(body))
+}
+
+// WriteLater writes what Note was given.
+func (j *Journal) WriteLater() error { return j.j.writeLater(context.Background()) }
+
 // Unsent returns the bodies of up to most records that were not acknowledged, and the number of the first.
 func (j *Journal) Unsent(most int) (first int64, bodies []string, err error) {
 	b, err := j.j.unsent(j.j.sentUpTo(), most, 1<<20)

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,8 @@ type journal struct {
 	written int64    // of the last record that is written
 	buf     []byte   // lines that wait for the next write
 	spare   []byte   // to swap with buf
+	later   []entry  // outcomes that go with the next write
+	riding  int      // how many outcomes in buf nobody waits for
 	waiting *share   // who waits for it; nil if nobody
 	waiters int      // how many wait while somebody writes
 	writing bool     // whether somebody writes
@@ -236,7 +239,7 @@ func (j *journal) discard(paths []string) {
 	}
 }
 
-// state returns how many records and bytes are pending, when the oldest was written, and why nothing can be written.
+// state returns how many records are pending, how many bytes of them are written, when the oldest was written, and why nothing can be written.
 func (j *journal) state() (records, size int64, oldest time.Time, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -251,7 +254,7 @@ func (j *journal) state() (records, size int64, oldest time.Time, err error) {
 	if j.written > j.acked {
 		oldest = j.oldest.first()
 	}
-	return j.written - j.acked, j.pending, oldest, err
+	return j.written - j.acked + int64(len(j.later)), j.pending, oldest, err
 }
 
 // close ends the journal. Nothing is written afterwards, and nothing is left that was acknowledged.
@@ -261,6 +264,9 @@ func (j *journal) close() error {
 		j.mu.Unlock()
 		return nil
 	}
+	j.mu.Unlock()
+	lerr := j.writeLater(context.Background())
+	j.mu.Lock()
 	j.done = true
 	// Who writes at this moment still does; the file is closed behind it.
 	for j.writing {
@@ -279,7 +285,7 @@ func (j *journal) close() error {
 			err = errors.Join(err, rerr)
 		}
 	}
-	return errors.Join(err, j.cur.Close(), j.lock.Close())
+	return errors.Join(lerr, err, j.cur.Close(), j.lock.Close())
 }
 
 // syncDir makes the names in a directory durable.

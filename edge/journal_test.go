@@ -116,6 +116,83 @@ func unsent(t *testing.T, j *edge.Journal) []string {
 	return all
 }
 
+// An outcome is written with what is written next, or when nothing was for a while, and with what is decided after it has been
+// begun anew it is of nothing if its decision was acknowledged.
+func TestJournalNotes(t *testing.T) {
+	dir := t.TempDir()
+	d := &disk{room: -1}
+	j := open(t, dir, d.open)
+	write := func(body string) {
+		t.Helper()
+		if _, err := j.Append(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	note := func(of int64, body string, want error) {
+		t.Helper()
+		if err := j.Note(of, body); !errors.Is(err, want) {
+			t.Errorf("Note(%d) = %v, want %v", of, err, want)
+		}
+	}
+	has := func(when string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, unsent(t, j)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	note(1, `{}`, authz.ErrNotFound) // there is none yet
+	write(`{"n":1}`)
+	note(1, `{"of":1}`, nil)
+	note(2, `{}`, authz.ErrNotFound)
+	has("noted", `{"n":1}`)
+	if n, _ := j.Pending(); n != 2 {
+		t.Errorf("%d records are pending, want 2: what is noted is not sent yet", n)
+	}
+	write(`{"n":2}`)
+	has("with the next write", `{"n":1}`, `{"n":2}`, `{"of":1}`)
+	note(2, `{"of":2}`, nil)
+	if err := j.WriteLater(); err != nil {
+		t.Fatal(err)
+	}
+	has("without one", `{"n":1}`, `{"n":2}`, `{"of":1}`, `{"of":2}`)
+
+	d.set(0, nil, false)
+	note(2, `{"of":"full"}`, nil)
+	if err := j.WriteLater(); !errors.Is(err, authz.ErrUnavailable) {
+		t.Errorf("on a disk that is full: %v, want %v", err, authz.ErrUnavailable)
+	}
+	d.set(-1, nil, false)
+	write(`{"n":5}`)
+	has("after a disk that was full", `{"n":1}`, `{"n":2}`, `{"of":1}`, `{"of":2}`, `{"n":5}`)
+
+	note(5, `{"of":5}`, nil)
+	note(2, `{"of":"gone"}`, nil)
+	if err := j.Acknowledge(4, 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	for range 300 { // more than wait
+		note(5, `{"of":5}`, nil)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	all := unsent(t, j)
+	count := map[string]int{}
+	for _, body := range all {
+		count[body]++
+	}
+	if len(all) != 303 || all[0] != `{"n":5}` || count[`{"of":5}`] != 301 || count[`{}`] != 1 {
+		t.Errorf("after the end there are %v of %d, want a decision, 301 outcomes of it, and one of nothing", count, len(all))
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestJournalKeepsOrder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "of [one]*")
 	j := open(t, dir)

@@ -14,8 +14,53 @@ type share struct {
 	err  error
 }
 
-// append writes entries together, and returns the id of the first once they are written. authz.ErrUnavailable: they are
-// not, or ctx ended before that was known.
+// maxLater bounds how many outcomes wait for a write.
+const maxLater = 256
+
+// note has an outcome written by the next write, or by the next sync, and does not wait for it. authz.ErrNotFound: it is of no
+// decision that there is. authz.ErrUnavailable: too many wait, as nothing can be written.
+func (j *journal) note(ctx context.Context, of int64, body []byte) error {
+	j.mu.Lock()
+	err := j.known(of)
+	if err == nil && j.done {
+		err = j.accepts()
+	}
+	full := len(j.later) >= maxLater
+	if err == nil && !full {
+		j.later = append(j.later, entry{kind: 'o', of: of, body: body})
+	}
+	j.mu.Unlock()
+	if err == nil && full {
+		_, err = j.append(ctx, entry{kind: 'o', of: of, body: body})
+	}
+	return err
+}
+
+// writeLater writes what note was given, if no other write has.
+func (j *journal) writeLater(ctx context.Context) error {
+	j.mu.Lock()
+	none := len(j.later) == 0
+	j.mu.Unlock()
+	if none {
+		return nil
+	}
+	_, err := j.append(ctx)
+	return err
+}
+
+// known returns why there is no decision of an id, nil if there is one. The caller holds j.mu.
+func (j *journal) known(id int64) error {
+	switch {
+	case id >= j.id(j.next):
+		return authz.Errorf(authz.ErrNotFound, "no decision has the id e%d", id)
+	case id <= j.base:
+		return authz.Errorf(authz.ErrNotFound, "the decision e%d is too old: the control plane has forgotten the journal that it was in", id)
+	}
+	return nil
+}
+
+// append writes entries together, and what waits for a write, and returns the id of the first once they are written.
+// authz.ErrUnavailable: they are not, or ctx ended before that was known.
 func (j *journal) append(ctx context.Context, entries ...entry) (int64, error) {
 	j.mu.Lock()
 	if j.writing { // a disk that hangs must not collect all who ask
@@ -40,21 +85,17 @@ func (j *journal) append(ctx context.Context, entries ...entry) (int64, error) {
 	first := j.id(j.next)
 	for i := range entries {
 		if e := &entries[i]; e.kind == 'o' {
-			switch id := e.of; {
-			case id >= first:
+			if err := j.known(e.of); err != nil {
 				j.mu.Unlock()
-				return 0, authz.Errorf(authz.ErrNotFound, "no decision has the id e%d", id)
-			case id <= j.base:
-				j.mu.Unlock()
-				return 0, authz.Errorf(authz.ErrNotFound, "the decision e%d is too old: the control plane has forgotten the journal that it was in", id)
+				return 0, err
 			}
-			e.of -= j.base
 		}
 	}
-	for i := range entries {
-		j.buf = appendLine(j.buf, j.seed, j.next, &entries[i])
-		j.next++
-	}
+	j.line(entries)
+	j.line(j.later)
+	j.riding += len(j.later)
+	clear(j.later)
+	j.later = j.later[:0]
 	if j.writing {
 		s := j.waiting
 		if s == nil {
@@ -89,6 +130,20 @@ func (j *journal) append(ctx context.Context, entries ...entry) (int64, error) {
 	err := j.flush()
 	j.mu.Unlock()
 	return first, err
+}
+
+// line makes lines of entries, for the next write. The caller holds j.mu.
+func (j *journal) line(entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		if e.kind == 'o' {
+			if e.of -= j.base; e.of <= 0 { // the journal was begun anew since it was noted
+				*e = lost
+			}
+		}
+		j.buf = appendLine(j.buf, j.seed, j.next, e)
+		j.next++
+	}
 }
 
 // write writes what waits, in one's turn.
@@ -145,8 +200,8 @@ func (j *journal) repair() error {
 
 // flush writes what waits, and lets the next one write. The caller holds j.mu, which is free meanwhile, and has set j.writing.
 func (j *journal) flush() error {
-	mine, buf, last := j.waiting, j.buf, j.next-1
-	j.waiting, j.buf, j.spare = nil, j.spare[:0], nil
+	mine, buf, last, riding := j.waiting, j.buf, j.next-1, j.riding
+	j.waiting, j.buf, j.spare, j.riding = nil, j.spare[:0], nil, 0
 	f := j.cur
 	j.mu.Unlock()
 	n, err := f.Write(buf)
@@ -166,6 +221,10 @@ func (j *journal) flush() error {
 			j.waiting, w.err = nil, err
 			close(w.done)
 		}
+		if riding += j.riding; riding > 0 && j.warn != nil {
+			j.warn("outcomes of acts are not recorded, nor reported", "outcomes", riding, "err", err)
+		}
+		j.riding = 0
 		if terr := f.Truncate(j.size); terr == nil {
 			j.err = had // as if nothing had been
 		}

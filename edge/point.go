@@ -163,7 +163,7 @@ func (p *Point) syncing(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			p.say(ctx, &p.trouble.disk, "journal not synced to disk", j.sync())
+			p.say(ctx, &p.trouble.disk, "journal not synced to disk", errors.Join(j.writeLater(ctx), j.sync()))
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (p *Point) upload(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
 	defer cancel()
-	if err := p.sendUpTo(last, j, math.MaxInt64); err != nil {
+	if err := errors.Join(j.writeLater(last), p.sendUpTo(last, j, math.MaxInt64)); err != nil {
 		n, _, _, _ := j.state()
 		p.cfg.Logger.Warn("decisions stay in the journal until the decision point runs again", "records", n, "err", err)
 	}

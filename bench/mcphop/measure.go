@@ -147,6 +147,9 @@ func rate(o options, server, gw *process) error {
 		if err != nil {
 			return err
 		}
+		if len(took) == 0 {
+			return fmt.Errorf("no call ended within %v", o.duration)
+		}
 		per[i] = float64(len(took)) / o.duration.Seconds()
 		slices.Sort(took)
 		spent := ""

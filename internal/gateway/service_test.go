@@ -334,6 +334,9 @@ func TestDecideHere(t *testing.T) {
 	if ids := both.Decisions(); len(ids) != 2 || ids[0] == ids[1] {
 		t.Errorf("decided as %v, want two decisions", ids)
 	}
+	if elsewhere := new(gateway.Gateway); !g.Prompt(both) || elsewhere.Prompt(both) {
+		t.Error("outcomes are recorded here, or are where nothing is decided")
+	}
 	if err := both.Done(t.Context(), client.Outcome{}); err != nil {
 		t.Errorf("the outcome: %v", err)
 	}

@@ -461,3 +461,50 @@ func TestParseManyExpressions(t *testing.T) {
 		}
 	}
 }
+
+// A mapping says which params it reads, and resolves to the same by those alone.
+func TestReads(t *testing.T) {
+	one := func(method string) *coaz.Mapping { m, _ := coaz.Default(method); return m }
+	parsed := func(text string) *coaz.Mapping {
+		m, err := coaz.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	const body = `{"evaluations":{"action":{"name":"pay"},"resource":{"type":"account","id":"$params.to.account"},
+		"evaluations":[{"context":{"list":["$params.amount","$token.scope"]}},{"context":{"why":"$params.?why"}}]}}`
+	for name, tt := range map[string]struct {
+		m    *coaz.Mapping
+		want []string
+		all  bool
+	}{
+		"tools/call":  {one("tools/call"), []string{"name"}, false},
+		"tools/list":  {one("tools/list"), nil, false},
+		"computed":    {one("completion/complete"), nil, true},
+		"declared":    {parsed(body), []string{"amount", "to", "why"}, false},
+		"whole":       {parsed(`{"evaluation":{"action":{"name":"a"},"resource":{"type":"t","id":"i"},"context":{"all":"$params"}}}`), nil, true},
+		"all of them": {parsed(`{"evaluation":{"action":{"name":"a"},"resource":{"type":"t","id":"$params.exists(p, p == 'x') ? 'a' : 'b'"}}}`), nil, true},
+	} {
+		got, all := tt.m.Reads()
+		slices.Sort(got)
+		if !slices.Equal(got, tt.want) || all != tt.all {
+			t.Errorf("%s reads %v, %v, want %v, %v", name, got, all, tt.want, tt.all)
+		}
+	}
+	const token = `{"sub":"alice","scope":"pay"}`
+	m := parsed(body)
+	whole, err := m.Resolve(input(t, `{"to":{"account":"7"},"amount":3,"why":"rent","more":{"deep":[1]}}`, token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	some, err := m.Resolve(input(t, `{"to":{"account":"7"},"amount":3,"why":"rent"}`, token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, req := range whole.Requests {
+		if diff := cmp.Diff(wire(req), wire(some.Requests[i])); diff != "" {
+			t.Errorf("by what it reads it resolves to another thing (-all +some):\n%s", diff)
+		}
+	}
+}

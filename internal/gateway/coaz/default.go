@@ -36,7 +36,9 @@ var defaults = sync.OnceValue(func() map[string]*Mapping {
 				}
 			}
 		}
-		out[method] = &Mapping{shared: p, own: true}
+		m := &Mapping{shared: p}
+		m.look()
+		out[method] = m
 	}
 	version := map[string]any{"protocol_version": "$params.protocolVersion"}
 	add("initialize", serverType, "", version)

@@ -12,9 +12,50 @@ import (
 // A Mapping is a compiled mapping. It is safe for concurrent use.
 type Mapping struct {
 	many    bool
-	shared  parts   // of the evaluation, or the defaults of the evaluations
-	entries []parts // of evaluations
-	own     bool    // it is one of the binding's own
+	shared  parts    // of the evaluation, or the defaults of the evaluations
+	entries []parts  // of evaluations
+	reads   []string // see Reads
+	all     bool     // it may read any of them
+}
+
+// Reads returns the names of the message's params that the mapping reads. All: it may read any of them, or compute with them.
+func (m *Mapping) Reads() (names []string, all bool) { return m.reads, m.all }
+
+// look finds out what the mapping reads.
+func (m *Mapping) look() {
+	note := func(t any) {
+		e, ok := t.(*expression)
+		switch {
+		case !ok:
+		case e.path == nil:
+			m.all = true
+		case e.path[0] == "params" && !slices.Contains(m.reads, e.path[1]):
+			m.reads = append(m.reads, e.path[1])
+		}
+	}
+	for _, p := range append([]parts{m.shared}, m.entries...) {
+		for _, o := range []*object{p.subject, p.action, p.resource, p.context} {
+			if o != nil {
+				leaves(o, note)
+			}
+		}
+	}
+}
+
+// leaves calls f with what stands at the leaves of a template.
+func leaves(t any, f func(any)) {
+	switch t := t.(type) {
+	case *object:
+		for _, m := range t.members {
+			leaves(m, f)
+		}
+	case *list:
+		for _, e := range t.elements {
+			leaves(e, f)
+		}
+	default:
+		f(t)
+	}
 }
 
 // parts are the members of one evaluation; nil where the mapping has none.
@@ -81,6 +122,7 @@ func Parse(text []byte) (*Mapping, error) {
 			}
 		}
 	}
+	m.look()
 	return m, nil
 }
 

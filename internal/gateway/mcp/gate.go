@@ -353,6 +353,10 @@ func (pa *Passage) end(ctx context.Context, o client.Outcome) {
 				g.log.Warn("what came of an act could not be reported", "decisions", strings.Join(permit.Decisions(), " "), "error", err)
 			}
 		}
+		if g.cfg.Gateway.Prompt(permit) {
+			report()
+			return
+		}
 		select {
 		case g.outcomes <- struct{}{}:
 			g.wait.Go(func() {
@@ -367,6 +371,9 @@ func (pa *Passage) end(ctx context.Context, o client.Outcome) {
 
 // resolve makes the questions of a mapping.
 func (g *Gate) resolve(ctx context.Context, m *coaz.Mapping, p *Peer, params object, what string) ([]authz.Request, *refusal) {
+	if names, all := m.Reads(); !all {
+		params = params.only(names)
+	}
 	vars, err := coaz.Variables(params.json())
 	if err != nil {
 		return nil, &refusal{code: codeParams, message: err.Error()}

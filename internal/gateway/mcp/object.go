@@ -76,6 +76,17 @@ func (o object) get(name string) json.RawMessage {
 	return nil
 }
 
+// only returns the members of some names.
+func (o object) only(names []string) object {
+	some := make(object, 0, len(names))
+	for _, m := range o {
+		if slices.Contains(names, m.name) {
+			some = append(some, m)
+		}
+	}
+	return some
+}
+
 // set sets a member where it stands, or at the end.
 func (o *object) set(name string, value json.RawMessage) {
 	for i := range *o {

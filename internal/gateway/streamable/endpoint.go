@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -116,7 +115,7 @@ func (e *endpoint) find(w http.ResponseWriter, r *http.Request, who *gateway.Who
 
 // body reads the body of a POST, or answers why it is refused.
 func (e *endpoint) body(w http.ResponseWriter, r *http.Request) []byte {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	kind, params, err := mediaType(r.Header.Get("Content-Type"))
 	if charset := params["charset"]; err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") ||
 		len(r.Header["Content-Type"]) != 1 || r.Header.Get("Content-Encoding") != "" {
 		refuse(w, http.StatusUnsupportedMediaType, codeRequest, "Content-Type must be application/json, without encoding")

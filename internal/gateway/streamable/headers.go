@@ -42,12 +42,21 @@ func one(h http.Header, name string) (string, bool) {
 	return v[0], len(v) == 1
 }
 
+// mediaType is mime.ParseMediaType, which has nothing to say of what nearly all write.
+func mediaType(v string) (kind string, params map[string]string, err error) {
+	switch v {
+	case "application/json", "text/event-stream", "*/*":
+		return v, nil, nil
+	}
+	return mime.ParseMediaType(v)
+}
+
 // acceptable reports whether the media type is among those that a header names.
 func acceptable(h http.Header, want ...string) bool {
 	var have []string
 	for _, v := range h["Accept"] {
 		for part := range strings.SplitSeq(v, ",") {
-			t, params, err := mime.ParseMediaType(strings.TrimSpace(part))
+			t, params, err := mediaType(strings.TrimSpace(part))
 			if err != nil || params["q"] == "0" {
 				continue
 			}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -165,7 +164,7 @@ func (d *Door) read(ctx context.Context, u *upstream, l leg, c *call, resp *http
 		return "", 0, c.scan.frame(f)
 	}
 	defer resp.Body.Close()
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	kind, _, _ := mediaType(resp.Header.Get("Content-Type"))
 	hear := c.scan.frame
 	c.scan.frame = func(f *mcp.Frame) error {
 		d.overhear(u, f)

@@ -12,3 +12,16 @@ func Undecided(err error) bool {
 	refused, ok := errors.AsType[*client.RefusedError](err)
 	return ok && refused.Undecided()
 }
+
+// Prompt reports whether what comes of an act is recorded in this process, so that client.Permit.Done does not wait for anybody.
+func (g *Gateway) Prompt(p *client.Permit) bool {
+	if g.point == nil {
+		return false
+	}
+	for _, id := range p.Decisions() {
+		if !g.point.Own(id) {
+			return false
+		}
+	}
+	return true
+}
