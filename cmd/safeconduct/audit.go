@@ -241,12 +241,12 @@ func verifier(c *cobra.Command, api *remote, key string) (note.Verifier, error) 
 	return parseVerifier(k.Key)
 }
 
-// parseVerifier reads a public key as C2SP writes it, or the file that holds one.
+// parseVerifier reads a public key as C2SP writes it, or the file that holds one and nothing besides.
 func parseVerifier(key string) (note.Verifier, error) {
-	if b, err := os.ReadFile(key); err == nil {
+	if b, err := readBounded(key); err == nil {
 		key = strings.TrimSpace(string(b))
 	}
-	v, err := note.NewVerifier(key)
+	v, err := audit.ParseVerifier(key)
 	if err != nil {
 		return nil, hinted(fmt.Errorf("%.80q is neither a public key nor a file that holds one", key), "it looks like example.com/log+1a2b3c4d+AbC...; `safeconduct status` shows it")
 	}

@@ -180,7 +180,7 @@ func sameHistory(rep *audit.BundleReport, kept string) error {
 	if err != nil {
 		return err
 	}
-	v, err := note.NewVerifier(rep.Key)
+	v, err := audit.ParseVerifier(rep.Key)
 	if err != nil {
 		return err
 	}

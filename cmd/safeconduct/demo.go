@@ -235,7 +235,7 @@ func (d *demonstration) bar(s *demo.Selection) *demo.Bar {
 // verify reads the log that the service has written, from the disk and up to its signed end, and
 // computes every hash anew. The newest decision must be under a signature.
 func (r *demoReport) verify(ctx context.Context, data, key string, newest int64) error {
-	v, err := note.NewVerifier(key)
+	v, err := audit.ParseVerifier(key)
 	if err != nil {
 		return fmt.Errorf("the log's public key: %w", err)
 	}

@@ -54,11 +54,26 @@ func ParseKey(private string) (*Key, error) {
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "deriving the verifier's key: %w", err)
 	}
-	verifier, err := note.NewVerifier(public)
+	verifier, err := ParseVerifier(public)
 	if err != nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "deriving the verifier's key: %w", err)
 	}
 	return &Key{signer: signer, verifier: verifier, private: private, public: public}, nil
+}
+
+// ParseVerifier decodes the text form of a public key, as Key.Public returns it. Anything that Public would not return is
+// authz.ErrInvalid.
+func ParseVerifier(public string) (note.Verifier, error) {
+	v, err := note.NewVerifier(public)
+	if err != nil {
+		return nil, authz.Errorf(authz.ErrInvalid, "not the public key of a note signer: %w", err)
+	}
+	// NewVerifier lets line feeds through, wherever they are in the base64, and ids in upper case.
+	head := fmt.Sprintf("%s+%08x+", v.Name(), v.KeyHash())
+	if !strings.HasPrefix(public, head) || len(public) != len(head)+base64.StdEncoding.EncodedLen(1+ed25519.PublicKeySize) {
+		return nil, authz.Errorf(authz.ErrInvalid, "the public key of %s is written otherwise than keys are", v.Name())
+	}
+	return v, nil
 }
 
 // LoadKey reads a key file. A file that others may read is refused.
@@ -97,7 +112,7 @@ func (k *Key) Origin() string { return k.signer.Name() }
 // Verifier returns the key's public half.
 func (k *Key) Verifier() note.Verifier { return k.verifier }
 
-// Public returns the text form of the key's public half, origin+hash+base64, as note.NewVerifier
+// Public returns the text form of the key's public half, origin+hash+base64, as ParseVerifier
 // reads it.
 func (k *Key) Public() string { return k.public }
 

@@ -69,3 +69,31 @@ func TestKeyFile(t *testing.T) {
 		}
 	}
 }
+
+// The text of a public key is that key and nothing else.
+func TestParseVerifier(t *testing.T) {
+	for i := range 20 { // with and without signs that have a meaning elsewhere
+		k, err := audit.NewKey(newRand(byte(i)), "example.com/log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := k.Public()
+		v, err := audit.ParseVerifier(text)
+		if err != nil || v.Name() != k.Origin() || v.KeyHash() != k.Verifier().KeyHash() {
+			t.Fatalf("ParseVerifier(%q) = %v, %v", text, v, err)
+		}
+		n := len("example.com/log+")
+		for _, bad := range []string{"", text + "\n", "\n" + text, text + " ", text + "A", text + "\n" + text, text[:len(text)-1], text + "=",
+			text[:len(text)-20] + "\n" + text[len(text)-20:], text[:len(text)-20] + "\r\n" + text[len(text)-20:],
+			text[:n+9] + "\n" + text[n+9:], text[:n] + "0" + text[n:]} {
+			if _, err := audit.ParseVerifier(bad); !errors.Is(err, authz.ErrInvalid) {
+				t.Errorf("ParseVerifier(%q) = %v, want ErrInvalid", bad, err)
+			}
+		}
+		if upper := text[:n] + strings.ToUpper(text[n:n+8]) + text[n+8:]; upper != text {
+			if _, err := audit.ParseVerifier(upper); !errors.Is(err, authz.ErrInvalid) {
+				t.Errorf("ParseVerifier(%q) = %v, want ErrInvalid", upper, err)
+			}
+		}
+	}
+}

@@ -88,7 +88,7 @@ func makeKey(ctx context.Context, c Log, db logHead) (*audit.Key, error) {
 func verifiers(texts []string) ([]note.Verifier, error) {
 	var all []note.Verifier
 	for _, text := range texts {
-		v, err := note.NewVerifier(text)
+		v, err := audit.ParseVerifier(text)
 		if err != nil {
 			return nil, authz.Errorf(authz.ErrInvalid, "log.former_keys: %.100q is no verifier's key, origin+hash+key", text)
 		}
