@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
@@ -119,13 +120,14 @@ func newAuditVerifyBundle() *cobra.Command {
 		Short: "Verify a bundle of evidence, without the service",
 		Long: `Verify a bundle that ` + "`safeconduct audit export`" + ` or the console has made: that each entry is in the log
 whose checkpoint was signed, that entries and proofs are those that the bundle says it has, and that
-not a byte of it was changed. Nothing is asked over the network. If it does not verify the exit status is 1.
+there is nothing in it besides. A bundle that another program has packed again verifies if it has the
+same files. Nothing is asked over the network. If it does not verify the exit status is 1.
 
 Give the log's public key with --key, as you got it from elsewhere. Without it the key in the bundle
 is believed, and then the bundle agrees with itself, which anybody's does. What a bundle cannot prove
 is that nothing else would have been found.`,
 		Example: `  $ safeconduct audit verify-bundle evidence.zip --key log.pub
-  12 entries are in the log safeconduct.local/log, of which 63 batches are signed
+  12 entries are in the log safeconduct.local/log, of which 63 batches are signed with the key 5ed2ddbf
   exported by admin:eve at 2026-11-23 16:00:09Z, entry 2043: case 7
   ok`,
 		Args: cobra.ExactArgs(1),
@@ -220,8 +222,10 @@ func printBundle(c *cobra.Command, rep *audit.BundleReport, entries []entry, sho
 	if len(m.Entries) == 1 {
 		is = "is"
 	}
-	if _, err := fmt.Fprintf(w, "%s %s in the log %s, of which %d batches are signed\nexported by %s at %s, entry %d: %s\n",
-		plural(len(m.Entries), "entry", "entries"), is, m.Log, rep.Checkpoint.Size, clip(m.By, 200), when(m.At), rep.Export.Seq, clip(m.Why, 1000)); err != nil {
+	_, id, _ := strings.Cut(rep.Key, "+")
+	id, _, _ = strings.Cut(id, "+") // of the key whose signature is verified; there is no other
+	if _, err := fmt.Fprintf(w, "%s %s in the log %s, of which %d batches are signed with the key %s\nexported by %s at %s, entry %d: %s\n",
+		plural(len(m.Entries), "entry", "entries"), is, m.Log, rep.Checkpoint.Size, id, clip(m.By, 200), when(m.At), rep.Export.Seq, clip(m.Why, 1000)); err != nil {
 		return err
 	}
 	if m.Before > 0 {

@@ -1,12 +1,10 @@
 package audit
 
 import (
-	"archive/zip"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"slices"
 	"strconv"
@@ -23,6 +21,7 @@ import (
 const (
 	MaxBundle      = 5000     // entries
 	MaxBundleBytes = 16 << 20 // of their bodies, together: what is found beyond it waits for the next bundle
+	MaxArchive     = 80 << 20 // of the file: bodies as they are and again in base64, and up to 8 kB of what is around each
 )
 
 const bundleFormat = "safeconduct-bundle/1"
@@ -129,48 +128,6 @@ func (b *Bundle) Write(ctx context.Context, w io.Writer) error {
 		}
 	}
 	return a.close()
-}
-
-// An archive is a zip whose bytes follow from its files alone: stored, not compressed, without times.
-type archive struct {
-	zip *zip.Writer
-	err error
-}
-
-func newArchive(w io.Writer) *archive { return &archive{zip: zip.NewWriter(w)} }
-
-func (a *archive) add(name string, data []byte) {
-	if a.err != nil {
-		return
-	}
-	w, err := a.zip.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Store, CRC32: crc32.ChecksumIEEE(data),
-		CompressedSize64: uint64(len(data)), UncompressedSize64: uint64(len(data))})
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	a.err = err
-}
-
-// addProof adds an entry as it is read, and its proof.
-func (a *archive) addProof(name string, p *EntryProof) {
-	text, err := json.Marshal(p)
-	if err == nil && a.err == nil {
-		var e Entry
-		if e, _, err = ParseEntry(p.Entry); err == nil {
-			a.add("entries/"+name+".json", entryText(&e))
-			a.add("proofs/"+name+".json", text)
-		}
-	}
-	if a.err == nil {
-		a.err = err
-	}
-}
-
-func (a *archive) close() error {
-	if a.err != nil {
-		return a.err
-	}
-	return a.zip.Close()
 }
 
 // entryText returns an entry as it is read: one line of JSON, with the body byte for byte.

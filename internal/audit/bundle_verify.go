@@ -3,9 +3,10 @@ package audit
 import (
 	"archive/zip"
 	"bytes"
-	"errors"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,87 +28,43 @@ type BundleReport struct {
 
 // VerifyBundle verifies all of a bundle: that each entry is in the log under the one checkpoint, that entries and
 // proofs are those that the manifest names and no others, that the manifest is the one whose digest was recorded, and
-// that there is not a byte in the archive besides. It calls f, which may be nil, with each entry once it is proved.
-// Without verifiers the bundle's own key is believed. What does not verify is authz.ErrInvalid.
+// that there is nothing in the archive besides, in whichever way it is packed. Each file has the bytes that the log
+// writes: there is no text in them that is not verified, such as signatures of others. It calls f, which may be nil, with
+// each entry once it is proved. Without verifiers the bundle's own key is believed. What does not verify is
+// authz.ErrInvalid.
 func VerifyBundle(r io.ReaderAt, size int64, f func(Entry) error, verifiers ...note.Verifier) (*BundleReport, error) {
-	z, err := zip.NewReader(r, size)
-	if err != nil {
-		return nil, authz.Errorf(authz.ErrInvalid, "opening the bundle: %w", err)
-	}
-	v := bundleVerification{files: z.File, same: &comparer{r: r}, verifiers: verifiers}
-	v.again = newArchive(v.same)
-	rep, err := v.verify(f)
+	files, err := unpack(r, size)
 	if err != nil {
 		return nil, err
 	}
-	if v.same.off != size {
-		return nil, authz.Errorf(authz.ErrInvalid, "the bundle goes on for %d bytes after its end", size-v.same.off)
-	}
-	return rep, nil
+	v := bundleVerification{files: files, verifiers: verifiers}
+	return v.verify(f)
 }
 
-// A bundleVerification reads the files of a bundle in their order, and writes the archive again: one that has the
-// same files has the same bytes.
+// A bundleVerification takes the files of a bundle, one after the other, until none is left.
 type bundleVerification struct {
-	files     []*zip.File
-	again     *archive
-	same      *comparer
+	files     map[string]*zip.File
 	verifiers []note.Verifier
 	cp        *Checkpoint
 }
 
-// A comparer is a writer that fails unless it is given the bytes of r.
-type comparer struct {
-	r   io.ReaderAt
-	off int64
-}
-
-var errRepacked = authz.Errorf(authz.ErrInvalid, "the archive is not as it was written: it was changed, or packed anew")
-
-func (c *comparer) Write(b []byte) (int, error) {
-	was := make([]byte, len(b))
-	if n, err := c.r.ReadAt(was, c.off); n < len(b) && !errors.Is(err, io.EOF) {
-		return 0, fmt.Errorf("reading the bundle: %w", err)
-	} else if !bytes.Equal(was[:n], b) {
-		return 0, errRepacked
-	}
-	c.off += int64(len(b))
-	return len(b), nil
-}
-
-// next reads the next file, which must have that name.
-func (v *bundleVerification) next(name string) ([]byte, error) {
-	if len(v.files) == 0 {
+// take reads a file that must be there.
+func (v *bundleVerification) take(name string) ([]byte, error) {
+	f := v.files[name]
+	if f == nil {
 		return nil, authz.Errorf(authz.ErrInvalid, "the bundle has no %s", name)
 	}
-	f := v.files[0]
-	v.files = v.files[1:]
-	if f.Name != name {
-		return nil, authz.Errorf(authz.ErrInvalid, "the bundle has %.100q in the place of %s", f.Name, name)
-	}
-	if f.Method != zip.Store || f.UncompressedSize64 > maxProof {
-		return nil, authz.Errorf(authz.ErrInvalid, "%s is compressed, or too large", name)
-	}
-	r, err := f.Open()
-	if err != nil {
-		return nil, authz.Errorf(authz.ErrInvalid, "reading %s: %w", name, err)
-	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, maxProof+1))
-	if err != nil {
-		return nil, authz.Errorf(authz.ErrInvalid, "reading %s: %w", name, err)
-	}
-	v.again.add(name, data)
-	return data, v.again.err
+	delete(v.files, name)
+	return contents(f)
 }
 
 func (v *bundleVerification) verify(f func(Entry) error) (*BundleReport, error) {
 	rep := &BundleReport{Trusted: len(v.verifiers) > 0}
-	readme, err := v.next("README.txt")
+	readme, err := v.take("README.txt")
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := v.next("manifest.json")
+	manifest, err := v.take("manifest.json")
 	if err != nil {
 		return nil, err
 	}
@@ -148,49 +105,72 @@ func (v *bundleVerification) verify(f func(Entry) error) (*BundleReport, error) 
 			return nil, err
 		}
 	}
-	if len(v.files) > 0 {
-		return nil, authz.Errorf(authz.ErrInvalid, "the bundle also has %.100q, which the manifest does not name", v.files[0].Name)
+	for _, name := range slices.Sorted(maps.Keys(v.files)) {
+		if name != "entries/" && name != "proofs/" || v.files[name].UncompressedSize64 > 0 {
+			return nil, authz.Errorf(authz.ErrInvalid, "the bundle also has %.100q, which the manifest does not name", name)
+		}
 	}
-	return rep, v.again.close()
+	return rep, nil
 }
 
 // checkpoint reads the key and the checkpoint.
 func (v *bundleVerification) checkpoint(rep *BundleReport) error {
-	key, err := v.next("key.txt")
+	key, err := v.take("key.txt")
 	if err != nil {
 		return err
 	}
-	rep.Key = strings.TrimSuffix(string(key), "\n")
-	own, err := note.NewVerifier(rep.Key)
-	if err != nil || rep.Key+"\n" != string(key) {
-		return authz.Errorf(authz.ErrInvalid, "key.txt holds no public key")
+	text, ended := strings.CutSuffix(string(key), "\n")
+	own, err := ParseVerifier(text)
+	if err != nil || !ended {
+		return authz.Errorf(authz.ErrInvalid, "key.txt does not hold a public key alone")
 	}
+	rep.Key = text
 	if !rep.Trusted {
 		v.verifiers = []note.Verifier{own}
 	} else if !slices.ContainsFunc(v.verifiers, func(k note.Verifier) bool { return k.Name() == own.Name() && k.KeyHash() == own.KeyHash() }) {
 		return authz.Errorf(authz.ErrInvalid, "the bundle's key is %s with the id %08x, which is not the key that you trust", own.Name(), own.KeyHash())
 	}
-	text, err := v.next("checkpoint.txt")
+	signed, err := v.take("checkpoint.txt")
 	if err != nil {
 		return err
 	}
-	if v.cp, err = ParseCheckpoint(text, v.verifiers...); err != nil {
+	if v.cp, err = ParseCheckpoint(signed, v.verifiers...); err != nil {
 		return err
 	}
 	if v.cp.Origin != rep.Manifest.Log {
 		return authz.Errorf(authz.ErrInvalid, "the checkpoint is of the log %q, the manifest of %.200q", v.cp.Origin, rep.Manifest.Log)
 	}
 	rep.Checkpoint = v.cp
+	return onlySigned(v.cp, own)
+}
+
+// onlySigned checks that a checkpoint has one signature, of that key, and nothing that is not signed by it: who reads a
+// bundle that verifies would take the signatures of others for verified, too.
+func onlySigned(cp *Checkpoint, own note.Verifier) error {
+	n, err := note.Open(cp.Note, note.VerifierList(own))
+	if err != nil { // two keys can have one id
+		return authz.Errorf(authz.ErrInvalid, "the checkpoint is not signed by the bundle's key: %w", err)
+	}
+	for _, s := range n.UnverifiedSigs {
+		return authz.Errorf(authz.ErrInvalid, "the checkpoint has a signature of %.200q with the id %08x, which nobody has verified", s.Name, s.Hash)
+	}
+	sig, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
+	if err != nil {
+		return authz.Errorf(authz.ErrInvalid, "reading the checkpoint's signature: %w", err)
+	}
+	if want := cp.text() + "\n\u2014 " + own.Name() + " " + base64.StdEncoding.EncodeToString(sig) + "\n"; string(cp.Note) != want {
+		return authz.Errorf(authz.ErrInvalid, "the checkpoint is not as the log writes it: origin, size, root, and one signature")
+	}
 	return nil
 }
 
 // entry reads an entry and its proof.
 func (v *bundleVerification) entry(name string) (Entry, error) {
-	text, err := v.next("entries/" + name + ".json")
+	text, err := v.take("entries/" + name + ".json")
 	if err != nil {
 		return Entry{}, err
 	}
-	proof, err := v.next("proofs/" + name + ".json")
+	proof, err := v.take("proofs/" + name + ".json")
 	if err != nil {
 		return Entry{}, err
 	}
@@ -198,6 +178,9 @@ func (v *bundleVerification) entry(name string) (Entry, error) {
 	p, err := ParseEntryProof(proof)
 	if err != nil {
 		return fault(err)
+	}
+	if again, err := json.Marshal(p); err != nil || !bytes.Equal(again, proof) {
+		return fault(authz.Errorf(authz.ErrInvalid, "its proof is written otherwise than the log writes proofs"))
 	}
 	if p.Checkpoint != string(v.cp.Note) {
 		return fault(authz.Errorf(authz.ErrInvalid, "it is proved under another checkpoint"))

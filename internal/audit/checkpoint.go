@@ -71,6 +71,11 @@ func parseCheckpointText(text string) (*Checkpoint, error) {
 	return &Checkpoint{Origin: lines[0], Size: size, Root: root}, nil
 }
 
+// text returns what is signed.
+func (cp *Checkpoint) text() string {
+	return cp.Origin + "\n" + strconv.FormatInt(cp.Size, 10) + "\n" + base64.StdEncoding.EncodeToString(cp.Root[:]) + "\n"
+}
+
 // distinct drops verifiers that are named twice, which a note would refuse.
 func distinct(vs []note.Verifier) []note.Verifier {
 	type id struct {
@@ -159,9 +164,8 @@ func (l *Log) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	}
 	e := l.tail.end()
 	cp := &Checkpoint{Origin: l.cfg.Key.Origin(), Size: e.head.Batches, Root: e.edge.root()}
-	text := cp.Origin + "\n" + strconv.FormatInt(cp.Size, 10) + "\n" + base64.StdEncoding.EncodeToString(cp.Root[:]) + "\n"
 	var err error
-	if cp.Note, err = note.Sign(&note.Note{Text: text}, l.cfg.Key.signer); err != nil {
+	if cp.Note, err = note.Sign(&note.Note{Text: cp.text()}, l.cfg.Key.signer); err != nil {
 		return nil, fmt.Errorf("signing the checkpoint: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Patience)
