@@ -86,7 +86,7 @@ type Client struct {
 }
 
 const (
-	maxAnswer = 64 << 20 // bytes of any answer
+	maxAnswer = 80 << 20 // bytes of any answer: a bundle of evidence is the largest
 	userAgent = "safeconduct-go"
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
@@ -22,7 +23,8 @@ it. Whoever gets it needs nothing else, neither the service nor the rest of the 
 entries only how many there are.
 
 Entries are named by their numbers, or searched for as with ` + "`safeconduct audit find`" + `; of what is found
-the newest are taken, --limit of them. That somebody exported what, and why, is recorded.`,
+the newest are taken, --limit of them. A bundle has at most 5000 entries and 16 MiB of bodies. That
+somebody exported what, and why, is recorded.`,
 		Example: `  $ safeconduct audit export --agent clerk --outcome deny --from 24h --out evidence.zip --why "case 7"
   wrote evidence.zip: 12 entries; the export is entry 2043
   $ safeconduct audit verify-bundle evidence.zip --key log.pub`,
@@ -97,6 +99,7 @@ the newest are taken, --limit of them. That somebody exported what, and why, is 
 // export asks for a bundle and writes it to a file, if it verifies.
 func export(c *cobra.Command, api *remote, in any, file *os.File) (*audit.BundleReport, error) {
 	var zip []byte
+	api.HTTP.Timeout = audit.BundlePatience + 2*time.Minute // with the search before it
 	if err := api.call(c.Context(), "POST", "/v1/audit/bundle", in, &zip); err != nil {
 		return nil, err
 	}

@@ -17,13 +17,10 @@ import (
 // the newest first, up to limit.
 type exportEntries struct {
 	reason
-	Entries []int64     `json:"entries,omitempty" doc:"numbers of entries, 5000 at most"`
+	Entries []int64     `json:"entries,omitempty" doc:"numbers of entries, 5000 at most, whose bodies have 16 MiB together at most"`
 	Search  *EntryQuery `json:"search,omitempty"`
-	Limit   int         `json:"limit,omitempty" doc:"at most so many of what is found, 1000 by default and 5000 at most"`
+	Limit   int         `json:"limit,omitempty" doc:"at most so many of what is found, 1000 by default and 5000 at most, and no more than 16 MiB of bodies"`
 }
-
-// bundlePatience is how long a reader may take for a bundle.
-const bundlePatience = 5 * time.Minute
 
 // bundleRoute writes an archive, in no haste. That somebody took entries out is recorded before the first byte leaves.
 func (s *Server) bundleRoute(path, summary string) route {
@@ -47,7 +44,7 @@ func (s *Server) bundleRoute(path, summary string) route {
 			return err
 		}
 		// The server's own deadline is for answers that are short.
-		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bundlePatience)); err != nil {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(audit.BundlePatience)); err != nil {
 			return err
 		}
 		h := w.Header()
@@ -98,12 +95,11 @@ func (s *Server) manifest(r *http.Request, in *exportEntries) (m audit.Manifest,
 			return m, err
 		}
 		for i := range found {
-			if left == 0 || size > audit.MaxBundleBytes {
+			if size += len(found[i].Body); left == 0 || size > audit.MaxBundleBytes {
 				m.Before = found[i].Seq + 1
 				return m, nil
 			}
 			m.Entries = append(m.Entries, found[i].Seq)
-			size += len(found[i].Body)
 			left--
 		}
 		if len(found) < q.Limit {

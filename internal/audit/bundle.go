@@ -22,6 +22,9 @@ const (
 	MaxBundle      = 5000     // entries
 	MaxBundleBytes = 16 << 20 // of their bodies, together: what is found beyond it waits for the next bundle
 	MaxArchive     = 80 << 20 // of the file: bodies as they are and again in base64, and up to 8 kB of what is around each
+
+	// BundlePatience is how long a reader may take for it.
+	BundlePatience = 5 * time.Minute
 )
 
 const bundleFormat = "safeconduct-bundle/1"
@@ -62,8 +65,8 @@ type Bundle struct {
 	export   *EntryProof
 }
 
-// Bundle records that entries are exported, and returns what WriteTo then writes. It fills in what the manifest says
-// of the log.
+// Bundle records that entries are exported, and returns what Write then writes. It fills in what the manifest says
+// of the log. Entries whose bodies have more than MaxBundleBytes are authz.ErrInvalid.
 func (l *Log) Bundle(ctx context.Context, m Manifest) (*Bundle, error) {
 	switch {
 	case len(m.Entries) == 0:
@@ -77,6 +80,12 @@ func (l *Log) Bundle(ctx context.Context, m Manifest) (*Bundle, error) {
 	}
 	if last, _ := l.tail.position(); m.Entries[0] < 1 || m.Entries[len(m.Entries)-1] > last {
 		return nil, authz.Errorf(authz.ErrNotFound, "the log has the entries 1 to %d", last)
+	}
+	size := 0
+	if err := l.Pick(ctx, m.Entries, func(e Entry) bool { size += len(e.Body); return size <= MaxBundleBytes }); err != nil {
+		return nil, err
+	} else if size > MaxBundleBytes {
+		return nil, authz.Errorf(authz.ErrInvalid, "a bundle has at most %d MiB of bodies: export fewer entries at once", MaxBundleBytes>>20)
 	}
 	m.Format, m.Log, m.At, m.Readme = bundleFormat, l.cfg.Key.Origin(), l.cfg.Now().UTC().Truncate(time.Microsecond), digestOf([]byte(bundleReadme))
 	b := &Bundle{log: l, numbers: m.Entries}

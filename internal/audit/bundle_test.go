@@ -170,6 +170,66 @@ func TestBundleRefused(t *testing.T) {
 	}
 }
 
+// A bundle of as much as there can be in one is no larger than what is read of one, and one byte more is refused.
+func TestBundleAtItsBounds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it has 70 MB")
+	}
+	key := testKey(t, "example.com/log")
+	l, _ := start(t, &audittest.Memory{}, audit.Config{Heartbeat: -1, Key: key})
+	const each = audit.MaxBundleBytes / audit.MaxBundle
+	var ds []audit.Draft
+	for i := range audit.MaxBundle + 1 {
+		size := each
+		switch i {
+		case 0:
+			size += audit.MaxBundleBytes % audit.MaxBundle
+		case audit.MaxBundle: // the byte too much
+			size++
+		}
+		d := draft(audit.Kind(strings.Repeat("k", audit.MaxKind)), `{"a":"%s"}`, strings.Repeat("x", size-len(`{"a":""}`)))
+		d.Actor = strings.Repeat(`"`, audit.MaxActor)
+		ds = append(ds, d)
+	}
+	for len(ds) > 0 {
+		n := min(len(ds), 500)
+		if _, err := l.Record(t.Context(), ds[:n]...); err != nil {
+			t.Fatal(err)
+		}
+		ds = ds[n:]
+	}
+	var numbers []int64
+	for i := range audit.MaxBundle {
+		numbers = append(numbers, int64(i+1))
+	}
+	m := audit.Manifest{Entries: numbers, By: "admin:eve", Why: "all of it", Search: []byte(`{"text":"` + strings.Repeat("x", 250<<10) + `"}`)}
+	b, err := l.Bundle(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := b.Write(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	// The log is short. In one of 2^40 batches, with a long name, each proof has as much more.
+	const longer = 40*47 + 2*256
+	if n := out.Len() + audit.MaxBundle*longer; n > audit.MaxArchive {
+		t.Errorf("the bundle has %d bytes, and could have %d: more than %d", out.Len(), n, audit.MaxArchive)
+	}
+	if _, seen, err := verifyBundle(out.Bytes(), key.Verifier()); err != nil || len(seen) != audit.MaxBundle {
+		t.Errorf("proved %d entries, %v, want %d", len(seen), err, audit.MaxBundle)
+	}
+	before := l.Stats().Entries
+	m.Entries = append(numbers[:1:1], numbers[2:]...)
+	m.Entries = append(m.Entries, audit.MaxBundle+1)
+	if _, err := l.Bundle(t.Context(), m); !errors.Is(err, authz.ErrInvalid) {
+		t.Errorf("a bundle of a byte more: %v, want ErrInvalid", err)
+	}
+	if got := l.Stats().Entries; got != before {
+		t.Errorf("the log has %d entries, not %d: what was refused was recorded", got, before)
+	}
+}
+
 func unpack(t *testing.T, b []byte) (files map[string]string, names []string) {
 	t.Helper()
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))

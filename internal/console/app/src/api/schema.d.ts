@@ -3329,9 +3329,9 @@ export interface components {
             shadow: components["schemas"]["Fired"][];
         };
         ExportEntriesInput: {
-            /** @description numbers of entries, 5000 at most */
+            /** @description numbers of entries, 5000 at most, whose bodies have 16 MiB together at most */
             entries?: number[];
-            /** @description at most so many of what is found, 1000 by default and 5000 at most */
+            /** @description at most so many of what is found, 1000 by default and 5000 at most, and no more than 16 MiB of bodies */
             limit?: number;
             search?: components["schemas"]["EntryQueryInput"];
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
