@@ -24,7 +24,8 @@ async function ask(request: APIRequestContext, amount: string, why = 'the rent i
 
 /** signIn makes emma known, with a passkey in a virtual authenticator, and signs her in. */
 async function signIn(page: Page, request: APIRequestContext): Promise<void> {
-  await call(request, 'PUT', '/v1/people/emma', { name: 'Emma', roles: ['approver', 'viewer'], why: 'test' });
+  const { items } = await call(request, 'GET', '/v1/people');
+  if (!items.some((p: any) => p.id === 'emma')) await call(request, 'PUT', '/v1/people/emma', { name: 'Emma', roles: ['approver', 'viewer'], why: 'test' });
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('WebAuthn.enable');
   await cdp.send('WebAuthn.addVirtualAuthenticator', {
@@ -65,9 +66,11 @@ test('an ask is refused by keyboard, and approved with a passkey', async ({ page
   expect((await call(request, 'GET', `/v1/approvals/${first}`)).status).toBe('denied');
 
   await passkeys(request, true);
+  const seen = page.waitForResponse(/\/view$/);
   const second = await ask(request, '97.70');
   await expect(page.locator(`[data-ask="${second}"]`)).toBeVisible();
   await expect(page.getByText('A yes needs your passkey.')).toBeVisible();
+  await seen;
   await page.keyboard.press('y');
   await expect(page.getByRole('radio', { name: /Once, this very act/ })).toBeChecked();
   await accessible(page);
@@ -78,6 +81,69 @@ test('an ask is refused by keyboard, and approved with a passkey', async ({ page
   expect(answered.answers[0].passkey).toBe(true);
   await passkeys(request, false);
   expect(await page.title()).toBe('Approvals · Safeconduct');
+});
+
+test('what one reads and fills in stays while others ask and answer', async ({ page, request }) => {
+  await signIn(page, request);
+  await page.clock.install();
+  const first = await ask(request, '95.70');
+  // Of three acts, with a wider choice; then somebody else has answered the first of them.
+  let status = 'pending';
+  await page.route(`**/v1/approvals/${first}`, async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    if (json.choices.length) json.choices.push({ title: 'Often', sentence: 'Often.', scope: { uses: 5 } });
+    json.items = [{ ...json.items[0], status }, json.items[0], json.items[0]];
+    json.acts = [0, 1, 2].map((i) => ({ ...json.acts[0], sentence: `act ${i}` }));
+    await route.fulfill({ response, json });
+  });
+  await page.reload();
+  const shown = page.locator('[data-ask][aria-current]');
+  await expect(shown).toHaveAttribute('data-ask', first);
+  await page.waitForResponse(/\/view$/);
+  await page.keyboard.press('y');
+  await page.getByLabel('Often').check();
+  await page.getByLabel('Times, at most 5').fill('2');
+  await page.getByLabel('act 2').uncheck();
+  status = 'approved';
+  await page.clock.fastForward(15_000);
+  await expect(page.getByLabel('act 0')).toHaveCount(0);
+  await expect(page.getByLabel('Times, at most 5')).toHaveValue('2');
+  let sent: any;
+  await page.route(`**/v1/approvals/${first}/answer`, (route) => ((sent = route.request().postDataJSON()), route.fulfill({ json: {} })));
+  await page.getByRole('button', { name: 'Approve', exact: true }).click();
+  await expect(page.getByText('Your yes is recorded.')).toBeVisible();
+  expect(sent).toMatchObject({ yes: true, items: [1], scope: { uses: 2 } });
+
+  // Another ask comes, and this one goes: what is looked at stays until one moves on.
+  const second = await ask(request, '94.70');
+  await expect(page.locator(`[data-ask="${second}"]`)).toBeVisible();
+  await expect(shown).toHaveAttribute('data-ask', first);
+  await page.reload();
+  await expect(shown).toHaveAttribute('data-ask', second);
+  const third = await ask(request, '93.70');
+  await expect(page.locator(`[data-ask="${third}"]`)).toBeVisible();
+  await call(request, 'POST', `/v1/approvals/${second}/cancel`, { why: 'test' });
+  await expect(page.locator(`[data-ask="${second}"]`)).toHaveCount(0);
+  await expect(page.getByRole('article')).toContainText(second);
+
+  // What has only just come is not answered before the look is recorded.
+  let recorded = () => {};
+  const held = new Promise<void>((done) => (recorded = done));
+  await page.route(`**/v1/approvals/${third}/view`, async (route) => (await held, route.continue()));
+  const seen = page.waitForResponse(`**/v1/approvals/${third}/view`);
+  await page.keyboard.press('j');
+  await expect(page).toHaveURL(new RegExp(third));
+  await page.getByRole('button', { name: 'Approve…' }).click();
+  await page.getByRole('button', { name: 'Approve', exact: true }).press('Enter');
+  await expect(page.getByRole('alert')).toContainText('You have only just opened this');
+  expect((await call(request, 'GET', `/v1/approvals/${third}`)).status).toBe('pending');
+  recorded();
+  await seen;
+  await page.getByRole('button', { name: 'Approve', exact: true }).press('Enter');
+  await expect(page.getByText('Your yes is recorded.')).toBeVisible();
+  expect((await call(request, 'GET', `/v1/approvals/${third}`)).status).toBe('approved');
+  await call(request, 'POST', `/v1/approvals/${first}/cancel`, { why: 'test' });
 });
 
 test('the inbox fits a telephone', async ({ page, request }) => {
