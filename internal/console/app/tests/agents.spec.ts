@@ -107,6 +107,25 @@ test('what an agent does not use is offered to be taken away', async ({ page, re
   expect((await call(request, 'GET', `/v1/agents/${id}`)).capabilities).toEqual(['make-payments', 'see-accounts']);
 });
 
+test('what somebody else changed meanwhile is not undone', async ({ page, request }) => {
+  const id = 'spec-raced';
+  await register(request, id);
+  await asToken(page);
+  await page.goto(`agents/${id}`);
+  await page.getByRole('button', { name: 'Capabilities…' }).click();
+  const dialog = page.getByRole('dialog', { name: `Capabilities of ${id}` });
+  await dialog.getByLabel('read-files').uncheck();
+  const { owner, purpose, version, creator, labels, revision } = await call(request, 'GET', `/v1/agents/${id}`);
+  const changed = page.waitForResponse(async (r) => r.url().endsWith(`/v1/agents/${id}`) && (await r.json()).revision === revision + 1);
+  await call(request, 'PUT', `/v1/agents/${id}`, { owner, purpose, version, creator, labels, capabilities: ['see-accounts', 'read-files'], if_revision: revision, why: 'test' });
+  await changed;
+  await expect(dialog.getByLabel('make-payments')).toBeChecked();
+  await dialog.getByRole('button', { name: 'Not used' }).click();
+  await dialog.getByRole('button', { name: 'Change', exact: true }).click();
+  await expect(dialog.getByRole('alert')).toContainText(`revision ${revision + 1}`);
+  expect((await call(request, 'GET', `/v1/agents/${id}`)).capabilities).toEqual(['read-files', 'see-accounts']);
+});
+
 test('trust over time, its events, and a level set by hand', async ({ page, request }) => {
   const id = 'spec-fallen';
   await register(request, id);
