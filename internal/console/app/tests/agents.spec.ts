@@ -179,7 +179,20 @@ test('keys are rotated: revoked, and enrolled anew', async ({ page, request }) =
   const id = 'spec-keys';
   await register(request, id);
   await asToken(page);
+  // While keys are not known, none is spared.
+  let known = () => {};
+  const held = new Promise<void>((done) => (known = done));
+  await page.route(`**/v1/agents/${id}/keys`, async (route) => (await held, route.continue()));
   await page.goto(`agents/${id}?tab=keys`);
+  await page.getByRole('button', { name: 'Rotate keys…' }).first().click();
+  const early = page.getByRole('dialog', { name: `Rotate the keys of ${id}` });
+  await early.getByLabel('Why').fill('first key');
+  await expect(early.getByLabel('Revoke all active keys now')).toBeChecked();
+  await expect(early.getByRole('button', { name: 'Rotate', exact: true })).toBeDisabled();
+  known();
+  await expect(early.getByLabel('Revoke 0 active keys now')).not.toBeChecked();
+  await expect(early.getByRole('button', { name: 'Rotate', exact: true })).toBeEnabled();
+  await page.keyboard.press('Escape');
   await expect(page.getByText('It has no key')).toBeVisible();
   await accessible(page);
   await page.getByRole('button', { name: 'Rotate keys…' }).click();
