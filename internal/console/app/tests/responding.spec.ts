@@ -208,12 +208,22 @@ test('an alert shows what it would change before it is armed', async ({ page, re
   await expect(preview.getByRole('list', { name: 'Outcomes' })).toContainText('Allowed');
   await accessible(page);
   expect((await call(request, 'GET', '/v1/alerts')).items).toEqual([]);
+  await expect(raise.getByLabel('Id')).toHaveValue(/^alert-\d{8}-[0-9a-z]{8,14}$/);
   await raise.getByLabel('Id').fill('alert-spec');
   await raise.getByLabel('Purpose').fill('no-such-purpose');
   await expect(preview.getByRole('status')).toContainText('0 agents in scope');
   await raise.getByLabel('Why').fill('test');
   await raise.getByRole('button', { name: 'Arm' }).click();
   await expect(page.getByRole('row', { name: /ransomware/ })).toContainText('purpose no-such-purpose');
+
+  const [armed] = (await call(request, 'GET', '/v1/alerts')).items;
+  await page.getByRole('button', { name: 'Change…' }).click();
+  const change = page.getByRole('dialog', { name: 'Change alert-spec' });
+  await expect(change.getByLabel('Hours until it ends')).toHaveValue('4');
+  await change.getByLabel('Why').fill('test');
+  await change.getByRole('button', { name: 'Change' }).click();
+  await expect(change).toHaveCount(0);
+  expect((await call(request, 'GET', '/v1/alerts')).items).toMatchObject([{ id: 'alert-spec', expires_at: armed.expires_at }]);
 
   await page.getByRole('button', { name: 'Clear…' }).click();
   const clear = page.getByRole('dialog', { name: 'Clear alert-spec' });

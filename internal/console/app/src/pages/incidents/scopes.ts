@@ -16,6 +16,12 @@ export function scopeWords(s: Scope | undefined): string {
   return said.length ? said.join(' and ') : 'Everything';
 }
 
+/** fresh makes an id that nobody has used: to put what has the id of another would replace it. */
+export function fresh(kind: string): string {
+  const [a, b] = crypto.getRandomValues(new Uint32Array(2));
+  return `${kind}-${new Date().toISOString().slice(0, 10).replaceAll('-', '')}-${a!.toString(36)}${b!.toString(36)}`;
+}
+
 /** A Form is a scope that is being filled in: what is empty is not set. */
 export type Form = Record<string, string>;
 
