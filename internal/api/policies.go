@@ -15,7 +15,7 @@ type PolicyAdmin interface {
 	Publish(ctx context.Context, p policy.Publication) (policy.Version, error)
 	Versions(ctx context.Context, before int64, limit int) ([]policy.Version, error)
 	Version(ctx context.Context, n int64) (policy.Texts, error)
-	Rollback(ctx context.Context, n int64, author, message string) (policy.Version, error)
+	Rollback(ctx context.Context, n, ifVersion int64, author, message string) (policy.Version, error)
 	Compiled(ctx context.Context, n int64) (*policy.Set, error)
 }
 
@@ -102,9 +102,10 @@ func (s *Server) activeVersion(r *http.Request, who *caller.Identity, _ none) (V
 
 type rollback struct {
 	versionNumber `json:"-"`
+	IfVersion     int64 `json:"if_version,omitempty" doc:"the active version that is replaced; 0 replaces whichever is active"`
 	reason
 }
 
 func (s *Server) rollback(r *http.Request, who *caller.Identity, in rollback) (policy.Version, error) {
-	return s.Policies.Rollback(r.Context(), in.Version, who.Actor(), in.Why)
+	return s.Policies.Rollback(r.Context(), in.Version, in.IfVersion, who.Actor(), in.Why)
 }

@@ -197,17 +197,22 @@ func (l *Library) Publish(ctx context.Context, p Publication) (Version, error) {
 const emptyCatalog = "{}\n"
 
 // Rollback makes the pair of version n the next version. It returns authz.ErrNotFound if there is
-// no such version, and authz.ErrConflict if somebody publishes at the same time.
-func (l *Library) Rollback(ctx context.Context, n int64, author, message string) (Version, error) {
+// no such version, and authz.ErrConflict if another version than ifVersion is active; if that is 0,
+// only if somebody publishes at the same time.
+func (l *Library) Rollback(ctx context.Context, n, ifVersion int64, author, message string) (Version, error) {
 	v, err := l.version(ctx, n)
 	if err != nil {
 		return Version{}, err
 	}
-	c := change{
-		Version: l.current() + 1, Source: v.SourceDigest, Catalog: v.CatalogDigest,
-		Author: author, Message: message, IfVersion: l.current(), Restores: n,
+	current := l.current()
+	if ifVersion == 0 {
+		ifVersion = current
 	}
-	if err := c.check(c.IfVersion); err != nil {
+	c := change{
+		Version: ifVersion + 1, Source: v.SourceDigest, Catalog: v.CatalogDigest,
+		Author: author, Message: message, IfVersion: ifVersion, Restores: n,
+	}
+	if err := c.check(current); err != nil {
 		return Version{}, err
 	}
 	set, err := l.compiled(ctx, v)

@@ -138,13 +138,15 @@ func TestLibrary(t *testing.T) {
 	if got := other.Active().Catalog().Zone().String(); got != "Europe/Berlin" || v3.SourceDigest != v2.SourceDigest {
 		t.Errorf("third version has zone %s, source %s; want Europe/Berlin, %s", got, v3.SourceDigest, v2.SourceDigest)
 	}
-	v4, err := l.Rollback(ctx, 1, "admin:bob", "too strict")
+	_, err = l.Rollback(ctx, 1, 2, "admin:bob", "too strict")
+	wantKind(t, "Rollback without having seen version 3", err, authz.ErrConflict)
+	v4, err := l.Rollback(ctx, 1, 3, "admin:bob", "too strict")
 	wantKind(t, "Rollback", err, nil)
 	if v4.Number != 4 || v4.Restores != 1 || v4.SourceDigest != v1.SourceDigest || v4.CatalogDigest != v1.CatalogDigest {
 		t.Errorf("Rollback = %+v, want version 4 with the documents of 1", v4)
 	}
 	reads(l, 4, authz.Allow)
-	_, err = l.Rollback(ctx, 9, "admin:bob", "nowhere")
+	_, err = l.Rollback(ctx, 9, 0, "admin:bob", "nowhere")
 	wantKind(t, "Rollback to a version that is not there", err, authz.ErrNotFound)
 
 	vs, err := l.Versions(ctx, 4, 2)

@@ -120,8 +120,17 @@ test('a policy with an error is put right, tested, tried, published, and rolled 
   await expect(back.getByText('trial', { exact: true })).toBeVisible();
   await back.getByLabel('Why').fill('the trial is over');
   await accessible(page);
+  // What was published after the dialog was opened was not seen, and is not replaced.
+  const { source, catalog } = await call(request, 'GET', '/v1/policies/active');
+  await call(request, 'POST', '/v1/policies', { source, catalog: `${catalog}\n`, if_version: before + 1, why: 'meanwhile' });
   await back.getByRole('button', { name: 'Roll back' }).click();
-  await expect(page.getByRole('heading', { name: `Version ${before + 2}` })).toBeVisible();
+  await expect(back.getByRole('alert')).toContainText(`${before + 2}`);
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Roll back to it…' }).click();
+  await expect(back.getByText(`what is active, version ${before + 2}`)).toBeVisible();
+  await back.getByLabel('Why').fill('the trial is over');
+  await back.getByRole('button', { name: 'Roll back' }).click();
+  await expect(page.getByRole('heading', { name: `Version ${before + 3}` })).toBeVisible();
   await expect(page.getByText(`Restores ${before}`)).toBeVisible();
   expect(await page.evaluate(() => (window as any).taken)).toBeUndefined();
 });

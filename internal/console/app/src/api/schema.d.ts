@@ -4609,6 +4609,8 @@ export interface components {
             zone?: string;
         };
         RollbackInput: {
+            /** @description the active version that is replaced; 0 replaces whichever is active */
+            if_version?: number;
             /** @description why the change is made, 1 to 1000 characters; it is recorded */
             why: string;
         };
