@@ -266,3 +266,26 @@ test('the kill switch is confirmed by hand, and lifted', async ({ page, request 
   await expect(standing).toHaveCount(0);
   expect((await may()).code).not.toBe('emergency_stop');
 });
+
+test('a dialog stays while its act is under way', async ({ page, request }) => {
+  await call(request, 'PUT', '/v1/alerts/held', { kind: 'held', severity: 'low', scope: { purpose: 'no-such-purpose' }, expires_at: new Date(Date.now() + 3_600_000).toISOString(), why: 'test' });
+  await asToken(page);
+  let answer = () => {};
+  const answered = new Promise<void>((done) => (answer = done));
+  await page.route('**/v1/alerts/held/clear', async (route) => (await answered, route.fulfill({ status: 503, json: { error: { code: 'unavailable', message: 'not now' } } })));
+  await page.goto('incidents');
+  await page.getByRole('row', { name: /held/ }).getByRole('button', { name: 'Clear…' }).click();
+  const clear = page.getByRole('dialog', { name: 'Clear held' });
+  await clear.getByLabel('Why').fill('over');
+  await clear.getByRole('button', { name: 'Clear' }).click();
+  await expect(clear.getByRole('button', { name: 'Cancel' })).toBeDisabled();
+  await expect(clear.getByRole('button', { name: 'Close' })).toBeDisabled();
+  for (let i = 0; i < 3; i++) await page.keyboard.press('Escape');
+  await page.mouse.click(5, 5);
+  await expect(clear).toBeVisible();
+  answer();
+  await expect(clear.getByRole('alert')).toContainText('not now');
+  await page.keyboard.press('Escape');
+  await expect(clear).toHaveCount(0);
+  await call(request, 'POST', '/v1/alerts/held/clear', { why: 'test' });
+});
