@@ -289,3 +289,25 @@ test('a dialog stays while its act is under way', async ({ page, request }) => {
   await expect(clear).toHaveCount(0);
   await call(request, 'POST', '/v1/alerts/held/clear', { why: 'test' });
 });
+
+test('what is stopped is not known while it cannot be asked', async ({ page, request }) => {
+  await call(request, 'PUT', '/v1/stops/unseen', { scope: { purpose: 'no-such-purpose' }, why: 'test' });
+  await asToken(page);
+  await page.route('**/v1/stops**', (route) => route.fulfill({ status: 503, json: { error: { code: 'unavailable', message: 'not now' } } }));
+  await page.goto('incidents?tab=stops');
+  const stopped = page.getByRole('region', { name: 'What is stopped' });
+  await expect(stopped).toContainText('It is not known what is stopped now');
+  await expect(page.getByText('This could not be loaded')).toBeVisible();
+  await expect(page.getByText('Nothing was stopped before')).toHaveCount(0);
+  await inBothThemes(page, () => accessible(page));
+  await page.unroute('**/v1/stops**');
+  await stopped.getByRole('button', { name: 'Try again' }).click();
+  await expect(stopped).toContainText('purpose no-such-purpose');
+  await expect(stopped).not.toContainText('not known');
+
+  // What was known is told, and that it may be over.
+  await page.route('**/v1/stops**', (route) => route.abort());
+  await expect(stopped).toContainText('It is not known what is stopped now');
+  await expect(stopped).toContainText('purpose no-such-purpose');
+  await call(request, 'POST', '/v1/stops/unseen/lift', { why: 'test' });
+});
