@@ -311,3 +311,28 @@ test('what is stopped is not known while it cannot be asked', async ({ page, req
   await expect(stopped).toContainText('purpose no-such-purpose');
   await call(request, 'POST', '/v1/stops/unseen/lift', { why: 'test' });
 });
+
+test('who is away says why, and why they are back', async ({ page, request }) => {
+  await signIn(page, request);
+  const { items } = await call(request, 'GET', '/v1/people');
+  if (!items.some((p: any) => p.id === 'otto')) await call(request, 'PUT', '/v1/people/otto', { name: 'Otto', roles: ['approver'], why: 'test' });
+  await page.getByRole('button', { name: 'Away…' }).click();
+  const away = page.getByRole('dialog', { name: 'Away', exact: true });
+  await away.getByLabel('Who answers instead').fill('otto');
+  await away.getByLabel('Until').fill(new Date(Date.now() + 86_400_000).toISOString().slice(0, 16));
+  await away.getByLabel('Why').fill('  ');
+  await expect(away.getByRole('button', { name: 'Name a deputy' })).toBeDisabled();
+  await away.getByLabel('Why').fill(hostile);
+  await away.getByRole('button', { name: 'Name a deputy' }).click();
+  await expect(away.getByRole('listitem')).toContainText('otto answers for emma');
+  await expect(away.getByRole('listitem')).toContainText(hostile);
+  await accessible(page);
+  await away.getByRole('button', { name: 'Back…' }).click();
+  const back = page.getByRole('dialog', { name: 'emma is back' });
+  await back.getByLabel('Why').fill('the journey was called off');
+  await accessible(page);
+  await back.getByRole('button', { name: 'Back', exact: true }).click();
+  await expect(away.getByText('Nobody is away.')).toBeVisible();
+  const [put] = (await call(request, 'GET', '/v1/audit/entries?kind=away.put&limit=1')).items;
+  expect(put.body).toMatchObject({ person: 'emma', why: 'the journey was called off' });
+});
