@@ -17,9 +17,31 @@ test('the frame: navigation, palette, themes', async ({ page }) => {
   await page.keyboard.press('Enter');
   await expect(page).toHaveURL(/\/console\/policies$/);
 
-  await page.goto('nowhere/at/all');
-  await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
+});
+
+test('an address that stands for nothing is not found', async ({ page }) => {
+  await asToken(page);
+  for (const path of ['nowhere/at/all', 'agents/%E0%A4', 'policies//diff/1']) {
+    await page.goto(path);
+    await expect(page.getByRole('heading', { name: 'Not found' }), path).toBeVisible();
+  }
   await accessible(page);
+
+  // That a page could not be loaded is not said of the page after it.
+  let fail = () => {};
+  const failed = new Promise<void>((done) => (fail = done));
+  await page.route('**/assets/Report-*.js', async (route) => (await failed, route.abort()));
+  const gone = page.waitForEvent('requestfailed', (r) => r.url().includes('/Report-'));
+  const main = page.getByRole('navigation', { name: 'Main' });
+  await main.getByRole('link', { name: 'Report' }).click();
+  await main.getByRole('link', { name: 'Policies' }).click();
+  await expect(page.getByRole('heading', { name: 'Policies', level: 1 })).toBeVisible();
+  fail();
+  await gone;
+  await page.evaluate(() => new Promise((done) => setTimeout(done)));
+  await expect(page.getByRole('heading', { name: 'Policies', level: 1 })).toBeVisible();
+  await main.getByRole('link', { name: 'Report' }).click();
+  await expect(page.getByRole('heading', { name: 'Not loaded' })).toBeVisible();
 });
 
 test('a narrow window has a menu', async ({ page }) => {

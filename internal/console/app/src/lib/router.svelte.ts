@@ -68,10 +68,11 @@ export function match(pattern: string, path: string): Record<string, string> | u
   for (let i = 0; i < want.length; i++) {
     const w = want[i]!;
     if (w.startsWith(':')) {
+      if (!have[i]) return undefined;
       try {
         found[w.slice(1)] = decodeURIComponent(have[i]!);
       } catch {
-        return undefined;
+        return undefined; // not an encoding of any text
       }
     } else if (w !== have[i]) return undefined;
   }
