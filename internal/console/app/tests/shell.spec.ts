@@ -44,6 +44,40 @@ test('an address that stands for nothing is not found', async ({ page }) => {
   await expect(page.getByRole('heading', { name: 'Not loaded' })).toBeVisible();
 });
 
+test('what is typed into a search is neither lost nor told elsewhere', async ({ page }) => {
+  await page.clock.install();
+  await asToken(page);
+  await page.goto('agents');
+  const field = page.getByRole('searchbox', { name: 'Search agents' });
+  await field.pressSequentially('two ');
+  await page.clock.fastForward(250);
+  await expect(page).toHaveURL(/\?text=two$/);
+  await field.pressSequentially('words');
+  await expect(field).toHaveValue('two words');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\?text=two\+words$/);
+
+  // What comes from elsewhere is newer than what waits.
+  await field.pressSequentially('!');
+  await page.evaluate(() => history.replaceState(null, '', '?text=other'));
+  await page.evaluate(() => dispatchEvent(new PopStateEvent('popstate')));
+  await expect(field).toHaveValue('other');
+  await page.clock.fastForward(250);
+  await expect(page).toHaveURL(/\?text=other$/);
+
+  // What waits is not told to another page, also while that one is loaded.
+  let load = () => {};
+  const loaded = new Promise<void>((done) => (load = done));
+  await page.route('**/assets/Report-*.js', async (route) => (await loaded, route.continue()));
+  await field.pressSequentially('!');
+  await page.evaluate(() => document.querySelector<HTMLElement>('nav a[href$="/report"]')!.click());
+  await page.clock.fastForward(250);
+  await expect(page).toHaveURL(/\/report$/);
+  load();
+  await expect(page.getByRole('heading', { name: /What agents did/, level: 1 })).toBeVisible();
+  await expect(page).toHaveURL(/\/report$/);
+});
+
 test('a narrow window has a menu', async ({ page }) => {
   await page.setViewportSize({ width: 390, height: 844 });
   await asToken(page);
