@@ -78,6 +78,21 @@ test('what is typed into a search is neither lost nor told elsewhere', async ({ 
   await expect(page).toHaveURL(/\/report$/);
 });
 
+test('a browser that keeps nothing shows the pages all the same', async ({ page }) => {
+  await page.addInitScript(() => {
+    for (const name of ['localStorage', 'sessionStorage']) {
+      Object.defineProperty(window, name, { get: () => { throw new DOMException('denied', 'SecurityError'); } });
+    }
+  });
+  await asToken(page);
+  for (const path of ['approvals', 'audit/checkpoints', 'policies/edit']) {
+    await page.goto(path);
+    await expect(page.getByRole('heading', { level: 1 }), path).toBeVisible();
+    await expect(page.locator('main [aria-busy="true"]')).toHaveCount(0);
+  }
+  await expect(page.getByText('could not be loaded')).toHaveCount(0);
+});
+
 test('a narrow window has a menu', async ({ page }) => {
   await page.setViewportSize({ width: 390, height: 844 });
   await asToken(page);

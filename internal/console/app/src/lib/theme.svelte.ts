@@ -1,21 +1,19 @@
 /** The theme: the system's, or one that was chosen by hand and is kept in this browser. */
 
+import { keep, kept } from './kept';
+
 export type Choice = 'system' | 'light' | 'dark';
 
 const key = 'safeconduct-theme';
 const system = matchMedia('(prefers-color-scheme: dark)');
 
-function kept(): Choice {
-  try {
-    const v = localStorage.getItem(key);
-    return v === 'light' || v === 'dark' ? v : 'system';
-  } catch {
-    return 'system';
-  }
+function chosen(): Choice {
+  const v = kept(key);
+  return v === 'light' || v === 'dark' ? v : 'system';
 }
 
 class Theme {
-  choice = $state<Choice>(kept());
+  choice = $state<Choice>(chosen());
   #system = $state(system.matches);
   /** What is shown now. */
   dark = $derived(this.choice === 'system' ? this.#system : this.choice === 'dark');
@@ -30,12 +28,7 @@ class Theme {
 
   set(choice: Choice) {
     this.choice = choice;
-    try {
-      if (choice === 'system') localStorage.removeItem(key);
-      else localStorage.setItem(key, choice);
-    } catch {
-      // private windows keep nothing
-    }
+    keep(key, choice === 'system' ? undefined : choice);
     this.apply();
   }
 

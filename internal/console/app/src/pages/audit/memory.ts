@@ -4,6 +4,7 @@
  */
 
 import { api, ok } from '../../lib/api';
+import { keep, kept } from '../../lib/kept';
 import { Broken } from './bytes';
 import { readCheckpoint, readKey, verifyGrowth, type Checkpoint, type Key } from './proof';
 
@@ -27,24 +28,20 @@ const place = (origin: string) => `safeconduct.log.${origin}`;
 
 export function remembered(origin: string): Memory | undefined {
   try {
-    const m = JSON.parse(localStorage.getItem(place(origin)) ?? 'null') as Memory | null;
+    const m = JSON.parse(kept(place(origin)) ?? 'null') as Memory | null;
     return m && typeof m.key === 'string' && Array.isArray(m.seen) ? m : undefined;
   } catch {
     return undefined;
   }
 }
 
-function keep(origin: string, m: Memory) {
+function remember(origin: string, m: Memory): boolean {
   if (m.seen.length > most) m.seen.splice(most / 2, m.seen.length - most);
-  try {
-    localStorage.setItem(place(origin), JSON.stringify(m));
-  } catch {
-    // There is no room, or none is given: then nothing is remembered.
-  }
+  return keep(place(origin), JSON.stringify(m));
 }
 
 export function forget(origin: string) {
-  localStorage.removeItem(place(origin));
+  keep(place(origin), undefined);
 }
 
 /** What became of comparing the log with what this browser remembers of it. */
@@ -71,13 +68,13 @@ export async function compare(note: string, key: Key): Promise<History> {
   try {
     const now = await readCheckpoint(note, key);
     const old = m.seen.at(-1);
-    const remember = (cp: Checkpoint) => {
+    const add = (cp: Checkpoint) => {
       m.seen.push({ size: cp.size, root: cp.rootText, note: cp.note, at: Date.now() });
-      keep(key.name, m);
+      return remember(key.name, m);
     };
     if (!old) {
-      remember(now);
-      return { state: 'first', says: 'This browser sees the log for the first time. It will notice if the history that it has seen is rewritten.', now, memory: m };
+      const says = add(now) ? 'It will notice if the history that it has seen is rewritten.' : 'It keeps nothing for pages: it cannot notice if the history is rewritten.';
+      return { state: 'first', says: `This browser sees the log for the first time. ${says}`, now, memory: m };
     }
     if (now.size === old.size) {
       if (now.rootText !== old.root) throw new Broken(`the log of ${now.size} batches has another root than when this browser saw it`);
@@ -90,7 +87,7 @@ export async function compare(note: string, key: Key): Promise<History> {
     if (now.size > cp.size) throw new Error('The service is behind what it just showed. Try again.');
     if (now.size === cp.size && now.rootText !== cp.rootText) throw new Broken(`two checkpoints of ${now.size} batches have two roots`);
     if (now.size < cp.size) await verifyGrowth({ size: now.size, root: now.rootText }, await ok(api.GET('/v1/audit/growth', { params: { query: { old: now.size } } })), key);
-    if (cp.size > old.size) remember(cp);
+    if (cp.size > old.size) add(cp);
     return { state: 'continued', says: 'The log continues what this browser saw last: nothing of it was changed or removed.', old, now: cp, memory: m };
   } catch (e) {
     if (e instanceof Broken || (e instanceof Error && 'status' in e && e.status === 404)) {

@@ -4,6 +4,7 @@
  */
 
 import { api, ok, type Schemas } from '../../lib/api';
+import { keep, kept } from '../../lib/kept';
 
 export interface File {
   name: string;
@@ -45,14 +46,14 @@ class Draft {
   async start(signal?: AbortSignal): Promise<void> {
     if (this.base !== undefined) return;
     try {
-      const kept = JSON.parse(sessionStorage.getItem(key) ?? 'null') as Kept | null;
-      if (kept && Array.isArray(kept.files) && typeof kept.base === 'number') {
-        [this.#source, this.#catalog, this.files, this.schema, this.catalog, this.cases] = [kept.source, kept.catalog, kept.files, kept.schema, kept.yaml, kept.cases ?? []];
-        this.base = kept.base;
+      const was = JSON.parse(kept(key, 'tab') ?? 'null') as Kept | null;
+      if (was && Array.isArray(was.files) && typeof was.base === 'number') {
+        [this.#source, this.#catalog, this.files, this.schema, this.catalog, this.cases] = [was.source, was.catalog, was.files, was.schema, was.yaml, was.cases ?? []];
+        this.base = was.base;
         return;
       }
     } catch {
-      sessionStorage.removeItem(key);
+      keep(key, undefined, 'tab');
     }
     await this.again(signal);
   }
@@ -134,14 +135,9 @@ class Draft {
   keep() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      const kept: Kept = { base: this.base ?? 0, source: this.#source, catalog: this.#catalog, files: this.files, schema: this.schema, yaml: this.catalog, cases: this.cases };
-      try {
-        if (this.changed || this.cases.length) sessionStorage.setItem(key, JSON.stringify(kept));
-        else sessionStorage.removeItem(key);
-        this.unkept = false;
-      } catch {
-        this.unkept = true;
-      }
+      const now: Kept = { base: this.base ?? 0, source: this.#source, catalog: this.#catalog, files: this.files, schema: this.schema, yaml: this.catalog, cases: this.cases };
+      const made = this.changed || this.cases.length > 0;
+      this.unkept = !keep(key, made ? JSON.stringify(now) : undefined, 'tab') && made;
     }, 300);
   }
 }
