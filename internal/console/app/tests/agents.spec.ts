@@ -166,7 +166,7 @@ test('a session tells each call with what came from where', async ({ page, reque
   await asToken(page);
   await page.goto(`sessions/${id}-1`);
   await expect(page.getByRole('heading', { level: 1, name: 'errands' })).toBeVisible();
-  await expect(page.getByText('untrusted content').first()).toBeVisible();
+  await expect(page.getByText('Untrusted content').first()).toBeVisible();
   await expect(page.getByText(/Wrong$/).first()).toBeVisible();
   await expect(page.getByText(hostile).first()).toBeVisible(); // as text
   expect(await page.title()).not.toBe('1');

@@ -93,6 +93,18 @@ test('a browser that keeps nothing shows the pages all the same', async ({ page 
   await expect(page.getByText('could not be loaded')).toHaveCount(0);
 });
 
+test('arrow keys go along tabs, around the ends', async ({ page }) => {
+  await asToken(page);
+  await page.goto('incidents');
+  const tab = (name: RegExp) => page.getByRole('tab', { name });
+  await tab(/Alerts/).focus();
+  for (const [key, name] of [['ArrowLeft', /Kill switch/], ['ArrowRight', /Alerts/], ['End', /Kill switch/], ['Home', /Alerts/], ['ArrowRight', /Threat/]] as const) {
+    await page.keyboard.press(key);
+    await expect(tab(name)).toBeFocused();
+    await expect(tab(name)).toHaveAttribute('aria-selected', 'true');
+  }
+});
+
 test('a narrow window has a menu', async ({ page }) => {
   await page.setViewportSize({ width: 390, height: 844 });
   await asToken(page);

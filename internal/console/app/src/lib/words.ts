@@ -1,5 +1,7 @@
 /** The field's words as people read them, and the colour each has. */
 
+import type { Schemas } from './api';
+
 export type Tone = 'allow' | 'limit' | 'ask' | 'step' | 'deny' | 'quiet' | 'accent';
 
 export interface Word {
@@ -48,6 +50,41 @@ const states: Record<string, Word> = {
 
 /** The state of an agent. */
 export const agentState = (s: string): Word => states[s] ?? { text: s, tone: 'quiet', mark: '·' };
+
+const classWords: Record<string, Word> = {
+  read: { text: 'Read', tone: 'quiet', mark: '▁' },
+  write: { text: 'Write', tone: 'limit', mark: '▂' },
+  egress: { text: 'Egress', tone: 'ask', mark: '▄' },
+  money: { text: 'Money', tone: 'deny', mark: '▆' },
+  admin: { text: 'Administer', tone: 'deny', mark: '█' },
+};
+
+/** The classes of capabilities, the gravest last. */
+export const classes: readonly string[] = Object.keys(classWords);
+
+/** What a capability lets an agent do: its class. */
+export const classWord = (c: string): Word => classWords[c] ?? { text: c === 'every' ? 'Every class' : c, tone: 'quiet', mark: '·' };
+
+/** A class of capabilities, as people read it. */
+export const className = (c: string) => classWord(c).text;
+
+const origins: Record<string, Word> = {
+  untrusted: { text: 'Untrusted content', tone: 'deny', mark: '!' },
+  unknown: { text: 'Not known', tone: 'ask', mark: '?' },
+  prompt: { text: 'A person’s words', tone: 'allow', mark: '✓' },
+  operator: { text: 'Configuration', tone: 'limit', mark: '⚙' },
+};
+
+/** Where the value of an argument came from. */
+export const origin = (from: string): Word => origins[from] ?? { text: from, tone: 'quiet', mark: '·' };
+
+/** originOf finds where an enforcement point saw an argument come from; nothing, if it kept no track. If it says two things, the worse one counts. */
+export function originOf(name: string, p: Schemas['Provenance'] | undefined): string | undefined {
+  return p && (Object.keys(origins).find((o) => p[o as keyof typeof p]?.includes(name)) ?? 'unknown');
+}
+
+/** Whom a name such as user:emma names: emma. */
+export const named = (s: string | undefined) => (s ?? '').replace(/^(user|person|admin|agent|pep|edge):/, '');
 
 /** An identifier such as no_permit as words: No permit. */
 export function words(id: string): string {

@@ -2,6 +2,7 @@
 
 import type { Schemas } from '../../lib/api';
 import { to } from '../../lib/router.svelte';
+import { className } from '../../lib/words';
 
 const order = ['none', 'low', 'medium', 'high'];
 
@@ -17,11 +18,6 @@ export const agentPath = (id: string, tab?: string) => to(`/agents/${encodeURICo
 export const sessionPath = (id: string, agent?: string) => to(`/sessions/${encodeURIComponent(id)}`, { agent });
 export const decisionPath = (seq: number) => to(`/decisions/d${seq}`);
 export const findingPath = (id: string) => to(`/findings/${encodeURIComponent(id)}`);
-
-const names: Record<string, string> = { read: 'Read', write: 'Write', egress: 'Egress', money: 'Money', admin: 'Administer', every: 'Every class' };
-
-/** A class of capability, as people read it. */
-export const className = (c: string) => names[c] ?? c;
 
 /** What moved trust, in a few words. */
 export function moved(m: Schemas['MonitorMoved']): string {

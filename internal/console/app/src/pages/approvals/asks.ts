@@ -23,16 +23,6 @@ export function status(a: { status: string; revoked?: boolean }): Word {
   return statuses[a.status] ?? { text: a.status, tone: 'quiet', mark: '·' };
 }
 
-const origins: Record<string, Word> = {
-  prompt: { text: 'A person’s words', tone: 'allow', mark: '✓' },
-  operator: { text: 'Configuration', tone: 'limit', mark: '⚙' },
-  untrusted: { text: 'Untrusted', tone: 'deny', mark: '!' },
-  unknown: { text: 'Not known', tone: 'ask', mark: '?' },
-};
-
-/** Where an argument came from. */
-export const origin = (from: string): Word => origins[from] ?? { text: from, tone: 'quiet', mark: '·' };
-
 /** Why an ask should not wait, if so. */
 export function hurry(a: Ask, now: number): Word | undefined {
   if (a.status !== 'pending') return undefined;
