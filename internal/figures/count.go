@@ -3,6 +3,7 @@ package figures
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -120,12 +121,16 @@ func (t *tally) of(name string, most int) *Outcomes {
 	return o
 }
 
-// maxJoined is how many names a report counts by themselves, of all days together.
-const maxJoined = 2000
-
-func (t *tally) join(u tally) {
-	for name, o := range u.By {
-		t.of(name, maxJoined).join(*o)
+// join adds u. Room is for how many more names there is room in all.
+func (t *tally) join(u tally, room *int) {
+	names := maps.Keys(u.By)
+	if n := len(u.By); len(t.By)+n > maxJoined || n > *room { // some are left out: everywhere the same
+		names = slices.Values(slices.Sorted(names))
+	}
+	for name := range names {
+		before := len(t.By)
+		t.of(name, min(maxJoined, before+*room)).join(*u.By[name])
+		*room -= len(t.By) - before
 	}
 	if u.Others != nil {
 		if t.Others == nil {
@@ -211,14 +216,17 @@ type group struct {
 	Latency histogram          `json:"latency,omitempty"`
 }
 
-func (g *group) join(h *group) {
+// join adds h. Room is for how many more names and reasons there is room in all.
+func (g *group) join(h *group, room *int) {
 	g.Outcomes.join(h.Outcomes)
 	g.Lifted, g.Unnamed, g.WaitedS = g.Lifted+h.Lifted, g.Unnamed+h.Unnamed, g.WaitedS+h.WaitedS
-	g.Agents.join(h.Agents)
-	g.Persons.join(h.Persons)
-	g.Actions.join(h.Actions)
-	for code, r := range h.Reasons {
-		g.refuse(code, r.Text, r.N, maxJoined)
+	g.Agents.join(h.Agents, room)
+	g.Persons.join(h.Persons, room)
+	g.Actions.join(h.Actions, room)
+	for _, code := range slices.Sorted(maps.Keys(h.Reasons)) {
+		before := len(g.Reasons)
+		g.refuse(code, h.Reasons[code].Text, h.Reasons[code].N, min(maxJoined, before+*room))
+		*room -= len(g.Reasons) - before
 	}
 	g.Asks.join(h.Asks)
 	g.Waits.join(h.Waits)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/safeconduct/safeconduct/internal/approval"
@@ -117,6 +118,8 @@ type Figures struct {
 	uploads conduct.Journals    // whose records are in the log
 
 	keeping sync.Mutex // held by who writes, before mu
+
+	reports atomic.Int64 // under way
 }
 
 // New returns figures that know nothing yet: see Run.

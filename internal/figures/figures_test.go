@@ -330,6 +330,93 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A crowd is a store with many days of many groups, all others than those of the day before, and with ever more decisions.
+type crowd struct {
+	figures.Store
+	asked, answer chan struct{} // if it has them: told of what is asked, and closed once it is to be answered
+}
+
+const (
+	crowdDays   = 5
+	crowdGroups = 500
+	crowdNames  = 64
+)
+
+func (c crowd) FigureRows(_ context.Context, l figures.Length, byGroup bool, from, to time.Time) (rows []figures.Row, err error) {
+	if c.asked != nil {
+		c.asked <- struct{}{}
+		<-c.answer
+	}
+	for d := range crowdDays {
+		at := time.Date(2026, 11, 1+d, 0, 0, 0, 0, time.UTC)
+		if !byGroup || at.Before(from) || !at.Before(to) {
+			continue
+		}
+		for i := range crowdGroups {
+			n := d*crowdGroups + i
+			agents := map[string]any{}
+			for a := range crowdNames {
+				agents[fmt.Sprint("agent-", n, "-", a)] = figures.Outcomes{Allow: 1}
+			}
+			record, err := json.Marshal(map[string]any{"purpose": fmt.Sprintf("purpose-%04d", n), "allow": n, "agents": map[string]any{"by": agents}})
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, figures.Row{Length: l, Group: fmt.Sprintf("%04d", n), From: at, Until: at.AddDate(0, 0, 1), AsOf: 1, Record: record})
+		}
+	}
+	return rows, nil
+}
+
+// However many purposes and names there are in how many days, a report holds so many of them by themselves, and loses nothing.
+func TestReportBounds(t *testing.T) {
+	f := figures.New(figures.Config{Store: crowd{}})
+	from, to := f.Month(time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC))
+	r, err := f.Report(t.Context(), from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const whole, apart = crowdDays * crowdGroups, 2000
+	if n := len(r.Parts) + r.Left; n != apart+1 {
+		t.Errorf("%d purposes are told apart as %d, want %d and others", whole, n, apart)
+	}
+	rest := int64((apart + whole - 1) * (whole - apart) / 2)
+	if p := r.Parts[0]; !p.Others || p.Purpose != "" || p.Decisions != rest {
+		t.Errorf("the first part is %q with %d decisions, want the others with %d", p.Purpose, p.Decisions, rest)
+	}
+	if p := r.Parts[1]; p.Purpose != "purpose-1999" || p.Decisions != 1999 || p.AgentsN != 0 || !p.More {
+		t.Errorf("a purpose beyond the names that are kept is %q with %d decisions of %d agents, want purpose-1999 with 1999 of none by itself", p.Purpose, p.Decisions, p.AgentsN)
+	}
+	if want := int64(whole * (whole - 1) / 2); r.All.Decisions != want || r.All.AgentsN != apart || !r.All.More {
+		t.Errorf("all have %d decisions of %d agents, want %d of %d and more", r.All.Decisions, r.All.AgentsN, want, apart)
+	}
+}
+
+// Two reports are made at once, and no more.
+func TestReportsAtOnce(t *testing.T) {
+	c := crowd{asked: make(chan struct{}, 4), answer: make(chan struct{})}
+	f := figures.New(figures.Config{Store: c})
+	at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) // of which there is nothing
+	report := func() error {
+		_, err := f.Report(t.Context(), at, at.Add(time.Hour))
+		return err
+	}
+	done := make(chan error)
+	for range 2 {
+		go func() { done <- report() }()
+		<-c.asked
+	}
+	if err := report(); !errors.Is(err, authz.ErrUnavailable) {
+		t.Errorf("a third report at once: %v, want %v", err, authz.ErrUnavailable)
+	}
+	close(c.answer)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Errorf("one of two reports at once: %v", err)
+		}
+	}
+}
+
 // A record of a journal that two replicas were sent, and that stands in the log twice, counts once: also for who begins to count
 // later, goes on after a restart, or counts again.
 func TestRepeated(t *testing.T) {

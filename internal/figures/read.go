@@ -3,6 +3,7 @@ package figures
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -81,7 +82,8 @@ func (f *Figures) rows(ctx context.Context, l Length, byGroup bool, from, to tim
 	for key, g := range f.day {
 		if k := (rowKey{l, key, sp.from.UnixMicro()}); g.asOf > asOf[k] {
 			c := &group{Purpose: g.Purpose, Owner: g.Owner, Others: g.Others}
-			c.join(g)
+			room := maxNamed
+			c.join(g, &room)
 			all[k] = c
 		}
 	}
@@ -189,7 +191,7 @@ type Waits struct {
 type Part struct {
 	Purpose string `json:"purpose"`
 	Owner   string `json:"owner"`
-	Others  bool   `json:"others,omitempty" doc:"purposes and owners that are not told apart, since there are more than 500 in a day"`
+	Others  bool   `json:"others,omitempty" doc:"purposes and owners that are not told apart, since there are more than 500 in a day, or 2000 in all"`
 	Outcomes
 	Decisions int64     `json:"decisions"`
 	Lifted    int64     `json:"lifted" doc:"allowed because persons approved"`
@@ -204,7 +206,7 @@ type Part struct {
 	Tasks     Tasks     `json:"tasks"`
 	Results   Results   `json:"results"`
 	Latency   Latency   `json:"latency"`
-	More      bool      `json:"more,omitempty" doc:"some names are counted together with others: more than 64 of a kind in a day"`
+	More      bool      `json:"more,omitempty" doc:"some names are counted together with others: more than 64 of a kind in a day, or too many in all"`
 }
 
 // A Report holds the figures of whole days.
@@ -223,9 +225,12 @@ type Report struct {
 
 // Bounds of a report.
 const (
-	maxSpan  = 370 * 24 * time.Hour
-	maxParts = 200
-	maxTop   = 10
+	maxReports = 2       // at once
+	maxJoined  = 2000    // purposes with owners that are told apart, and names of each
+	maxNamed   = 100_000 // names and reasons of all of them
+	maxSpan    = 370 * 24 * time.Hour
+	maxParts   = 200
+	maxTop     = 10
 )
 
 // Month returns the month that a time is in, in the organisation's zone.
@@ -242,17 +247,18 @@ func (f *Figures) Report(ctx context.Context, from, to time.Time) (*Report, erro
 	if !from.Before(to) || to.Sub(from) > maxSpan {
 		return nil, authz.Errorf(authz.ErrInvalid, "a report is about 1 to 370 days")
 	}
+	if f.reports.Add(1) > maxReports {
+		f.reports.Add(-1)
+		return nil, authz.Errorf(authz.ErrUnavailable, "%d reports are being made: try again in a few seconds", maxReports)
+	}
+	defer f.reports.Add(-1)
+	f.mu.Lock()
+	rep := &Report{From: from, To: to, Zone: f.zone.String(), AsOf: f.seq, Running: len(f.tasks), Parts: []Part{}, Days: []Bucket{}}
+	f.mu.Unlock()
 	days, err := f.rows(ctx, Day, false, from, to)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := f.rows(ctx, Day, true, from, to)
-	if err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	rep := &Report{From: from, To: to, Zone: f.zone.String(), AsOf: f.seq, Running: len(f.tasks), Parts: []Part{}, Days: []Bucket{}}
-	f.mu.Unlock()
 	for _, v := range days {
 		s := v.(*span)
 		rep.Days = append(rep.Days, Bucket{At: s.from, Outcomes: s.Outcomes, Asks: s.Asks, Latency: s.Latency.latency()})
@@ -261,24 +267,22 @@ func (f *Figures) Report(ctx context.Context, from, to time.Time) (*Report, erro
 	if len(rep.Days) > 0 {
 		rep.Since = rep.Days[0].At
 	}
-	parts, all := map[string]*group{}, &group{}
-	keys := make([]rowKey, 0, len(groups))
-	for k := range groups {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, rowKey.compare) // the words of the newest day stay
-	for _, k := range keys {
-		g := groups[k].(*group)
-		p := parts[k.group]
-		if p == nil {
-			p = &group{Purpose: g.Purpose, Owner: g.Owner, Others: g.Others}
-			parts[k.group] = p
+	j := joint{parts: map[string]*group{}, room: maxNamed}
+	for next := from; next.Before(to); { // day by day, the newest last: its words stay
+		begin := next
+		if next = begin.Add(24 * time.Hour); next.After(to) {
+			next = to
 		}
-		p.join(g)
-		all.join(g)
+		groups, err := f.rows(ctx, Day, true, begin, next)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(groups), rowKey.compare) {
+			j.add(k.group, groups[k].(*group))
+		}
 	}
-	rep.All = all.part()
-	for _, g := range parts {
+	rep.All = j.all.part()
+	for _, g := range j.parts {
 		rep.Parts = append(rep.Parts, g.part())
 	}
 	slices.SortFunc(rep.Parts, func(a, b Part) int {
@@ -288,6 +292,30 @@ func (f *Figures) Report(ctx context.Context, from, to time.Time) (*Report, erro
 		rep.Left, rep.Parts = len(rep.Parts)-maxParts, rep.Parts[:maxParts]
 	}
 	return rep, nil
+}
+
+// A joint is what a report knows of many days by group. It is bounded, however many and whatever they hold.
+type joint struct {
+	parts map[string]*group
+	all   group
+	room  int // for how many more names
+}
+
+func (j *joint) add(key string, g *group) {
+	p := j.parts[key]
+	if p == nil && len(j.parts) >= maxJoined {
+		key = othersKey
+		p = j.parts[key]
+	}
+	if p == nil {
+		p = &group{Others: key == othersKey}
+		if !p.Others {
+			p.Purpose, p.Owner = g.Purpose, g.Owner
+		}
+		j.parts[key] = p
+	}
+	p.join(g, &j.room)
+	j.all.join(g, &j.room)
 }
 
 func (g *group) part() Part {
