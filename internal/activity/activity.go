@@ -25,7 +25,7 @@ import (
 
 // Format is the version of what is kept. It must grow with any change of the form, and of what is concluded from the same
 // entries: then all is worked out anew.
-const Format = 1
+const Format = 2
 
 // Kinds of rows.
 const (
@@ -45,8 +45,9 @@ type Row struct {
 
 // A Head says what is kept.
 type Head struct {
-	Seq    int64 // number of an entry up to which the rows hold everything; 0 if they hold nothing
-	Format int64
+	Seq     int64 // number of an entry up to which the rows hold everything; 0 if they hold nothing
+	Format  int64
+	Uploads []byte // journals whose records were taken in up to that entry, as conduct.Journals write them; may be empty
 }
 
 // Store keeps rows. Replicas share it.
@@ -96,13 +97,14 @@ const (
 type Book struct {
 	cfg Config
 
-	mu     sync.Mutex
-	seq    int64 // the newest entry that was taken in
-	rows   map[key]*entry
-	dirty  []*entry
-	prune  map[key]int // rows of an agent and a kind are too many: how many stay
-	reader *conduct.EventReader
-	ev     conduct.Event
+	mu      sync.Mutex
+	seq     int64 // the newest entry that was taken in
+	rows    map[key]*entry
+	dirty   []*entry
+	prune   map[key]int      // rows of an agent and a kind are too many: how many stay
+	uploads conduct.Journals // whose records were taken in
+	reader  *conduct.EventReader
+	ev      conduct.Event
 
 	keeping sync.Mutex // held by who writes, before mu
 }
@@ -125,7 +127,7 @@ func New(cfg Config) *Book {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Book{cfg: cfg, rows: map[key]*entry{}, prune: map[key]int{}, reader: conduct.NewEventReader()}
+	return &Book{cfg: cfg, rows: map[key]*entry{}, prune: map[key]int{}, uploads: conduct.Journals{}, reader: conduct.NewEventReader()}
 }
 
 // Seq returns the number of the newest entry that was taken in.
@@ -223,9 +225,16 @@ func (b *Book) Begin(ctx context.Context) error {
 			return fmt.Errorf("beginning anew with what agents did: %w", err)
 		}
 	}
+	uploads := conduct.Journals{}
+	if len(head.Uploads) > 0 {
+		r := conduct.NewReader(head.Uploads)
+		if uploads.Read(r); r.Err() != nil {
+			return fmt.Errorf("reading whose records were taken in: %w", r.Err())
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seq, b.dirty = head.Seq, nil
+	b.seq, b.dirty, b.uploads = head.Seq, nil, uploads
 	clear(b.rows)
 	clear(b.prune)
 	return nil
@@ -258,7 +267,7 @@ func (b *Book) Keep(ctx context.Context) error {
 	b.keeping.Lock()
 	defer b.keeping.Unlock()
 	b.mu.Lock()
-	seq, all := b.seq, b.dirty
+	head, all := Head{b.seq, Format, b.uploads.Append(nil)}, b.dirty
 	b.dirty = nil
 	rows := make([]Row, 0, len(all))
 	for _, en := range all {
@@ -269,7 +278,7 @@ func (b *Book) Keep(ctx context.Context) error {
 	b.prune = map[key]int{}
 	b.mu.Unlock()
 
-	err := b.write(ctx, seq, rows, prune)
+	err := b.write(ctx, head, rows, prune)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
@@ -294,7 +303,7 @@ func (b *Book) Keep(ctx context.Context) error {
 	return nil
 }
 
-func (b *Book) write(ctx context.Context, seq int64, rows []Row, prune map[key]int) error {
+func (b *Book) write(ctx context.Context, head Head, rows []Row, prune map[key]int) error {
 	for ; len(rows) > 0; rows = rows[min(chunk, len(rows)):] {
 		if err := b.cfg.Store.PutActivity(ctx, Format, rows[:min(chunk, len(rows))]); err != nil {
 			return err
@@ -305,8 +314,8 @@ func (b *Book) write(ctx context.Context, seq int64, rows []Row, prune map[key]i
 			return err
 		}
 	}
-	if seq == 0 {
+	if head.Seq == 0 {
 		return nil
 	}
-	return b.cfg.Store.MoveActivity(ctx, Head{Seq: seq, Format: Format})
+	return b.cfg.Store.MoveActivity(ctx, head)
 }

@@ -211,6 +211,80 @@ func TestSessions(t *testing.T) {
 	})
 }
 
+// A stuck store keeps rows and, now, no head.
+type stuck struct {
+	activity.Store
+	now bool
+}
+
+func (s *stuck) MoveActivity(ctx context.Context, h activity.Head) error {
+	if s.now {
+		return nil
+	}
+	return s.Store.MoveActivity(ctx, h)
+}
+
+// A record of a journal that two replicas were sent, and that stands in the log twice, counts once: also for who goes on after a
+// restart at any entry, and whatever was kept then.
+func TestRepeated(t *testing.T) {
+	ctx := t.Context()
+	p := &past{t: t, now: start}
+	from := func(journal string, number int) { // the entry added last is a record of
+		e := &p.log[len(p.log)-1]
+		e.Body = fmt.Appendf(nil, `{"edge":{"journal":%q,"number":%d},%s`, journal, number, e.Body[1:])
+	}
+	decide := func(journal string, number int) {
+		p.does(act{agent: "a", session: "s", action: "pay", within: `["pay"]`, behalf: `[{"type":"person","id":"anna"}]`})
+		from(journal, number)
+	}
+	report := func(session, journal string, number int) {
+		p.outcome("a", session, 1, "wrong")
+		from(journal, number)
+	}
+	report("s", "J", 1) // of a session that is not known yet
+	decide("J", 2)      // by one replica
+	report("s", "J", 3)
+	report("s", "J", 1) // by another
+	decide("J", 2)
+	report("s", "J", 3)
+	decide("K", 1) // another journal
+	p.does(act{agent: "a", session: "s", action: "pay", within: `["pay"]`})
+	end := int64(len(p.log))
+	for restart := range end + 1 {
+		for _, kept := range []int64{restart / 2, restart} { // what is in rows may be ahead of the head
+			db := &stuck{Store: storetest.Open(t)}
+			b := open(t, db)
+			p.take(b, kept)
+			if err := b.Keep(ctx); err != nil {
+				t.Fatal(err)
+			}
+			p.take(b, restart)
+			db.now = true
+			if err := b.Keep(ctx); err != nil {
+				t.Fatal(err)
+			}
+			b = open(t, db)
+			p.take(b, end)
+			parties, err := b.Session(ctx, "s")
+			if err != nil || len(parties) != 1 {
+				t.Fatalf("Session(s) = %v, %v, want that of a", parties, err)
+			}
+			use, err := b.Use(ctx, "a", start, start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			acts, err := b.ActsFor(ctx, "a")
+			if err != nil || len(acts) != 1 {
+				t.Fatalf("ActsFor(a) = %v, %v, want anna", acts, err)
+			}
+			if s := parties[0]; s.Calls != 3 || s.Outcomes != 1 || use.Decisions != 3 || use.Capabilities["pay"].Used != 3 || acts[0].Calls != 2 {
+				t.Errorf("with rows kept up to entry %d and the head at %d: %d calls, %d outcomes, %d decisions, %d uses, %d calls for anna; want 3, 1, 3, 3, 2",
+					restart, kept, s.Calls, s.Outcomes, use.Decisions, use.Capabilities["pay"].Used, acts[0].Calls)
+			}
+		}
+	}
+}
+
 // live fills p with n entries of several agents.
 func (p *past) live(rng *rand.Rand, n int) {
 	var decided [][3]string

@@ -97,7 +97,9 @@ func (b *Book) decision(ctx context.Context, e *audit.Entry) error {
 		behalf = append(behalf, en)
 	}
 
-	// A journal's record that stands in the log twice counts twice here: races of replicas are rare, and nothing is decided by it.
+	if ev.Number > 0 && b.repeats(ev.Journal, ev.Number, e) {
+		return nil
+	}
 	begun, met := 0, 0
 	if session != nil {
 		begun = newborn(session)
@@ -128,6 +130,19 @@ func (b *Book) decision(ctx context.Context, e *audit.Entry) error {
 	return nil
 }
 
+// repeats reports whether the record of that number in a journal was taken in before, and takes it in otherwise: from then on nothing
+// may fail. It forgets the journals that are silent when one comes that is new. The caller holds b.mu.
+func (b *Book) repeats(journal string, number int64, e *audit.Entry) bool {
+	known := len(b.uploads)
+	if b.uploads.Repeats(journal, number, e) {
+		return true
+	}
+	if len(b.uploads) > known {
+		b.uploads.Sweep(e.At)
+	}
+	return false
+}
+
 // newborn returns 1 for a row that does not exist yet.
 func newborn(en *entry) int {
 	if en.seq == 0 {
@@ -149,18 +164,17 @@ func (b *Book) outcome(ctx context.Context, e *audit.Entry) error {
 	if json.Unmarshal(e.Body, &o) != nil || o.Agent == "" || o.Session == "" {
 		return nil
 	}
-	k := key{o.Agent, kindSession, o.Session}
-	if b.rows[k] == nil { // of a session that is not known nothing came either
-		_, err := b.cfg.Store.Activity(ctx, Format, k.agent, k.kind, k.name)
-		if errors.Is(err, authz.ErrNotFound) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-	en, err := b.get(ctx, k.agent, k.kind, k.name)
-	if err != nil || newborn(en) == 1 || !b.touch(en, e.Seq) {
+	en, err := b.get(ctx, o.Agent, kindSession, o.Session)
+	if err != nil {
 		return err
+	}
+	repeated := o.Edge != nil && b.repeats(o.Edge.Journal, o.Edge.Number, e)
+	if newborn(en) == 1 { // of a session that is not known nothing came either
+		delete(b.rows, en.key)
+		return nil
+	}
+	if repeated || !b.touch(en, e.Seq) {
+		return nil
 	}
 	s := en.state.(*sessionState)
 	s.Outcomes++

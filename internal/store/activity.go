@@ -15,9 +15,9 @@ var _ activity.Store = (*DB)(nil)
 // ActivityHead returns up to where what agents did is kept.
 func (db *DB) ActivityHead(ctx context.Context) (activity.Head, error) {
 	h, err := one(ctx, db, func(s scanner) (h activity.Head, err error) {
-		return h, s.Scan(&h.Seq, &h.Format)
+		return h, s.Scan(&h.Seq, &h.Format, &h.Uploads)
 	}, `
-		select seq, format
+		select seq, format, uploads
 		from activity_head
 		where id = 1`)
 	if errors.Is(err, authz.ErrNotFound) {
@@ -34,11 +34,11 @@ func (db *DB) ActivityHead(ctx context.Context) (activity.Head, error) {
 func (db *DB) MoveActivity(ctx context.Context, h activity.Head) error {
 	err := db.write(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `
-			insert into activity_head (id, seq, format)
-			values (1, $1, $2)
+			insert into activity_head (id, seq, format, uploads)
+			values (1, $1, $2, $3)
 			on conflict (id) do update
-			set seq = $1, format = $2
-			where activity_head.format <> $2`, h.Seq, h.Format)
+			set seq = $1, format = $2, uploads = $3
+			where activity_head.format <> $2`, h.Seq, h.Format, h.Uploads)
 		if err != nil {
 			return err
 		}
@@ -50,8 +50,8 @@ func (db *DB) MoveActivity(ctx context.Context, h activity.Head) error {
 		}
 		_, err = tx.ExecContext(ctx, `
 			update activity_head
-			set seq = $1
-			where id = 1 and format = $2 and seq < $1`, h.Seq, h.Format)
+			set seq = $1, uploads = $3
+			where id = 1 and format = $2 and seq < $1`, h.Seq, h.Format, h.Uploads)
 		return err
 	})
 	if err != nil {

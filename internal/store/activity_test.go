@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/activity"
@@ -37,8 +38,8 @@ func TestActivity(t *testing.T) {
 			t.Helper()
 			got, err := db.ActivityHead(ctx)
 			wantKind(t, "ActivityHead", err, nil)
-			if got != want {
-				t.Errorf("head %+v, want %+v", got, want)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("head (-want +got):\n%s", diff)
 			}
 		}
 		head(activity.Head{})
@@ -46,11 +47,11 @@ func TestActivity(t *testing.T) {
 		wantKind(t, "Activity", err, authz.ErrNotFound)
 		wantKind(t, "PutActivity", db.PutActivity(ctx, 1, []activity.Row{row("a", "session", "s1", 3), row("a", "session", "s2", 5), row("b", "session", "s1", 4), row("a", "use", "7", 5)}), nil)
 		wantKind(t, "PutActivity", db.PutActivity(ctx, 1, []activity.Row{row("a", "session", "s1", 2)}), nil)
-		wantKind(t, "MoveActivity", db.MoveActivity(ctx, activity.Head{Seq: 5, Format: 1}), nil)
+		wantKind(t, "MoveActivity", db.MoveActivity(ctx, activity.Head{Seq: 5, Format: 1, Uploads: []byte{1, 0, 2}}), nil)
 		wantKind(t, "MoveActivity", db.MoveActivity(ctx, activity.Head{Seq: 4, Format: 1}), nil)
-		head(activity.Head{Seq: 5, Format: 1})
+		head(activity.Head{Seq: 5, Format: 1, Uploads: []byte{1, 0, 2}})
 		db = storetest.Reopen(t, db)
-		head(activity.Head{Seq: 5, Format: 1})
+		head(activity.Head{Seq: 5, Format: 1, Uploads: []byte{1, 0, 2}})
 		rs, err := db.ActivityOf(ctx, 1, "a", "session", 1<<62, 10)
 		is("of a", rs, err, `a session s2 5 {"n":5}`, `a session s1 3 {"n":3}`)
 		rs, err = db.ActivityOf(ctx, 1, "a", "session", 5, 10)
