@@ -107,7 +107,7 @@ func (s *Server) backtest(r *http.Request, _ *caller.Identity, in backtest) (Bac
 	if err != nil {
 		return BacktestReport{}, err
 	}
-	b := backtesting{s: s, set: set, draft: t, groups: make(map[string]*BacktestGroup), gaps: make(map[string]*BacktestGap), catalogs: make(map[int64]string)}
+	b := backtesting{s: s, set: set, draft: t, groups: make(map[string]*BacktestGroup), gaps: make(map[string]*BacktestGap), noted: make(map[int64]bool)}
 	if b.active = s.Policies.Active(); b.active != nil {
 		b.report.Active = b.active.Version()
 	}
@@ -129,10 +129,10 @@ type backtesting struct {
 	draft  policy.Texts
 	active *policy.Set // nil if there is none
 
-	report   BacktestReport
-	groups   map[string]*BacktestGroup
-	gaps     map[string]*BacktestGap
-	catalogs map[int64]string // digests by version
+	report BacktestReport
+	groups map[string]*BacktestGroup
+	gaps   map[string]*BacktestGap
+	noted  map[int64]bool // versions whose catalog is that of the draft
 }
 
 func (b *backtesting) run(ctx context.Context, in backtest) error {
@@ -220,14 +220,14 @@ func (b *backtesting) judge(ctx context.Context, e *audit.Entry) error {
 
 // note finds out whether a version that decided had another catalog than the draft.
 func (b *backtesting) note(ctx context.Context, version int64) error {
-	if _, known := b.catalogs[version]; known || b.report.CatalogDiffers {
+	if b.noted[version] || b.report.CatalogDiffers {
 		return nil
 	}
 	v, err := b.s.Policies.Version(ctx, version)
 	if err != nil {
 		return err
 	}
-	b.catalogs[version] = ""
+	b.noted[version] = true
 	b.report.CatalogDiffers = v.Catalog != b.draft.Catalog
 	return nil
 }
