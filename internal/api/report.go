@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 
@@ -113,9 +114,11 @@ func reportCSV(rep *figures.Report) []byte {
 	return b.Bytes()
 }
 
-// plainCell keeps spreadsheets from taking a text for a formula.
+// plainCell keeps spreadsheets from taking a text for a formula. Some pass over what is blank at its beginning, and take the wide
+// forms of the signs for them.
 func plainCell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	rest := strings.TrimLeftFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\ufeff' })
+	if strings.IndexAny(rest, "=+-@＝＋－＠") == 0 || strings.IndexAny(s, "\t\r\n") == 0 {
 		return "'" + s
 	}
 	return s
