@@ -199,11 +199,14 @@ What was refused because of it is in the log: ` + "`safeconduct audit find --cod
 		}
 		t := newTable("ID", "STOPS", "AGENTS", "SINCE", "UNTIL", "BY", "WHY")
 		for _, s := range all.Items {
-			end := s.end()
+			end, agents := s.end(), ""
+			if s.Standing {
+				agents = fmt.Sprint(s.Agents)
+			}
 			if !s.LiftedAt.IsZero() {
 				end = "lifted " + when(s.LiftedAt)
 			}
-			t.add(clip(s.ID, 40), clip(s.Scope.String(), 60), fmt.Sprint(s.Agents), when(s.PutAt), end, clip(s.PutBy, 30), clip(s.Why, 60))
+			t.add(clip(s.ID, 40), clip(s.Scope.String(), 60), agents, when(s.PutAt), end, clip(s.PutBy, 30), clip(s.Why, 60))
 		}
 		return t.print(c.OutOrStdout(), "Nothing is stopped.")
 	}

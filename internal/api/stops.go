@@ -29,11 +29,37 @@ type StopAdmin interface {
 type StopView struct {
 	stop.Stop
 	Standing bool `json:"standing" doc:"whether it holds now: it was not lifted, and its time is not over"`
-	Agents   int  `json:"agents" doc:"how many registered agents are in its scope now, the retired ones left out"`
+	Agents   int  `json:"agents" doc:"how many registered agents are in its scope now, the retired ones left out; 0 of one that does not hold"`
 }
 
 func (s *Server) stopView(x stop.Stop) StopView {
-	return StopView{Stop: x, Standing: x.Stands(s.Now()), Agents: s.stoppedAgents(&x.Scope, nil)}
+	v := StopView{Stop: x, Standing: x.Stands(s.Now())}
+	if v.Standing {
+		v.Agents = s.stoppedAgents(&x.Scope, nil)
+	}
+	return v
+}
+
+// stopViews shows stops, and looks at every agent once for all that stand.
+func (s *Server) stopViews(all []stop.Stop) []StopView {
+	now, views, standing := s.Now(), make([]StopView, len(all)), []*StopView(nil)
+	for i, x := range all {
+		views[i] = StopView{Stop: x, Standing: x.Stands(now)}
+		if views[i].Standing {
+			standing = append(standing, &views[i])
+		}
+	}
+	if len(standing) == 0 {
+		return views
+	}
+	s.agentsWhere(agent.Filter{}, "", func(*authz.Agent) bool { return true }, func(a *authz.Agent) {
+		for _, v := range standing {
+			if v.Scope.About(a) && (v.Scope.Capability == "" || slices.Contains(a.Capabilities, v.Scope.Capability)) {
+				v.Agents++
+			}
+		}
+	})
+	return views
 }
 
 // stoppedAgents counts the agents in a scope, and shows them to f. Of a capability they are those to whom it is granted.
@@ -76,7 +102,7 @@ type listStops struct {
 }
 
 func (s *Server) listStops(r *http.Request, _ *caller.Identity, in listStops) (List[StopView], error) {
-	list := List[StopView]{Items: []StopView{}}
+	var list List[StopView]
 	n, err := pageSize(in.Limit)
 	if err != nil {
 		return list, err
@@ -96,9 +122,7 @@ func (s *Server) listStops(r *http.Request, _ *caller.Identity, in listStops) (L
 			list.Next = strconv.FormatInt(all[n-1].AsOf, 10)
 		}
 	}
-	for _, x := range all {
-		list.Items = append(list.Items, s.stopView(x))
-	}
+	list.Items = s.stopViews(all)
 	return list, nil
 }
 
