@@ -217,6 +217,7 @@ What was refused because of it is in the log: ` + "`safeconduct audit find --cod
 type previewed struct {
 	Agents   int  `json:"agents"`
 	LookedAt int  `json:"looked_at"`
+	Unread   int  `json:"unread"`
 	InScope  int  `json:"in_scope"`
 	Changed  int  `json:"changed"`
 	Complete bool `json:"complete"`
@@ -261,6 +262,9 @@ func (p *previewed) print(w io.Writer) error {
 		part = ", and no more within the time"
 	}
 	fmt.Fprintf(w, "%d registered agents are in its scope. Of the newest %d decisions%s, %d are, and %d would come out otherwise now.\n", p.Agents, p.LookedAt, part, p.InScope, p.Changed)
+	if p.Unread > 0 {
+		fmt.Fprintf(w, "%d of them cannot be read: what would come of these is not known.\n", p.Unread)
+	}
 	changes := newTable("DECISIONS", "NOW", "THEN")
 	for _, x := range p.Changes {
 		changes.add(fmt.Sprint(x.Decisions), x.Before.Effect+" ("+x.Before.Code+")", x.After.Effect+" ("+x.After.Code+")")

@@ -41,7 +41,8 @@ type Preview struct {
 	Changes   []PreviewChange   `json:"changes" doc:"what would come out otherwise, and how often, most often first"`
 	Examples  []PreviewExample  `json:"examples" doc:"some of the decisions that would come out otherwise, at most 20, newest first"`
 	LookedAt  int               `json:"looked_at" doc:"how many of the newest decisions were looked at"`
-	InScope   int               `json:"in_scope" doc:"how many of these are in the scope"`
+	Unread    int               `json:"unread,omitempty" doc:"how many of those that were looked at could not be read and were passed over: what would come of them is not known"`
+	InScope   int               `json:"in_scope" doc:"how many of those that were looked at are in the scope"`
 	Changed   int               `json:"changed" doc:"how many of these would come out otherwise"`
 	Since     time.Time         `json:"since,omitzero" doc:"when the oldest that was looked at was made"`
 	Complete  bool              `json:"complete" doc:"false: the time was up before as many were looked at as were asked for"`
@@ -148,11 +149,12 @@ func (s *Server) preview(ctx context.Context, n int, one authz.AgentID, agents f
 				p.Complete = false
 				break
 			}
-			rec, err := pdp.ParseRecord(page[i].Body)
-			if err != nil {
-				return p, err
-			}
 			p.LookedAt, p.Since, before = p.LookedAt+1, page[i].At, page[i].Seq
+			rec, err := pdp.ParseRecord(page[i].Body)
+			if err != nil { // a newer program's, or damaged: whoever must stop something now sees what can be seen
+				p.Unread++
+				continue
+			}
 			if !rec.Listing { // of which no act was asked
 				s.imagine(&p, &t, set, page[i].Seq, rec, now, other)
 			}

@@ -3463,9 +3463,9 @@ export interface components {
             latency: components["schemas"]["FiguresLatency"];
             /** @description allowed because persons approved */
             lifted: number;
-            /** @description some names are counted together with others: more than 64 of a kind in a day */
+            /** @description some names are counted together with others: more than 64 of a kind in a day, or too many in all */
             more?: boolean;
-            /** @description purposes and owners that are not told apart, since there are more than 500 in a day */
+            /** @description purposes and owners that are not told apart, since there are more than 500 in a day, or 2000 in all */
             others?: boolean;
             owner: string;
             /** @description on whose behalf, the ones with most acts; empty if the enforcement points did not say */
@@ -4263,7 +4263,7 @@ export interface components {
             complete: boolean;
             /** @description some of the decisions that would come out otherwise, at most 20, newest first */
             examples: components["schemas"]["PreviewExample"][];
-            /** @description how many of these are in the scope */
+            /** @description how many of those that were looked at are in the scope */
             in_scope: number;
             /** @description levels of risk of the decisions in the scope, before and after */
             levels: components["schemas"]["PreviewLevel"][];
@@ -4278,6 +4278,8 @@ export interface components {
              * @description when the oldest that was looked at was made
              */
             since?: string;
+            /** @description how many of those that were looked at could not be read and were passed over: what would come of them is not known */
+            unread?: number;
         };
         PreviewAgent: {
             /** @description how many of these would come out otherwise */
@@ -4823,7 +4825,7 @@ export interface components {
             purpose?: string;
         };
         StopView: {
-            /** @description how many registered agents are in its scope now, the retired ones left out */
+            /** @description how many registered agents are in its scope now, the retired ones left out; 0 of one that does not hold */
             agents: number;
             /** @description number of the log entry that put it */
             as_of: number;
