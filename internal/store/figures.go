@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/figures"
 )
 
@@ -137,25 +136,4 @@ func (db *DB) FigureRows(ctx context.Context, l figures.Length, byGroup bool, fr
 		return nil, fmt.Errorf("reading figures: %w", err)
 	}
 	return rows, nil
-}
-
-// OpenFindings returns how many findings of each severity nobody has judged, up to most of each.
-func (db *DB) OpenFindings(ctx context.Context, most int) (by [4]int, err error) {
-	for sev := conduct.Low; sev <= conduct.Critical; sev++ {
-		if by[sev], err = one(ctx, db, func(s scanner) (n int, err error) {
-			return n, s.Scan(&n)
-		}, `
-			select count(*)
-			from (
-				select 1
-				from finding
-				where state = 'open'
-				and severity = $1
-				and format >= coalesce((select format from monitor_head where id = 1), 0)
-				limit $2
-			) as found`, int64(sev), most); err != nil {
-			return by, fmt.Errorf("counting findings: %w", err)
-		}
-	}
-	return by, nil
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/safeconduct/safeconduct/authz"
-	"github.com/safeconduct/safeconduct/internal/conduct"
 	"github.com/safeconduct/safeconduct/internal/figures"
 	"github.com/safeconduct/safeconduct/internal/store"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
@@ -51,19 +50,5 @@ func TestFigures(t *testing.T) {
 		wantKind(t, "ResetFigures", db.ResetFigures(ctx), nil)
 		rows(false)
 		wantKind(t, "PutFigures after a reset", put(3), nil)
-
-		var fs []conduct.Finding
-		for i, sev := range []conduct.Severity{conduct.Low, conduct.High, conduct.High, conduct.High} {
-			fs = append(fs, conduct.Finding{ID: "f" + string(rune('1'+i)) + ".0", Severity: sev, State: conduct.Open})
-		}
-		fs[3].State = conduct.Dismissed
-		wantKind(t, "PutFindings", db.PutFindings(ctx, 1, fs), nil)
-		for most, want := range map[int][4]int{10: {1, 0, 2, 0}, 1: {1, 0, 1, 0}} {
-			got, err := db.OpenFindings(ctx, most)
-			wantKind(t, "OpenFindings", err, nil)
-			if got != want {
-				t.Errorf("OpenFindings(%d) = %v, want %v", most, got, want)
-			}
-		}
 	})
 }

@@ -98,6 +98,28 @@ func (db *DB) CountFindings(ctx context.Context) ([]monitor.Count, error) {
 	return counts, nil
 }
 
+// OpenFindings returns how many findings of each severity nobody has judged, up to most of each: for whoever asks again and again,
+// however many there are. CountFindings reads of all.
+func (db *DB) OpenFindings(ctx context.Context, most int) (by [4]int, err error) {
+	for sev := conduct.Low; sev <= conduct.Critical; sev++ {
+		if by[sev], err = one(ctx, db, func(s scanner) (n int, err error) {
+			return n, s.Scan(&n)
+		}, `
+			select count(*)
+			from (
+				select 1
+				from finding
+				where state = 'open'
+				and severity = $1
+				and format >= coalesce((select format from monitor_head where id = 1), 0)
+				limit $2
+			) as found`, int64(sev), most); err != nil {
+			return by, fmt.Errorf("counting open findings: %w", err)
+		}
+	}
+	return by, nil
+}
+
 func scanFinding(s scanner) (f conduct.Finding, err error) {
 	var record string
 	if err := s.Scan(&record); err != nil {

@@ -187,3 +187,23 @@ func TestMonitorFindings(t *testing.T) {
 		wantKind(t, "PutFindings after Close", db.PutFindings(ctx, 1, many), authz.ErrUnavailable)
 	})
 }
+
+func TestOpenFindings(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, config func(testing.TB) store.Config) {
+		ctx := t.Context()
+		db := storetest.OpenConfig(t, config(t))
+		var fs []conduct.Finding
+		for i, sev := range []conduct.Severity{conduct.Low, conduct.High, conduct.High, conduct.High} {
+			fs = append(fs, conduct.Finding{ID: "f" + string(rune('1'+i)) + ".0", Severity: sev, State: conduct.Open})
+		}
+		fs[3].State = conduct.Dismissed
+		wantKind(t, "PutFindings", db.PutFindings(ctx, 1, fs), nil)
+		for most, want := range map[int][4]int{10: {1, 0, 2, 0}, 1: {1, 0, 1, 0}} {
+			got, err := db.OpenFindings(ctx, most)
+			wantKind(t, "OpenFindings", err, nil)
+			if got != want {
+				t.Errorf("OpenFindings(%d) = %v, want %v", most, got, want)
+			}
+		}
+	})
+}
