@@ -119,6 +119,7 @@ type Registry struct {
 	pending  map[string]string   // hash of an enrolment to person
 	links    map[string]string   // hash of a link to person
 	sessions map[string]string   // hash of a session to person
+	ranked   int                 // how many of byID are
 	asOf     int64               // entries up to it have been judged
 }
 
@@ -157,6 +158,9 @@ func (r *Registry) Load(ctx context.Context) error {
 func (r *Registry) put(a *Account) {
 	id := a.Person.ID
 	if have := r.byID[id]; have != nil {
+		if have.Person.ranked() {
+			r.ranked--
+		}
 		delete(r.accounts, identity{have.Person.Issuer, have.Person.Subject})
 		if have.Enrolment != nil {
 			delete(r.pending, have.Enrolment.Hash)
@@ -169,6 +173,9 @@ func (r *Registry) put(a *Account) {
 		}
 	}
 	r.byID[id] = a
+	if a.Person.ranked() {
+		r.ranked++
+	}
 	for _, k := range a.Person.Passkeys {
 		r.passkeys[k.ID] = id
 	}
@@ -305,6 +312,13 @@ func (r *Registry) People() []*Person {
 	}
 	slices.SortFunc(all, func(a, b *Person) int { return strings.Compare(a.ID, b.ID) })
 	return all
+}
+
+// Ranked returns how many persons have a role that an administrator gave them, and are not disabled.
+func (r *Registry) Ranked() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ranked
 }
 
 // Holder returns the person who registered the passkey of that id, if it is active and the person is not

@@ -44,6 +44,12 @@ func (p *Person) Granted() []Role {
 	return p.Roles
 }
 
+// Answers reports whether the person may answer asks whenever they are signed in.
+func (p *Person) Answers() bool { return !p.Disabled && slices.Contains(p.Granted(), Approver) }
+
+// ranked reports whether the person may do what an administrator has said.
+func (p *Person) ranked() bool { return !p.Disabled && len(p.Roles) > 0 }
+
 // checkRoles returns authz.ErrInvalid unless roles are roles, each named once.
 func checkRoles(roles []Role) error {
 	for i, r := range roles {

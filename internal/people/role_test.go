@@ -117,3 +117,32 @@ func TestLinkOnce(t *testing.T) {
 		wantKind(t, "MakeLink for "+ttl.String(), err, authz.ErrInvalid)
 	}
 }
+
+// How many persons have a role is known at any time, without looking at each.
+func TestRanked(t *testing.T) {
+	w := newWorld(t)
+	put := func(id string, disabled bool, want int, roles ...people.Role) {
+		t.Helper()
+		prof, asOf := people.Profile{ID: id, Name: id}, int64(0)
+		if p, err := w.r.Person(id); err == nil {
+			prof, asOf = p.Profile(), p.AsOf
+		}
+		prof.Roles, prof.Disabled = roles, disabled
+		_, err := w.r.Put(t.Context(), admin, why, prof, asOf)
+		wantKind(t, "Put", err, nil)
+		if got := w.r.Ranked(); got != want {
+			t.Errorf("after %s has %v, disabled %v, %d persons have a role, want %d", id, roles, disabled, got, want)
+		}
+	}
+	put("anna", false, 1, people.Viewer)
+	put("ben", false, 2, people.Operator, people.Auditor)
+	put("ben", false, 2, people.Author)
+	put("anna", true, 1, people.Viewer)
+	put("ben", false, 0)
+	put("anna", false, 1, people.Viewer)
+	for id, want := range map[string]bool{"anna": false, "ben": true} {
+		if p, _ := w.r.Person(id); p.Answers() != want {
+			t.Errorf("%s may answer: %v, want %v", id, !want, want)
+		}
+	}
+}

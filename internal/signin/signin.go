@@ -262,13 +262,8 @@ func (d *Door) signOut(w http.ResponseWriter, r *http.Request) (any, error) {
 
 // begin returns how to begin where nobody can do more than answer, or "".
 func (d *Door) begin() string {
-	if d.idp != nil && len(d.idp.Roles) > 0 {
+	if d.idp != nil && len(d.idp.Roles) > 0 || d.cfg.People.Ranked() > 0 {
 		return ""
-	}
-	for _, p := range d.cfg.People.People() {
-		if !p.Disabled && len(p.Roles) > 0 {
-			return ""
-		}
 	}
 	return "safeconduct person put me --name \"My Name\" --role administrator --why \"first administrator\"\nsafeconduct person link me --why \"first sign-in\""
 }
