@@ -143,7 +143,7 @@ func (s *Server) personOf(c *call) error {
 		return authz.Errorf(authz.ErrUnavailable, "no persons are known here")
 	}
 	p, err := s.Persons.Person(c.who.Name)
-	if err != nil || p.Disabled || !slices.Contains(p.Granted(), people.Approver) {
+	if err != nil || !p.Answers() {
 		return authz.Errorf(authz.ErrForbidden, "the token is for the person %.64q, who may not answer", c.who.Name)
 	}
 	c.session = &people.Session{Person: p, Claims: p.Claims, Method: "token"}

@@ -173,18 +173,8 @@ func (s *Server) putAway(r *http.Request, c *call, in putAway) (approval.Away, e
 		return a, invalid("until must be in the future, at most 90 days ahead")
 	}
 	if s.Persons != nil {
-		for _, id := range []string{a.Person, a.Deputy} {
-			if id == "" {
-				continue
-			}
-			p, err := s.Persons.Person(id)
-			if err != nil {
-				return a, err
-			}
-			if id == a.Person {
-				who := approverOf(p, p.Claims)
-				a.Claims, a.Names = who.Claims, who.Names
-			}
+		if err := s.lends(c, &a); err != nil {
+			return a, err
 		}
 	}
 	if c.session != nil && c.session.Person.ID == a.Person { // what the identity provider says of the person counts too
@@ -199,4 +189,28 @@ func (s *Server) putAway(r *http.Request, c *call, in putAway) (approval.Away, e
 		}
 	}
 	return shown(a), nil
+}
+
+// lends checks that an absence is of somebody who may answer, and lends that to somebody who may, too, and notes by what
+// groups know who is away. The roles of others are those that an administrator gave: what the identity provider gives
+// somebody is known only while they are signed in.
+func (s *Server) lends(c *call, a *approval.Away) error {
+	p, err := s.Persons.Person(a.Person)
+	if err != nil {
+		return err
+	}
+	who := approverOf(p, p.Claims)
+	a.Claims, a.Names = who.Claims, who.Names
+	if a.Deputy == "" {
+		return nil
+	}
+	self := c.session != nil && c.session.Person.ID == a.Person && c.who.Can(caller.Approver)
+	if !self && !p.Answers() {
+		return invalid("the person %.64q may not answer: there is nothing to answer instead", a.Person)
+	}
+	deputy, err := s.Persons.Person(a.Deputy)
+	if err == nil && !deputy.Answers() {
+		err = invalid("the person %.64q may not answer, and so not instead of anybody: a deputy has the role approver, and is not disabled", a.Deputy)
+	}
+	return err
 }

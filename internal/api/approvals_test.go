@@ -688,6 +688,9 @@ func TestInboxKnowsWhoIsAway(t *testing.T) {
 	}
 	b.as("anna", "PUT", path, `{"person":"ben","deputy":"zoe","until":"`+until+`","why":"x"}`, 403)
 	b.as("anna", "PUT", path, `{"deputy":"mallory","until":"`+until+`","why":"x"}`, 404)
+	b.as("anna", "PUT", path, `{"deputy":"gone","until":"`+until+`","why":"x"}`, 400)
+	b.as("admin", "PUT", path, `{"person":"gone","deputy":"zoe","until":"`+until+`","why":"x"}`, 400)
+	b.as("admin", "PUT", path, `{"person":"gone","why":"x"}`, 200)
 	b.as("audit", "PUT", path, `{"person":"ben","deputy":"zoe","until":"`+until+`","why":"x"}`, 403)
 	b.as("admin", "PUT", path, `{"deputy":"zoe","until":"`+until+`","why":"x"}`, 400)
 	has(t, "away", b.as("anna", "PUT", path, `{"deputy":"zoe","until":"`+until+`","why":"holidays"}`, 200), `"person":"anna","deputy":"zoe"`)

@@ -8,21 +8,23 @@ import (
 	"github.com/safeconduct/safeconduct/internal/audit"
 )
 
-// applyPerson ends what a person has lent and said when a person.put entry disables it: its absence, the
-// absences in which it stands in, and each yes of it, or in its stead, to what is not approved yet. What is
-// approved stays so. Who is enabled again begins anew.
+// applyPerson ends what a person has lent and borrowed when a person.put entry disables it, or gives it roles among which
+// is not that of an approver: its absence, and the absences in which it stands in. If it is disabled, each yes of it,
+// or in its stead, to what is not approved yet ends, too. What is approved stays so. Who is enabled, or an approver,
+// again begins anew.
 //
-// Whether the entry came too late to disable the person, only the register of persons knows. Then it has
-// this effect all the same: somebody meant to disable the person, and what ends can be said again.
+// Whether the entry came too late to change the person, only the register of persons knows. Then it has
+// this effect all the same: somebody meant to, and what ends can be said again.
 func (d *Desk) applyPerson(ctx context.Context, e audit.Entry) error {
 	var b struct {
-		ID       string `json:"id"`
-		Disabled bool   `json:"disabled"`
+		ID       string   `json:"id"`
+		Disabled bool     `json:"disabled"`
+		Roles    []string `json:"roles"` // none: an approver
 	}
 	if err := decode(e, &b); err != nil {
 		return err
 	}
-	if !b.Disabled || b.ID == "" {
+	if b.ID == "" || !b.Disabled && (len(b.Roles) == 0 || slices.Contains(b.Roles, approver)) {
 		return nil
 	}
 	absent, asks := d.concerns(b.ID, e)
@@ -34,6 +36,9 @@ func (d *Desk) applyPerson(ctx context.Context, e audit.Entry) error {
 		d.mu.Lock()
 		d.setAway(a)
 		d.mu.Unlock()
+	}
+	if !b.Disabled {
+		return nil
 	}
 	for _, id := range asks {
 		err := d.change(ctx, e, id, true, func(a *Ask) error {
@@ -51,7 +56,11 @@ func (d *Desk) applyPerson(ctx context.Context, e audit.Entry) error {
 	return nil
 }
 
-// concerns returns whose absences end, and which pending asks change, when an entry disables a person.
+// approver is the role of those who answer. What else persons may do is not for this package.
+const approver = "approver"
+
+// concerns returns whose absences end when an entry disables a person, or they are no approver any more, and which pending
+// asks have a yes of theirs.
 func (d *Desk) concerns(id string, e audit.Entry) (absent, asks []string) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

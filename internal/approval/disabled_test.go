@@ -117,6 +117,34 @@ func TestDisabledPerson(t *testing.T) {
 				}
 			}
 		},
+		"without the role of an approver the absences end, and what was said stays": func(t *testing.T, w *world) {
+			roles := func(id, roles string) {
+				t.Helper()
+				w.log.pass(time.Second)
+				_, err := w.log.Commit(ctx, audit.Draft{Kind: audit.PersonPut, Actor: "admin:root", Body: fmt.Appendf(nil, `{"id":%q,"name":"x","roles":%s,"if_as_of":1,"why":"moved"}`, id, roles)})
+				wantKind(t, "person.put", err, nil)
+			}
+			for absent, deputy := range map[string]string{"anna": "carl", "ben": "anna", "emil": "dora", "olga": "dora"} {
+				wantKind(t, "PutAway", w.PutAway(ctx, "person:"+absent, approval.Away{Person: absent, Deputy: deputy, Until: start.Add(time.Hour)}), nil)
+			}
+			two := w.ask("two")
+			w.approve(two, who("anna"))
+			roles("emil", `["viewer","approver"]`)
+			roles("olga", `[]`)
+			roles("anna", `["viewer"]`)
+			roles("anna", `["viewer","approver"]`)
+			one := w.ask("one")
+			_, err := w.answer(one, who("carl"), yes)
+			wantKind(t, "the deputy answers", err, authz.ErrForbidden)
+			for what, all := range map[string][]approval.Away{"desk": w.Aways(), "another": w.another().Aways()} {
+				if len(all) != 2 || all[0].Person != "emil" || all[1].Person != "olga" {
+					t.Errorf("%s: away are %s, want emil and olga only", what, text(all))
+				}
+			}
+			if got, err := w.Get(ctx, two.ID); err != nil || !got.Answers[0].Void.IsZero() {
+				t.Errorf("a yes that was given before counts no more: %s, %v", text(got.Answers), err)
+			}
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := open(t, organisation)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // session signs a person in by a link, and returns the cookie.
@@ -164,4 +165,53 @@ func TestRolesChange(t *testing.T) {
 	status("the token of somebody who is no approver any more", 403, s.do("GET", "/v1/approvals?mine=true", made.Token, ""))
 	put("olga", `["viewer"]`, true, asOf)
 	status("disabled", 401, s.page(cookie, "GET", "/v1/agents", ""))
+}
+
+// Who stands in for somebody is an approver: when they are named, and when they answer; and so is whom they stand in for.
+func TestRolesOfDeputies(t *testing.T) {
+	s := start(t, asking(t))
+	asOf := map[string]float64{}
+	put := func(id, roles string) {
+		t.Helper()
+		var p struct {
+			AsOf float64 `json:"as_of"`
+		}
+		s.into(s.do("PUT", "/v1/people/"+id, adminToken, fmt.Sprintf(`{"name":"N","roles":%s,"if_as_of":%.0f,"why":"test"}`, roles, asOf[id])), &p)
+		asOf[id] = p.AsOf
+	}
+	put("anna", `["approver"]`)
+	put("ben", `["viewer"]`)
+	put("eve", `["viewer"]`)
+	anna, eve := s.session("anna"), s.session("eve")
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	away := func(what, person, deputy string, want int) {
+		t.Helper()
+		if r := s.do("PUT", "/v1/approvals/away", adminToken, fmt.Sprintf(`{"person":%q,"deputy":%q,"until":%q,"why":"x"}`, person, deputy, until)); r.status != want {
+			t.Errorf("%s: %d, want %d: %s", what, r.status, want, r.body)
+		}
+	}
+	answer := func(what string, want int) {
+		t.Helper()
+		ask := s.request("clerk", "acme", "900.0", s.evaluate(payment("clerk", "acme", "900.0", "")))
+		var v struct{ View int64 }
+		json.Unmarshal([]byte(s.page(eve, "POST", "/v1/approvals/"+ask+"/view", "{}").body), &v)
+		if r := s.page(eve, "POST", "/v1/approvals/"+ask+"/answer", fmt.Sprintf(`{"yes":false,"view":%d}`, v.View)); r.status != want {
+			t.Errorf("%s: %d, want %d: %s", what, r.status, want, r.body)
+		}
+	}
+	away("a deputy who is no approver", "anna", "eve", 400)
+	if r := s.page(anna, "PUT", "/v1/approvals/away", fmt.Sprintf(`{"deputy":"eve","until":%q,"why":"x"}`, until)); r.status != 400 {
+		t.Errorf("by oneself: %d %s", r.status, r.body)
+	}
+	put("eve", `["viewer","approver"]`)
+	away("of somebody who is no approver", "ben", "eve", 400)
+	away("a deputy", "anna", "eve", 200)
+	answer("as a deputy", 200)
+	put("eve", `["viewer"]`)
+	answer("as a deputy who is no approver any more", 403)
+	put("eve", `["approver"]`)
+	answer("as one who was a deputy", 404)
+	away("a deputy again", "anna", "eve", 200)
+	put("anna", `["viewer"]`)
+	answer("as a deputy of one who is no approver any more", 404)
 }
