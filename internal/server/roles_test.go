@@ -44,9 +44,32 @@ func (r *running) page(cookie, method, path, body string, headers ...string) rep
 	return r.do(method, path, "", body, append([]string{"Cookie", cookie, "X-Safeconduct-Request", "1", "Sec-Fetch-Site", "same-origin"}, headers...)...)
 }
 
-// Every route is open to the sessions of those persons who have a role that its document names, and to nobody else's; routes of
-// enforcement points are open to no session.
-func TestRolesOfSessions(t *testing.T) {
+// calls calls every route of the table, by a session or a token of one role, and compares what happens.
+func (r *running) calls(who, role string, bySession bool, call func(method, path, body string) reply) {
+	r.Helper()
+	values := strings.NewReplacer("{id}", "none", "{kid}", "none", "{seq}", "1", "{version}", "1", "{a}", "1", "{b}", "1", "{template}", "none", "{path}", "none")
+	for route, g := range admissions() {
+		method, path, _ := strings.Cut(route, " ")
+		body := ""
+		if method != "GET" {
+			body = "{}"
+		}
+		got := call(method, values.Replace(path), body).status
+		refused := got == 401 || got == 403
+		switch open := len(g.roles) == 0 || slices.Contains(g.roles, role); {
+		case len(g.roles) > 0 && bySession && !g.sessions:
+			if got != 401 {
+				r.Errorf("%s: %s is for no session: %d", who, route, got)
+			}
+		case open && refused, !open && got != 403:
+			r.Errorf("%s: %s is for %v: %d", who, route, g.roles, got)
+		}
+	}
+}
+
+// Every route is open to those who have a role that stands in the table, by a token or, where the table says so, by the session
+// of a browser, and to nobody else; and its document says the same.
+func TestAccess(t *testing.T) {
 	s := start(t, asking(t))
 	var doc struct {
 		Paths map[string]map[string]struct {
@@ -55,6 +78,25 @@ func TestRolesOfSessions(t *testing.T) {
 		}
 	}
 	s.into(s.do("GET", "/openapi.json", "", ""), &doc)
+	want := admissions()
+	for path, item := range doc.Paths {
+		for method, op := range item {
+			route := strings.ToUpper(method) + " " + path
+			g, ok := want[route]
+			if !ok {
+				t.Errorf("%s is not in the table: who may call it?", route)
+			}
+			delete(want, route)
+			open := slices.ContainsFunc(op.Security, func(m map[string][]string) bool { _, ok := m["session"]; return ok })
+			if slices.Sort(op.Roles); open != g.sessions || !slices.Equal(op.Roles, slices.Sorted(slices.Values(g.roles))) {
+				t.Errorf("the document says that %s is for %v, sessions: %v; want %v, %v", route, op.Roles, open, g.roles, g.sessions)
+			}
+		}
+	}
+	for route := range want {
+		t.Errorf("%s is in the table, and is no route", route)
+	}
+
 	for _, role := range []string{"viewer", "operator", "author", "auditor", "approver", "administrator"} {
 		id := "p-" + role
 		s.into(s.do("PUT", "/v1/people/"+id, adminToken, fmt.Sprintf(`{"name":%q,"roles":[%q],"if_as_of":0,"why":"test"}`, id, role)), new(any))
@@ -67,32 +109,12 @@ func TestRolesOfSessions(t *testing.T) {
 		if me.Kind != "person" || me.Actor != "person:"+id || me.Method != "link" || !slices.Equal(me.Roles, []string{role}) {
 			t.Errorf("%s: who calls: %+v", role, me)
 		}
-		for path, item := range doc.Paths {
-			for method, op := range item {
-				if op.Roles == nil {
-					continue
-				}
-				open := slices.ContainsFunc(op.Security, func(m map[string][]string) bool { _, ok := m["session"]; return ok })
-				points := slices.Contains(op.Roles, "pep") || slices.Contains(op.Roles, "edge")
-				if want := !points || path == "/v1/me"; open != want {
-					t.Errorf("%s %s is for %v, and open to sessions: %v", method, path, op.Roles, open)
-				}
-				at := strings.NewReplacer("{id}", "none", "{kid}", "none", "{seq}", "1", "{version}", "1", "{a}", "1", "{b}", "1", "{template}", "none").Replace(path)
-				body := ""
-				if method != "get" {
-					body = "{}"
-				}
-				got := s.page(cookie, strings.ToUpper(method), at, body).status
-				switch {
-				case !open && got != 401:
-					t.Errorf("%s: %s %s is for no session: %d", role, method, path, got)
-				case open && !slices.Contains(op.Roles, role) && got != 403:
-					t.Errorf("%s: %s %s is for %v: %d", role, method, path, op.Roles, got)
-				case open && slices.Contains(op.Roles, role) && (got == 401 || got == 403):
-					t.Errorf("%s: %s %s is for %v: %d", role, method, path, op.Roles, got)
-				}
-			}
-		}
+		s.calls("a session of the role "+role, role, true, func(method, path, body string) reply { return s.page(cookie, method, path, body) })
+	}
+	for _, role := range []string{"viewer", "operator", "author", "auditor", "approver", "administrator", "pep", "edge"} {
+		var made struct{ Token string }
+		s.into(s.do("POST", "/v1/callers", adminToken, fmt.Sprintf(`{"name":"p-approver","role":%q,"why":"test"}`, role)), &made)
+		s.calls("a token of the role "+role, role, false, func(method, path, body string) reply { return s.do(method, path, made.Token, body) })
 	}
 }
 
