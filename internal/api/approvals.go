@@ -54,7 +54,7 @@ type Door interface {
 	VerifyAssertion(person *people.Person, digest [32]byte, assertion json.RawMessage) (evidence json.RawMessage, err error)
 }
 
-// Persons knows those who may answer. *people.Registry is one.
+// Persons knows who signs in, whatever they may do. *people.Registry is one.
 type Persons interface {
 	// Person returns the person of that id, or authz.ErrNotFound.
 	Person(id string) (*people.Person, error)

@@ -21,7 +21,7 @@ type CredentialAdmin interface {
 	LinkDocument(ctx context.Context, actor, why string, id authz.AgentID, url string) (*agent.Credential, error)
 }
 
-// An AgentKey is a credential of an agent, a key or a document, as administrators and auditors see it.
+// An AgentKey is a credential of an agent, a key or a document, as those who watch see it.
 type AgentKey struct {
 	agent.Credential
 	State string `json:"state" doc:"active, expired or revoked"`

@@ -15,7 +15,7 @@ const (
 	Auditor       Role = "auditor"       // reads everything, changes nothing, decides nothing
 	Operator      Role = "operator"      // a viewer who stops and restores agents, sets trust, judges findings, raises and clears alerts
 	Author        Role = "author"        // a viewer who checks, publishes and rolls back policies and catalogs
-	Administrator Role = "administrator" // everything
+	Administrator Role = "administrator" // everything, but for answering asks, and what only an enforcement point can say
 	Approver      Role = "approver"      // answers asks: as itself, if it is a person, and by a token as the person whose id its name is
 	PEP           Role = "pep"           // asks for decisions, and says what it observed
 	Edge          Role = "edge"          // a PEP that decides by itself: it reads what decisions are made by, and uploads what it decided

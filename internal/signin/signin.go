@@ -1,10 +1,12 @@
-// Package signin lets persons sign in: with passkeys (WebAuthn) that they enrolled by a single-use link, or
-// with the organisation's identity provider (OpenID Connect, code flow with PKCE). It serves the few pages
-// that this needs, and the page on which one ask is answered, and verifies passkey assertions over an act.
+// Package signin lets persons sign in: with passkeys (WebAuthn) that they enrolled by a single-use link,
+// with the organisation's identity provider (OpenID Connect, code flow with PKCE), or once by a link of an
+// administrator's. It serves the few pages that this needs, and those on which asks are answered, and verifies
+// passkey assertions over an act.
 //
 // A session is a cookie that scripts cannot read and other sites cannot send (SameSite=Strict). Whatever
-// changes something needs, besides, a header that only our own pages send, from our own origin. Pages hold
-// nothing of anybody: they are the same for all, and ask the JSON API for the rest.
+// changes something by it needs, besides, a header that only our own pages send, from our own origin. But for
+// the page of a sign-in link, which says whose it is, pages hold nothing of anybody: they are the same for all,
+// and ask the JSON API for the rest.
 //
 // What a sign-in has to remember between its two steps travels in a cookie that is sealed, so any replica
 // can finish what another began; that nobody finishes it twice is for the log to decide (internal/people).
