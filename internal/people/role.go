@@ -75,7 +75,8 @@ func withRoles(a, b []Role) []Role {
 }
 
 // notSelf returns authz.ErrForbidden if the actor is the person whom a change is about: whoever may administer
-// persons does not administer themselves, so that a browser left open does not make more of itself.
+// persons does not administer themselves, so that it takes a second name in the record. It does not bind an administrator, who
+// can make that second one.
 func notSelf(actor, id string) error {
 	if actor == "person:"+id {
 		return authz.Errorf(authz.ErrForbidden, "nobody changes what is kept of themselves, or makes a link for themselves: another administrator does")
