@@ -131,7 +131,8 @@ func newApprovalsAway() *cobra.Command {
 		Long: `Say that you are away and who answers in your place, that you are back, or list who is away.
 
 A deputy is an approver, too, and answers for you with all that you may, at most 90 days. What they
-may not answer for themselves they may not answer for you. Administrators say --person; without flags, the command lists.`,
+may not answer for themselves they may not answer for you. Administrators say --person; without
+flags, the command lists.`,
 		Example: `  $ safeconduct approvals away --deputy boris --for 168h --why holidays --token-file anna.token
   anna is away until 2026-12-04 09:53:54Z; boris answers
   $ safeconduct approvals away --back --why "is back" --token-file anna.token`,
