@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { accessible, asToken, call, expect, inBothThemes, test } from './harness';
+import { accessible, asToken, call, expect, inBothThemes, pepToken, test, url } from './harness';
 
 const root = join(import.meta.dirname, '../../../..');
 
@@ -48,8 +48,15 @@ test('the log is searched, by keyboard too, and a search can be linked to', asyn
 });
 
 test('a proof is verified in the page, and a tampered one fails', async ({ page, request }) => {
+  test.setTimeout(90_000);
   await asToken(page);
-  const e = await decision(request, 'allow');
+  // Asked together, decisions are recorded together: in one batch.
+  const old = await decision(request, 'allow');
+  const { subject, action, resource } = old.body.request;
+  const asked = { subject: { type: subject.type, id: subject.id }, action, resource: { type: resource.type, id: resource.id } };
+  await call(request, 'POST', '/access/v1/evaluations', { ...asked, evaluations: [{}, {}, {}] }, pepToken);
+  const newest = (await call(request, 'GET', '/v1/audit/entries?kind=decision.made&limit=3')).items;
+  const e = newest[1];
   await page.goto(`audit/${e.seq}`);
   await expect(page.getByText(`Entry ${e.seq} is in the log, unchanged`)).toBeVisible();
   await expect(page.getByText('not reached')).toHaveCount(0);
@@ -59,6 +66,7 @@ test('a proof is verified in the page, and a tampered one fails', async ({ page,
   await page.getByText('6. Signed').click();
   await expect(page.getByText(key.split('+')[1]).first()).toBeVisible();
   expect(proof.log_proof.length).toBeGreaterThan(0);
+  expect(proof.batch_proof.length).toBeGreaterThan(0);
   await inBothThemes(page, () => accessible(page));
 
   // Each part of the proof, changed on its way.
@@ -71,6 +79,13 @@ test('a proof is verified in the page, and a tampered one fails', async ({ page,
     ['entry', (p) => (p.entry = flip(p.entry))],
     ['salt', (p) => (p.salt = flip(p.salt))],
     ['leaf', (p) => (p.leaf = p.leaf.replace(/^([^\n]+\n\d+ \d+\n\d+\n[0-9a-f]{15})./, (_: string, a: string) => a + (p.leaf.includes(`${a}0`) ? '1' : '0')))],
+    ['batch_proof', (p) => (p.batch_proof[0] = flip(p.batch_proof[0]))],
+    ['batch_proof is short', (p) => p.batch_proof.pop()],
+    ['batch_proof is long', (p) => p.batch_proof.push(p.batch_proof[0])],
+    ['a hash of batch_proof is cut', (p) => (p.batch_proof[0] = Buffer.from(p.batch_proof[0], 'base64').subarray(1).toString('base64'))],
+    ['base64 of another alphabet', (p) => (p.salt = `-_${p.salt.slice(2)}`)],
+    ['base64 without its end', (p) => (p.salt = p.salt.replace(/=+$/, ''))],
+    ['base64 with bits that nothing reads', (p) => (p.salt = p.salt.replace(/[A-Za-z0-9+/]==$/, (last: string) => (last[0] === 'B' ? 'C==' : 'B==')))],
     ['log_proof', (p) => (p.log_proof[0] = flip(p.log_proof[0]))],
     ['log_proof is short', (p) => p.log_proof.pop()],
     ['batch', (p) => (p.batch = p.batch ? p.batch - 1 : 1)],
@@ -104,6 +119,93 @@ test('a proof is verified in the page, and a tampered one fails', async ({ page,
   await page.goto(`audit/${e.seq}`);
   await expect(page.getByText(/The proof does not hold: the service shows another entry/)).toBeVisible();
   await accessible(page);
+});
+
+test('an entry is read strictly, and a large number as it is', async ({ page, request }) => {
+  test.setTimeout(90_000);
+  await asToken(page);
+  const held = await decision(request, 'require_approval');
+  const { subject, action, resource } = held.body.request;
+  const large = '9007199254740993';
+  const made = await request.post(`${url}/access/v1/evaluation`, {
+    headers: { Authorization: `Bearer ${pepToken}`, 'Content-Type': 'application/json' },
+    data: JSON.stringify({ subject: { type: subject.type, id: subject.id }, action: { ...action, properties: { ...action.properties, note: 'LARGE' } }, resource: { type: resource.type, id: resource.id } }).replace('"LARGE"', large),
+  });
+  const seq = Number(/d(\d+)/.exec((await made.json()).context.evaluation_id)![1]);
+  await page.goto(`audit/${seq}`);
+  await expect(page.getByText(`Entry ${seq} is in the log, unchanged`)).toBeVisible();
+  await expect(page.getByText('bytes, as proved')).toBeVisible();
+  await expect(page.locator('.tree').getByText(large)).toBeAttached();
+
+  // There is one encoding of an entry: parts of it are changed, and their lengths with them.
+  interface Parts { version: number; seq: bigint; micros: bigint; kind: Buffer; actor: Buffer; body: Buffer; after: Buffer }
+  const read = (b: Buffer): Parts => {
+    const kind = b.subarray(18, 18 + b[17]!);
+    const actor = b.subarray(20 + kind.length, 20 + kind.length + b.readUInt16BE(18 + kind.length));
+    return { version: b[0]!, seq: b.readBigUInt64BE(1), micros: b.readBigUInt64BE(9), kind, actor, body: b.subarray(24 + kind.length + actor.length), after: Buffer.alloc(0) };
+  };
+  const write = (e: Parts): Buffer => {
+    const head = Buffer.alloc(18);
+    head[0] = e.version;
+    head.writeBigUInt64BE(e.seq, 1);
+    head.writeBigUInt64BE(e.micros, 9);
+    head[17] = e.kind.length;
+    const [actor, body] = [Buffer.alloc(2), Buffer.alloc(4)];
+    actor.writeUInt16BE(e.actor.length);
+    body.writeUInt32BE(e.body.length);
+    return Buffer.concat([head, e.kind, actor, e.actor, body, e.body, e.after]);
+  };
+  const wrong: [string, (e: Parts) => void][] = [
+    ['the entry has not version 1', (e) => (e.version = 2)],
+    ['the entry has the number 0 ', (e) => (e.seq = 0n)],
+    ['the entry has the number 9007199254740992 ', (e) => (e.seq = 1n << 53n)],
+    ['and the time 4611686018427387904', (e) => (e.micros = 1n << 62n)],
+    ['the entry’s kind is not one', (e) => (e.kind = Buffer.from('Decision'))],
+    ['the entry’s actor is not one', (e) => (e.actor = Buffer.alloc(0))],
+    ['the entry’s actor is not one', (e) => (e.actor = Buffer.from('ann\n'))],
+    ['the entry’s actor is not one', (e) => (e.actor = Buffer.alloc(513, 'a'))],
+    ['a text is not UTF-8', (e) => (e.actor = Buffer.from([0xff]))],
+    ['the entry’s body is not a JSON object', (e) => (e.body = Buffer.from('[]'))],
+    ['the entry’s body is not a JSON object', (e) => (e.body = Buffer.from(`{"a":"${'a'.repeat(1 << 20)}"}`))],
+    ['the entry’s body is not JSON', (e) => (e.body = Buffer.from('{a}'))],
+    ['1 bytes follow the entry', (e) => (e.after = Buffer.alloc(1))],
+  ];
+  const proof = await call(request, 'GET', `/v1/audit/entries/${seq}/proof`);
+  const whole = Buffer.from(proof.entry, 'base64');
+  expect(write(read(whole)).equals(whole)).toBe(true);
+  let sent: Buffer = whole;
+  await page.route('**/v1/audit/entries/*/proof', (route) => route.fulfill({ json: { ...proof, entry: sent.toString('base64') } }));
+  const box = page.getByText(/^The proof does not hold/);
+  const forged = wrong.map(([why, change]): [string, Buffer] => {
+    const parts = read(whole);
+    change(parts);
+    return [why, write(parts)];
+  });
+  forged.push(['the entry ends within its body', whole.subarray(0, whole.length - 1)]);
+  for (const [why, entry] of forged) {
+    sent = entry;
+    await page.goto(`audit/${seq}`);
+    await expect(box).toContainText(why);
+    await expect(page.getByText('bytes, as proved')).toHaveCount(0);
+  }
+  await page.unroute('**/v1/audit/entries/*/proof');
+
+  // Numbers of the leaf and the place of the batch, too.
+  for (const change of [
+    (p: any) => (p.leaf = p.leaf.replace(/\n\d+ /, '\n9007199254740992 ')),
+    (p: any) => (p.leaf = p.leaf.replace(/ \d+\n/, ' 8193\n')),
+    (p: any) => (p.batch = 2 ** 53),
+    (p: any) => (p.batch += 0.5),
+  ]) {
+    await page.route('**/v1/audit/entries/*/proof', (route) => {
+      const p = structuredClone(proof);
+      change(p);
+      return route.fulfill({ json: p });
+    });
+    await page.goto(`audit/${seq}`);
+    await expect(box).toContainText(/the batch’s leaf is not one|leaf .* is not one of/);
+    await page.unroute('**/v1/audit/entries/*/proof');
+  }
 });
 
 test('a rewritten history is noticed', async ({ page }) => {
@@ -157,7 +259,33 @@ test('a rewritten history is noticed', async ({ page }) => {
   await expect(page.getByRole('dialog').getByRole('alert')).toContainText('it had another root');
 });
 
+test('of many checkpoints that were seen, the first and the last are kept', async ({ page, request }) => {
+  await asToken(page);
+  await page.goto('audit/checkpoints');
+  await expect(page.getByText('Seen for the first time')).toBeVisible();
+  // As if this browser had looked 40 times before this one.
+  const before = await page.evaluate(() => {
+    const name = Object.keys(localStorage).find((k) => k.startsWith('safeconduct.log.'))!;
+    const m = JSON.parse(localStorage.getItem(name)!);
+    const last = m.seen.at(-1);
+    m.seen = [...Array.from({ length: 39 }, (_, i) => ({ ...last, at: i + 1 })), last];
+    localStorage.setItem(name, JSON.stringify(m));
+    return { size: last.size as number, sizes: m.seen.length as number };
+  });
+  expect(before.sizes).toBe(40);
+  await call(request, 'PUT', '/v1/alerts/spec-grows', { kind: 'drill', severity: 'low', scope: { purpose: 'nobody-has-it' }, expires_at: new Date(Date.now() + 3_600_000).toISOString(), why: 'test' });
+  await call(request, 'POST', '/v1/alerts/spec-grows/clear', { why: 'test' });
+  await expect.poll(async () => (await call(request, 'GET', '/v1/audit/checkpoints?limit=1')).items[0].size).toBeGreaterThan(before.size);
+  await page.reload();
+  await expect(page.getByText('The log continues what was seen')).toBeVisible();
+  const seen = await page.evaluate(() => JSON.parse(localStorage.getItem(Object.keys(localStorage).find((k) => k.startsWith('safeconduct.log.'))!)!).seen as { at: number; size: number }[]);
+  expect(seen.map((s) => s.at).slice(0, 39)).toEqual([...Array.from({ length: 20 }, (_, i) => i + 1), ...Array.from({ length: 18 }, (_, i) => i + 22), seen[38]!.at]);
+  expect(seen).toHaveLength(40);
+  expect(seen.at(-1)!.size).toBeGreaterThan(before.size);
+});
+
 test('what is exported stands for itself', async ({ page, request }) => {
+  test.setTimeout(120_000); // the command is built
   await asToken(page);
   await page.goto('audit?kind=decision.made&outcome=require_approval');
   await page.getByRole('button', { name: 'Export…' }).click();

@@ -151,6 +151,12 @@ export interface ProvedEntry {
   bodyText: string;
 }
 
+/** Bounds of an entry, in bytes. */
+const mostActor = 512;
+const mostBody = 1 << 20;
+/** No number or time of the log is that large. */
+const beyond = 1n << 62n;
+
 /** readEntry decodes an entry. There is one encoding, and anything else is refused. */
 export function readEntry(b: Bytes): ProvedEntry {
   const v = new DataView(b.buffer, b.byteOffset, b.length);
@@ -171,14 +177,22 @@ export function readEntry(b: Bytes): ProvedEntry {
   const actor = part(v.getUint16(take(2, 'actor')), 'actor');
   const bodyText = part(v.getUint32(take(4, 'body')), 'body');
   if (at !== b.length) throw new Broken(`${b.length - at} bytes follow the entry`);
-  if (seq < 1n || seq > BigInt(Number.MAX_SAFE_INTEGER) || !/^[a-z0-9._-]{1,64}$/.test(kind)) throw new Broken('the entry is not one');
+  if (seq < 1n || seq > BigInt(Number.MAX_SAFE_INTEGER) || micros >= beyond) throw new Broken(`the entry has the number ${seq} and the time ${micros}`);
+  if (!/^[a-z0-9._-]{1,64}$/.test(kind)) throw new Broken('the entry’s kind is not one');
+  if (actor === '' || utf8(actor).length > mostActor || /[\x00-\x1f\x7f]/.test(actor)) throw new Broken('the entry’s actor is not one');
+  if (!bodyText.startsWith('{') || !bodyText.endsWith('}') || utf8(bodyText).length > mostBody) throw new Broken('the entry’s body is not a JSON object');
   let body: unknown;
   try {
-    body = JSON.parse(bodyText);
+    body = JSON.parse(bodyText, exact);
   } catch {
     throw new Broken('the entry’s body is not JSON');
   }
   return { seq: Number(seq), micros, at: new Date(Number(micros / 1000n)).toISOString(), kind, actor, body, bodyText };
+}
+
+/** exact keeps a whole number beyond 2^53 as it is written; JSON's own would be another one. */
+function exact(_: string, v: unknown, at?: { source?: string }): unknown {
+  return typeof v === 'number' && !Number.isSafeInteger(v) && at?.source && /^-?\d+$/.test(at.source) ? BigInt(at.source) : v;
 }
 
 export interface Leaf {
@@ -193,7 +207,7 @@ export interface Leaf {
 /** readLeaf decodes the text of a batch's leaf. */
 export function readLeaf(t: string): Leaf {
   const m = /^safeconduct-batch\/1\n([1-9][0-9]*) ([1-9][0-9]*)\n([1-9][0-9]*)\n([0-9a-f]{16}) ([1-9][0-9]*)\n([A-Za-z0-9+/]{43}=)\n$/.exec(t);
-  if (!m || Number(m[2]) > 8192) throw new Broken('the batch’s leaf is not one');
+  if (!m || Number(m[2]) > 8192 || !Number.isSafeInteger(Number(m[1]) + Number(m[2])) || BigInt(m[3]!) >= beyond || !Number.isSafeInteger(Number(m[5]))) throw new Broken('the batch’s leaf is not one');
   return { first: Number(m[1]), count: Number(m[2]), micros: BigInt(m[3]!), writer: m[4]!, nth: Number(m[5]), root: fromBase64(m[6]!) };
 }
 
@@ -307,8 +321,9 @@ export async function verify(p: Proof, seq: number, keyText: string, shown: { ki
   return v;
 }
 
-/** canonical is JSON with the members of objects in order, to compare two. */
+/** canonical is JSON with the members of objects in order, to compare two. What the service shows was read by the browser, which has no larger whole numbers than numbers. */
 export function canonical(v: unknown): string {
+  if (typeof v === 'bigint') return JSON.stringify(Number(v));
   if (Array.isArray(v)) return `[${v.map(canonical).join(',')}]`;
   if (typeof v === 'object' && v !== null) {
     const o = v as Record<string, unknown>;
