@@ -47,6 +47,15 @@ test('a person registers a passkey, signs in with it, comes back to where they w
 
   await page.getByRole('button', { name: 'Name of keyholder' }).click();
   await expect(page.getByText('signed in with a passkey')).toBeVisible();
+  // Who could not be signed out is told so, and still is.
+  for (const fail of ['refused', 'away']) {
+    await page.route('**/sign-out', (route) => (fail === 'away' ? route.abort() : route.fulfill({ status: 503, body: '' })));
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await expect(page.getByRole('alert')).toContainText(fail === 'away' ? 'You are still signed in. The service cannot be reached.' : 'You are still signed in. The service answered 503');
+    await accessible(page);
+    await page.unroute('**/sign-out');
+  }
+  expect((await page.request.get(`${url}/v1/me`)).status()).toBe(200);
   await page.getByRole('button', { name: 'Sign out' }).click();
   await expect(page).toHaveURL(/\/sign-in$/);
   // The old cookie is worth nothing, also where it was kept.
@@ -192,7 +201,9 @@ test('the end of a session is announced, and what is on the page stays', async (
   await person(request, 'sleeper', ['viewer']);
   await signInByLink(page, 'sleeper');
   let left = 120_000;
+  let away = false;
   await page.route('**/v1/me', async (route) => {
+    if (away) return route.fulfill({ status: 503, body: '' });
     if (left <= 0) return route.fulfill({ status: 401, json: { error: { code: 'unauthenticated', message: 'the session has ended', request_id: 'x' } } });
     const r = await route.fetch();
     return route.fulfill({ response: r, json: { ...(await r.json()), idle_expires_at: new Date(Date.now() + left).toISOString() } });
@@ -201,6 +212,11 @@ test('the end of a session is announced, and what is on the page stays', async (
   await page.goto('agents');
   await expect(page.getByText('Nobody seems to be here')).toBeVisible();
   await accessible(page);
+  away = true;
+  await page.getByRole('button', { name: 'I am here' }).click();
+  await expect(page.getByText('The service was not told that you are here. The service answered 503')).toBeVisible();
+  await expect(page.getByText('Nobody seems to be here')).toBeVisible();
+  away = false;
   left = 30 * 60_000;
   await page.getByRole('button', { name: 'I am here' }).click();
   await expect(page.getByText('Nobody seems to be here')).toHaveCount(0);

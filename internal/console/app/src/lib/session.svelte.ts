@@ -1,6 +1,7 @@
 /** Who is signed in, and until when. */
 
 import { base, home } from './here';
+import { toasts } from './toast.svelte';
 
 export interface Me {
   id: string;
@@ -18,6 +19,17 @@ export interface Me {
 const there = 60_000;
 /** How long before a session ends it is said. */
 const warning = 3 * 60_000;
+
+/** ask asks the service, and throws what can be told to people if there is no answer. */
+async function ask(path: string, init?: RequestInit): Promise<Response> {
+  try {
+    return await fetch(base + path, { credentials: 'same-origin', ...init });
+  } catch {
+    throw new Error('The service cannot be reached.');
+  }
+}
+
+const refused = (r: Response) => new Error(`The service answered ${r.status} ${r.statusText}`.trim());
 
 class Session {
   me = $state.raw<Me>();
@@ -72,7 +84,11 @@ class Session {
   /** stay says that somebody is there. */
   async stay() {
     this.#input = Date.now();
-    if (!(await this.load())) this.over = true;
+    try {
+      if (!(await this.load())) this.over = true;
+    } catch (e) {
+      toasts.failed(`The service was not told that you are here. ${(e as Error).message}`);
+    }
   }
 
   /** load asks who is signed in. It returns false if nobody is. */
@@ -80,9 +96,9 @@ class Session {
     const headers: Record<string, string> = { Accept: 'application/json' };
     if (this.background) headers['X-Safeconduct-Background'] = '1';
     this.#asked = Date.now();
-    const r = await fetch(`${base}/v1/me`, { credentials: 'same-origin', headers });
+    const r = await ask('/v1/me', { headers });
     if (r.status === 401 || r.status === 403) return false;
-    if (!r.ok) throw new Error(`The service answered ${r.status} ${r.statusText}`);
+    if (!r.ok) throw refused(r);
     this.me = (await r.json()) as Me;
     this.over = false;
     this.#say(this.me);
@@ -99,8 +115,10 @@ class Session {
     location.assign(`${base}/sign-in?return=${encodeURIComponent(back)}`);
   }
 
+  /** signOut ends the session, and leads to the page of signing in. If the session could not be ended, it throws. */
   async signOut() {
-    await fetch(`${base}/sign-out`, { method: 'POST', credentials: 'same-origin', headers: { 'X-Safeconduct-Request': '1', 'Content-Type': 'application/json' }, body: '{}' });
+    const r = await ask('/sign-out', { method: 'POST', headers: { 'X-Safeconduct-Request': '1', 'Content-Type': 'application/json' }, body: '{}' });
+    if (!r.ok) throw refused(r);
     location.assign(`${base}/sign-in`);
   }
 }
