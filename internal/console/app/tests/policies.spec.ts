@@ -135,6 +135,63 @@ test('a policy with an error is put right, tested, tried, published, and rolled 
   expect(await page.evaluate(() => (window as any).taken)).toBeUndefined();
 });
 
+test('a file is named once, and a draft that could not be published is not lost', async ({ page, request }) => {
+  await asToken(page);
+  const before = (await call(request, 'GET', '/v1/policies/active')).version as number;
+  await page.goto('policies/edit');
+  await page.getByRole('button', { name: 'File of policies' }).click();
+  const dialog = page.getByRole('dialog', { name: 'A new file of policies' });
+  for (const [name, why] of [
+    ['policies/30-guardrails', 'There is a file policies/30-guardrails.cedar.'],
+    ['schema.cedarschema', 'There is a file schema.cedarschema.'],
+    ['policies/../x', 'Letters, digits'],
+    ['policies//x', 'Letters, digits'],
+    ['/x', 'Letters, digits'],
+    ['x/', 'Letters, digits'],
+    ['x'.repeat(200), 'At most 200 characters.'],
+  ] as const) {
+    await dialog.getByLabel('Name').fill(name);
+    await expect(dialog.getByText(why), name).toBeVisible();
+    await expect(dialog.getByRole('button', { name: 'Add' }), name).toBeDisabled();
+  }
+  await accessible(page);
+  await dialog.getByLabel('Name').fill('policies/90 trial');
+  await page.keyboard.press('Enter');
+  await expect(dialog).toHaveCount(0);
+  await atEnd(page);
+  await page.keyboard.insertText('@id("spec-trial")\n@mode("shadow")\npermit (principal is Agent, action, resource);\n');
+  await page.getByRole('tab', { name: /^Tests/ }).click();
+  await page.getByLabel('Files of cases').setInputFiles({ name: 'catalog.yaml', mimeType: 'text/yaml', buffer: Buffer.from('{}') });
+  await expect(page.getByText('The draft has a file catalog.yaml that is none of cases.')).toBeVisible();
+
+  // What goes wrong is told in the dialog, and the draft is as it was.
+  await page.getByRole('button', { name: 'Publish…' }).click();
+  const publish = page.getByRole('dialog', { name: `Publish over version ${before}` });
+  await publish.getByLabel('Why').fill('a trial');
+  await page.route('**/v1/policies', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 503, json: { error: { code: 'unavailable', message: 'the log is not durable' } } }) : route.continue()));
+  await publish.getByRole('button', { name: 'Publish' }).click();
+  await expect(publish.getByRole('alert')).toContainText('the log is not durable');
+  await expect(publish.getByLabel('Why')).toHaveValue('a trial');
+  await accessible(page);
+  await page.unroute('**/v1/policies');
+  await page.reload();
+  await expect(page.getByText(`over version ${before}`)).toBeVisible();
+  await page.getByRole('button', { name: /90 trial/ }).first().click();
+  await expect(page.locator('.cm-content')).toContainText('spec-trial');
+
+  // What was published was, whatever else cannot be asked for afterwards.
+  await page.getByRole('button', { name: 'Publish…' }).click();
+  await publish.getByLabel('Why').fill('a trial');
+  await page.route('**/v1/policies/active', (route) => route.abort());
+  await publish.getByRole('button', { name: 'Publish' }).click();
+  await expect(page.getByRole('heading', { name: `Version ${before + 1}` })).toBeVisible();
+  await page.unroute('**/v1/policies/active');
+  await page.goto('policies/edit');
+  await expect(page.getByText(`over version ${before + 1}`)).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Publish…' })).toBeDisabled();
+  await call(request, 'POST', `/v1/policies/${before}/rollback`, { why: 'the test is over' });
+});
+
 test('hostile texts are texts', async ({ page, request }) => {
   test.setTimeout(90_000);
   await asToken(page);

@@ -76,6 +76,11 @@ class Draft {
     this.keep();
   }
 
+  /** published makes the draft one of the version that was published of it: nothing of it is a change any more. */
+  published(version: number) {
+    this.over({ version, source: { schema: this.schema, files: this.files }, catalog: this.catalog });
+  }
+
   /** over moves the draft to another version as it is: what was changed there meanwhile is replaced. */
   over(v: { version: number; source: Schemas['PolicySource']; catalog: string }) {
     this.#source = v.source;
