@@ -10,16 +10,25 @@ export interface Word {
   mark: string; // a sign beside the colour, for those who do not see it
 }
 
-const effects: Record<string, Word> = {
-  allow: { text: 'Allowed', tone: 'allow', mark: '✓' },
-  allow_with_obligations: { text: 'Allowed, with conditions', tone: 'limit', mark: '✓' },
-  step_up: { text: 'Step up', tone: 'step', mark: '↑' },
-  require_approval: { text: 'Held for a person', tone: 'ask', mark: '?' },
-  deny: { text: 'Denied', tone: 'deny', mark: '✕' },
+/** An Outcome is what was decided, as people read it everywhere. */
+export interface Outcome extends Word {
+  was: string; // in a sentence: it was ...
+  may: string; // before the act: the agent ... pay
+}
+
+const effects: Record<string, Outcome> = {
+  allow: { text: 'Allowed', tone: 'allow', mark: '✓', was: 'allowed', may: 'may' },
+  allow_with_obligations: { text: 'Allowed, with conditions', tone: 'limit', mark: '✓', was: 'allowed, with conditions', may: 'may, with conditions,' },
+  require_approval: { text: 'Held for a person', tone: 'ask', mark: '?', was: 'held for a person', may: 'must ask a person before it may' },
+  step_up: { text: 'Step up', tone: 'step', mark: '↑', was: 'held for a stronger authentication', may: 'must authenticate more strongly before it may' },
+  deny: { text: 'Denied', tone: 'deny', mark: '✕', was: 'denied', may: 'may not' },
 };
 
+/** What a decision is recorded as, the most favourable first. */
+export const outcomes = ['allow', 'require_approval', 'step_up', 'deny'] as const;
+
 /** What was decided. */
-export const effect = (e: string): Word => effects[e] ?? { text: e, tone: 'quiet', mark: '·' };
+export const effect = (e: string): Outcome => effects[e] ?? { text: e, tone: 'quiet', mark: '·', was: e, may: e };
 
 const levels: Record<string, Word> = {
   high: { text: 'High', tone: 'allow', mark: '●' },

@@ -1,5 +1,7 @@
 /** What an entry says, as a sentence. Names and texts that came from elsewhere are marked, so that they are shown as such. */
 
+import { effect } from '../../lib/words';
+
 export type Part = string | { said: string };
 
 interface Entry {
@@ -21,8 +23,6 @@ const ref = (v: unknown): Part => {
 };
 const why = (b: Body): Part[] => (str(b.why) && str(b.why) !== '' ? [': ', said(b.why)] : []);
 
-const effects: Record<string, string> = { allow: 'allowed', deny: 'denied', require_approval: 'held for a person', step_up: 'needs a stronger sign-in' };
-
 /** who did it, in words. */
 export function actor(a: string): Part[] {
   const [role, ...rest] = a.split(':');
@@ -41,7 +41,7 @@ function decision(b: Body): Part[] {
   const behalf = Array.isArray(q.on_behalf) ? q.on_behalf : [];
   if (behalf.length) out.push(' for ', ref(behalf[0]));
   if (behalf.length > 1) out.push(` and ${behalf.length - 1} more`);
-  out.push(`: ${effects[str(d.effect)] ?? str(d.effect)}`);
+  out.push(`: ${effect(str(d.effect)).was}`);
   if (str(d.code) && !['allowed', 'approval_required', 'stepup_required', str(d.effect)].includes(str(d.code))) out.push(` (${str(d.code)})`);
   return out;
 }

@@ -1,7 +1,7 @@
 /** What happens while it happens: the stream of the service, kept so that it can be read. */
 
 import { base } from '../../lib/here';
-import type { Tone } from '../../lib/words';
+import { effect, type Tone } from '../../lib/words';
 
 export interface Decision {
   id: string; seq: number; at: string; agent?: string; subject?: string; purpose?: string; owner?: string; on_behalf?: string[];
@@ -28,17 +28,13 @@ const rate = 20; // decisions a second: more cannot be read
 const breath = 200; // ms between changes of the page
 const types = 'decision,approval,alert,policy,agent,finding,quarantine';
 
-const effects: Record<string, [string, string, Tone]> = {
-  allow: ['Allowed', '✓', 'allow'], deny: ['Refused', '✕', 'deny'], require_approval: ['Ask a person', '?', 'ask'], step_up: ['Step up', '↑', 'step'],
-};
-
 /** lineOf reads an event of the stream. */
 export function lineOf(type: string, id: string, d: any): Line | undefined {
   const line = (word: string, mark: string, tone: Tone, path?: string): Line => ({ key: `${type} ${d.seq} ${d.finding?.id ?? ''}`, type, at: d.at, tone, word, mark, path, data: d });
   switch (type) {
     case 'decision': {
-      const [word, mark, tone] = effects[d.effect] ?? [d.effect, '·', 'quiet' as Tone];
-      return line(d.effect === 'allow' && d.lifted ? 'Allowed' : word, mark, tone, `/decisions/${encodeURIComponent(d.id)}`);
+      const { text, mark, tone } = effect(d.effect);
+      return line(text, mark, tone, `/decisions/${encodeURIComponent(d.id)}`);
     }
     case 'approval': // who did it is told to whom may read the ask
       return line(d.what === 'asked' ? 'Asks' : d.what === 'approved' || d.what === 'answered' ? 'Answer' : 'Ask ended', '?', 'ask', d.by ? `/approvals/${encodeURIComponent(d.ask)}` : undefined);
