@@ -226,6 +226,8 @@ func TestBegin(t *testing.T) {
 func TestDestinations(t *testing.T) {
 	for to, want := range map[string]bool{
 		"/asks": true, "/asks/arq_1": true, "/console": true, "/console/": true, "/console/agents?state=active&text=a%20b": true, "/console/agents/a.b": true,
+		"/console/sessions/errands%20of%20%C3%BC?agent=a/b": true, "/console/policies/3?file=a/.b%2Fc.cedar&line=12": true,
+		"/console/%2E%2E/v1": false, "/console/%2e%2e/v1": false, "/console/a%2F..%2F..%2Fv1": false, "/console/a%5Cb": false, "/console/a%2": false,
 		"": false, "//evil.example": false, "https://evil.example": false, "/console//evil.example": false, "/console/../v1": false, "/console/.": false,
 		"/consoles": false, "/console/\\evil": false, "/v1/me": false, "/console/a#b": false, "/console/?x=<": false, "/console/" + strings.Repeat("a", 2000): false,
 	} {

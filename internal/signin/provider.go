@@ -140,13 +140,19 @@ func (p *provider) config(found *oidc.Provider) *oauth2.Config {
 }
 
 // destination is where somebody may be sent after signing in: our own pages of asks, and the console's. It is a path,
-// so that it cannot lead to another host, and has neither empty parts nor dots alone.
-var destination = regexp.MustCompile(`^/(asks(/[A-Za-z0-9_-]{1,64})?|console(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*)*/?(\?[A-Za-z0-9._~:@%&=+,-]*)?)$`)
+// so that it cannot lead to another host, and has no empty parts; web/sign-in.js has the same rules.
+var destination = regexp.MustCompile(`^/(asks(/[A-Za-z0-9_-]{1,64})?|console(/([A-Za-z0-9._~:@-]|%[0-9A-F]{2})+)*/?(\?[A-Za-z0-9._~:@%&=+,/*-]*)?)$`)
+
+// astray is what a path must not have: parts that begin with a dot, or hold a slash once they are decoded.
+var astray = regexp.MustCompile(`/(\.|%2E)|%(2F|5C)`)
 
 const maxDestination = 1000
 
 // leads reports whether to is a page of ours that somebody may be sent to after signing in.
-func leads(to string) bool { return len(to) <= maxDestination && destination.MatchString(to) }
+func leads(to string) bool {
+	path, _, _ := strings.Cut(to, "?")
+	return len(to) <= maxDestination && destination.MatchString(to) && !astray.MatchString(path)
+}
 
 // beginProvider sends somebody to the identity provider.
 func (d *Door) beginProvider(w http.ResponseWriter, r *http.Request) {

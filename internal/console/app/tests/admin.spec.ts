@@ -1,19 +1,11 @@
 import type { APIRequestContext, CDPSession, Page } from '@playwright/test';
-import { accessible, asToken, call, expect, inBothThemes, test, url } from './harness';
+import { accessible, asToken, call, expect, inBothThemes, signInByLink, test, url } from './harness';
 
 const hostile = '<img src=x onerror="document.title=\'owned\'">';
 
 /** person makes somebody, anew if there is one. */
 async function person(request: APIRequestContext, id: string, roles: string[], name = `Name of ${id}`): Promise<void> {
   await call(request, 'PUT', `/v1/people/${id}`, { name, roles, if_as_of: 0, why: 'test' });
-}
-
-/** signInByLink signs the page in, by a link and its button. */
-async function signInByLink(page: Page, id: string): Promise<void> {
-  const link = await call(page.request, 'POST', `/v1/people/${id}/link`, { why: 'test' });
-  await page.goto(link.url);
-  await page.getByRole('button', { name: /^Sign in as/ }).click();
-  await expect(page).toHaveURL(/\/console\/$/);
 }
 
 /** withKey gives the page a virtual authenticator. */
@@ -35,10 +27,10 @@ test('a person registers a passkey, signs in with it, comes back to where they w
   await expect(page.getByRole('status')).toContainText('was made for');
   await accessible(page);
 
-  await page.goto('agents?state=active');
+  await page.goto('sessions/errands%20of%20%C3%BC?agent=a/b');
   await expect(page).toHaveURL(/\/sign-in\?return=/);
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
-  await expect(page).toHaveURL(/\/console\/agents\?state=active$/);
+  await expect(page).toHaveURL(/\/console\/sessions\/errands%20of%20%C3%BC\?agent=a\/b$/);
 
   const cookies = await page.context().cookies();
   const session = cookies.find((c) => c.name.endsWith('safeconduct'));

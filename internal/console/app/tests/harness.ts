@@ -43,6 +43,14 @@ export async function asToken(page: Page, token = adminToken): Promise<void> {
   await page.setExtraHTTPHeaders({ Authorization: `Bearer ${token}` });
 }
 
+/** signInByLink signs the page in as a person who is known, by a link and its button. */
+export async function signInByLink(page: Page, id: string): Promise<void> {
+  const link = await call(page.request, 'POST', `/v1/people/${id}/link`, { why: 'test' });
+  await page.goto(link.url);
+  await page.getByRole('button', { name: /^Sign in as/ }).click();
+  await expect(page).toHaveURL(/\/console\/(approvals)?$/);
+}
+
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** accessible fails if axe finds something against WCAG 2.2 AA. What a page looks like is no other on another database: CONSOLE_JOURNEYS leaves it out. */
