@@ -37,7 +37,8 @@ The traces were recorded without Safeconduct. After a call that is denied or hel
 as it was recorded, as if a person had agreed. At the end the log is read again and every hash in it
 is computed anew. The service then stays until it is interrupted; with --once it does not.
 
-A link that is printed at the beginning signs in to the console, where all of it can be watched.`,
+A link that is printed at the beginning signs in to the console, where all of it can be watched, and
+so does another one at the end: each once, within ten minutes. With --once there is none.`,
 		Example: `  $ safeconduct demo --once
   calls decided                         1656   in 360 traces of recorded agents
     allowed                             1389

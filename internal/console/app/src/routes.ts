@@ -56,6 +56,9 @@ export interface NavEntry {
   needs: Route[];
 }
 
+/** Places that have no entry in the navigation, for those who know what they are called. */
+export const beside: Omit<NavEntry, 'icon'>[] = [{ path: '/audit/checkpoints', text: 'Checkpoints', needs: ['GET /v1/audit/checkpoints'] }];
+
 export const navigation: { title: string; entries: NavEntry[] }[] = [
   {
     title: 'Watch',

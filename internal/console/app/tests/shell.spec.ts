@@ -16,6 +16,10 @@ test('the frame: navigation, palette, themes', async ({ page }) => {
   await page.getByRole('combobox', { name: 'Go to' }).fill('policies');
   await page.keyboard.press('Enter');
   await expect(page).toHaveURL(/\/console\/policies$/);
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox', { name: 'Go to' }).fill('checkp');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/console\/audit\/checkpoints$/);
 
 });
 
