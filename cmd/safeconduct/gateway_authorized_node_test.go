@@ -10,27 +10,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/safeconduct/safeconduct/internal/outside"
 )
 
 // Clients of the official TypeScript SDK, in both of its generations, find our authorization server by the gateway's
 // challenge, read its metadata, get a token there by an agent's key, and call a tool with it. They know no DPoP: service and
 // gateway are both told to let tokens through that are bound to nothing.
 func TestGatewayAuthorizesForeignClients(t *testing.T) {
-	scripts, err := filepath.Abs("../../internal/gateway/streamable/testdata/node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	missing := t.Skip
-	if os.Getenv("CI") != "" {
-		missing = t.Fatal
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
-	}
-	if _, err := os.Stat(filepath.Join(scripts, "node_modules", "@modelcontextprotocol", "client")); err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/gateway/streamable/testdata/node")
-	}
+	node, scripts := outside.Node(t, "../../internal/gateway/streamable/testdata/node", "@modelcontextprotocol/client")
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("../../examples/mcp")); err != nil {
 		t.Fatal(err)

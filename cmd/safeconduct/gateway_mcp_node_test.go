@@ -10,27 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/safeconduct/safeconduct/internal/outside"
 )
 
 // Clients and servers that nobody here wrote, on both sides of the gateway, with a real service: the official TypeScript
 // SDK in both of its generations before the public servers.
 func TestGatewayMCPNode(t *testing.T) {
-	missing := t.Skip
-	if os.Getenv("CI") != "" {
-		missing = t.Fatal
-	}
-	dir, err := filepath.Abs("../../internal/gateway/streamable/testdata/node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
-	}
+	node, dir := outside.Node(t, "../../internal/gateway/streamable/testdata/node", "@modelcontextprotocol")
 	modules := filepath.Join(dir, "node_modules", "@modelcontextprotocol")
-	if _, err := os.Stat(modules); err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/gateway/streamable/testdata/node")
-	}
 	example, err := filepath.Abs("../../examples/mcp/safeconduct.yaml")
 	if err != nil {
 		t.Fatal(err)

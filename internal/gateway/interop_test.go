@@ -9,33 +9,20 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/gateway"
+	"github.com/safeconduct/safeconduct/internal/outside"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // An OAuth client that nobody here wrote finds out from the gateway where to get a token, gets one from the service, and shows it.
 func TestForeignClient(t *testing.T) {
-	modules, err := filepath.Abs(filepath.Join("..", "server", "testdata", "interop", "node_modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	missing := t.Skip
-	if os.Getenv("CI") != "" {
-		missing = t.Fatal
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
-	}
-	if _, err := os.Stat(filepath.Join(modules, "oauth4webapi")); err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/server/testdata/interop")
-	}
+	node, dir := outside.Node(t, filepath.Join("..", "server", "testdata", "interop"), "oauth4webapi")
+	modules := filepath.Join(dir, "node_modules")
 	// The service must know the gateway's name before there is a gateway.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -22,19 +21,13 @@ import (
 
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/internal/oauth"
+	"github.com/safeconduct/safeconduct/internal/outside"
 	"github.com/safeconduct/safeconduct/internal/token"
 )
 
 // A client that nobody here wrote (npm openid-client) asks a person and polls, and is told by a ping.
 func TestCIBAClient(t *testing.T) {
-	dir := filepath.Join("..", "server", "testdata", "interop")
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client")); err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/server/testdata/interop")
-	}
+	node, dir := outside.Node(t, filepath.Join("..", "server", "testdata", "interop"), "openid-client")
 	for _, alg := range []string{"EdDSA", "ES256"} {
 		t.Run(alg, func(t *testing.T) {
 			t.Parallel()

@@ -6,14 +6,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/safeconduct/safeconduct/internal/outside"
 	"github.com/safeconduct/safeconduct/internal/server"
 )
 
@@ -223,14 +222,7 @@ func TestPersonForAllReplicas(t *testing.T) {
 
 // The client that nobody here wrote, against the whole service.
 func TestPersonBehindAClient(t *testing.T) {
-	dir := filepath.Join("testdata", "interop")
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client")); err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/server/testdata/interop")
-	}
+	node, dir := outside.Node(t, filepath.Join("testdata", "interop"), "openid-client")
 	s := start(t, personal(t))
 	anna := s.signedIn("anna")
 	p := s.party("clerk", "ES256")

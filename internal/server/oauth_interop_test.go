@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/safeconduct/safeconduct/internal/outside"
 )
 
 // The example organisation, and agents of it.
@@ -38,14 +40,7 @@ func privateJWK(key crypto.Signer) object {
 // OAuth clients that nobody here wrote (npm openid-client, oauth4webapi, jose) discover the server,
 // authenticate, prove possession of keys, exchange, introspect, revoke and register.
 func TestOAuthClients(t *testing.T) {
-	dir := filepath.Join("testdata", "interop")
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: no node in the path")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client")); err != nil {
-		t.Skip("NOT TRIED WITH FOREIGN CLIENTS: run `npm ci --ignore-scripts` in internal/server/testdata/interop")
-	}
+	node, dir := outside.Node(t, filepath.Join("testdata", "interop"), "openid-client")
 	for _, alg := range []string{"EdDSA", "ES256"} {
 		t.Run(alg, func(t *testing.T) {
 			cfg := load(t, agentdojo)

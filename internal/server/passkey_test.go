@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
+	"github.com/safeconduct/safeconduct/internal/outside"
 	"github.com/safeconduct/safeconduct/internal/people"
 )
 
@@ -22,13 +22,7 @@ import (
 // it steps to take.
 func browser(t *testing.T) (do func(what string, steps ...chromedp.Action[chromedp.Void])) {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("there is no Chromium to try passkeys with")
-		}
-		t.Skip("SKIPPED: there is no Chromium (Debian: apt-get install chromium), so passkeys are NOT TRIED in a browser here")
-	}
+	path := outside.Chromium(t)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))...)
 	t.Cleanup(cancel)

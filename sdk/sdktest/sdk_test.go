@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/safeconduct/safeconduct/internal/outside"
 )
 
 // setupVar is the environment variable that names the file which tells an SDK's tests of the service. Without it
@@ -21,11 +23,11 @@ func TestPython(t *testing.T) {
 	python := "/usr/bin/python3" // Debian's, which has Debian's cryptography
 	if _, err := os.Stat(python); err != nil {
 		if python, err = exec.LookPath("python3"); err != nil {
-			missing(t, "THE PYTHON SDK IS NOT TRIED: no python3 in the path")
+			outside.Missing(t, "no python3 in the path")
 		}
 	}
 	if out, err := exec.Command(python, "-c", "import cryptography").CombinedOutput(); err != nil {
-		missing(t, "THE PYTHON SDK IS NOT TRIED: %s has no cryptography (Debian: apt-get install python3-cryptography): %s", python, out)
+		outside.Missing(t, "%s has no cryptography (Debian: apt-get install python3-cryptography): %s", python, out)
 	}
 	env := []string{"PYTHONPATH=src", "PYTHONDONTWRITEBYTECODE=1", setupVar + "=" + start(t)}
 	out := run(t, filepath.Join("..", "python"), env, python, "-W", "error::SyntaxWarning", "-m", "unittest", "discover", "-v", "-t", ".", "-s", "tests")
@@ -42,15 +44,9 @@ func TestPython(t *testing.T) {
 // The TypeScript SDK's own tests, likewise, of what its compiler makes of it; and what the compiler must refuse.
 func TestTypeScript(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join("..", "typescript")
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing(t, "THE TYPESCRIPT SDK IS NOT TRIED: no node in the path")
-	}
-	for _, name := range []string{"jose", "typescript", filepath.Join("@types", "node")} {
-		if _, err := os.Stat(filepath.Join(dir, "node_modules", name)); err != nil {
-			missing(t, "THE TYPESCRIPT SDK IS NOT TRIED: run `npm ci --ignore-scripts` in sdk/typescript")
-		}
+	var node, dir string
+	for _, name := range []string{"jose", "typescript", "@types/node"} {
+		node, dir = outside.Node(t, filepath.Join("..", "typescript"), name)
 	}
 	tsc := filepath.Join("node_modules", "typescript", "bin", "tsc")
 	run(t, dir, nil, node, tsc, "-p", ".")
@@ -67,15 +63,6 @@ func TestTypeScript(t *testing.T) {
 		got[m[1]]++
 	}
 	counted(t, out, number(out, `(?m)^(\d+) tests$`), want, got)
-}
-
-// missing ends a test for which a tool is not there: in CI it must be.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 // run runs a command to its end and returns what it wrote.

@@ -16,6 +16,7 @@ import (
 	"github.com/safeconduct/safeconduct/authz"
 	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/demo"
+	"github.com/safeconduct/safeconduct/internal/outside"
 	"github.com/safeconduct/safeconduct/internal/server/servertest"
 	"github.com/safeconduct/safeconduct/internal/store/storetest"
 )
@@ -32,19 +33,9 @@ func TestPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser is slow")
 	}
-	app := filepath.Join("..", "app")
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing(t, "THE PAGES ARE NOT TRIED: no node in the path")
-	}
+	node, app := outside.Node(t, filepath.Join("..", "app"), "@playwright/test")
 	playwright := filepath.Join("node_modules", "@playwright", "test", "cli.js")
-	if _, err := os.Stat(filepath.Join(app, playwright)); err != nil {
-		missing(t, "THE PAGES ARE NOT TRIED: run `npm ci --ignore-scripts` in internal/console/app")
-	}
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		missing(t, "THE PAGES ARE NOT TRIED: no chromium in the path (Debian: apt-get install chromium)")
-	}
+	chromium := outside.Chromium(t)
 
 	// What the go command sees read here has the test run again when it changes.
 	specs, err := filepath.Glob(filepath.Join(app, "tests", "*.ts"))
@@ -114,13 +105,4 @@ func mustParse(t *testing.T, s string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
-}
-
-// missing ends a test for which a tool is not there: in CI it must be.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }

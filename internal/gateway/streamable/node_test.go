@@ -21,31 +21,18 @@ import (
 	"github.com/safeconduct/safeconduct/client"
 	"github.com/safeconduct/safeconduct/internal/gateway"
 	"github.com/safeconduct/safeconduct/internal/gateway/streamable"
+	"github.com/safeconduct/safeconduct/internal/outside"
 )
 
 // node returns the path of a program and of what was installed for it. Without them the test is skipped, but where CI
 // is set, it fails.
 func node(t *testing.T, program string) (string, string) {
 	t.Helper()
-	missing := t.Skip
-	if os.Getenv("CI") != "" {
-		missing = t.Fatal
-	}
-	dir, err := filepath.Abs(filepath.Join("testdata", "node"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@modelcontextprotocol", "client")); err != nil {
-		missing("NOT TRIED WITH FOREIGN CLIENTS AND SERVERS: run `npm ci --ignore-scripts` in internal/gateway/streamable/testdata/node")
-	}
+	path, dir := outside.Node(t, filepath.Join("testdata", "node"), "@modelcontextprotocol/client")
 	if program == "" {
-		path, err := exec.LookPath("node")
-		if err != nil {
-			missing("NOT TRIED WITH FOREIGN CLIENTS AND SERVERS: no node in the path")
-		}
 		return path, dir
 	}
-	path := filepath.Join(dir, "node_modules", program)
+	path = filepath.Join(dir, "node_modules", program)
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("NOT TRIED WITH THE CONFORMANCE SUITE: it needs Node 22, which npm has for this platform under another name")
 	}
