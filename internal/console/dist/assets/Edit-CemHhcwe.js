@@ -1,1 +1,0 @@
-import"./Page-Dehv-3e0.js";import{o as e}from"./Changes-BAQGVK0J.js";import{t}from"./Workspace-i31AxLYN.js";function n(n){t(n,{title:`Edit the catalog`,get start(){return e},up:{title:`Catalog`,path:`/catalog`}})}export{n as default};

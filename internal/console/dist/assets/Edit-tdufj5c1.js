@@ -1,1 +1,0 @@
-import"./Page-Dehv-3e0.js";import{t as e}from"./Workspace-i31AxLYN.js";function t(t){e(t,{title:`Edit policies`,up:{title:`Policies`,path:`/policies`}})}export{t as default};

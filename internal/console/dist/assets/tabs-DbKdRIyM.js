@@ -1,0 +1,1 @@
+function e(e,t){let n=e.currentTarget,r=[...n.closest(`[role=tablist]`)?.querySelectorAll(`[role=tab]`)??[]],i=r.indexOf(n),a={ArrowRight:(i+1)%r.length,ArrowLeft:(i-1+r.length)%r.length,Home:0,End:r.length-1}[e.key];a!==void 0&&(e.preventDefault(),t(a),r[a]?.focus())}export{e as t};
