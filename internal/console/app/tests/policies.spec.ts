@@ -160,6 +160,9 @@ test('a file is named once, and a draft that could not be published is not lost'
   await expect(dialog).toHaveCount(0);
   await atEnd(page);
   await page.keyboard.insertText('@id("spec-trial")\n@mode("shadow")\npermit (principal is Agent, action, resource);\n');
+  await page.reload(); // at once
+  await page.getByRole('button', { name: /90 trial/ }).first().click();
+  await expect(page.locator('.cm-content')).toContainText('spec-trial');
   await page.getByRole('tab', { name: /^Tests/ }).click();
   await page.getByLabel('Files of cases').setInputFiles({ name: 'catalog.yaml', mimeType: 'text/yaml', buffer: Buffer.from('{}') });
   await expect(page.getByText('The draft has a file catalog.yaml that is none of cases.')).toBeVisible();
@@ -187,7 +190,7 @@ test('a file is named once, and a draft that could not be published is not lost'
   await expect(page.getByRole('heading', { name: `Version ${before + 1}` })).toBeVisible();
   await page.unroute('**/v1/policies/active');
   await page.goto('policies/edit');
-  await expect(page.getByText(`over version ${before + 1}`)).toBeVisible();
+  await expect(page.getByText(`over version ${before + 1}`, { exact: true })).toBeVisible();
   await expect(page.getByRole('button', { name: 'Publish…' })).toBeDisabled();
   await call(request, 'POST', `/v1/policies/${before}/rollback`, { why: 'the test is over' });
 });

@@ -136,14 +136,22 @@ class Draft {
 
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** keep writes the draft into the tab's storage, after a pause. */
+  constructor() {
+    addEventListener('pagehide', () => this.#timer && this.#write());
+  }
+
+  /** keep writes the draft into the tab's storage: after a pause, or when the page goes. */
   keep() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const now: Kept = { base: this.base ?? 0, source: this.#source, catalog: this.#catalog, files: this.files, schema: this.schema, yaml: this.catalog, cases: this.cases };
-      const made = this.changed || this.cases.length > 0;
-      this.unkept = !keep(key, made ? JSON.stringify(now) : undefined, 'tab') && made;
-    }, 300);
+    this.#timer = setTimeout(() => this.#write(), 300);
+  }
+
+  #write() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const now: Kept = { base: this.base ?? 0, source: this.#source, catalog: this.#catalog, files: this.files, schema: this.schema, yaml: this.catalog, cases: this.cases };
+    const made = this.changed || this.cases.length > 0;
+    this.unkept = !keep(key, made ? JSON.stringify(now) : undefined, 'tab') && made;
   }
 }
 
