@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { accessible, asToken, call, expect, inBothThemes, pepToken, test, url } from './harness';
+import { accessible, asToken, balance, call, expect, inBothThemes, pepToken, test, url } from './harness';
 
 const root = join(import.meta.dirname, '../../../..');
 
@@ -51,10 +51,7 @@ test('a proof is verified in the page, and a tampered one fails', async ({ page,
   test.setTimeout(90_000);
   await asToken(page);
   // Asked together, decisions are recorded together: in one batch.
-  const old = await decision(request, 'allow');
-  const { subject, action, resource } = old.body.request;
-  const asked = { subject: { type: subject.type, id: subject.id }, action, resource: { type: resource.type, id: resource.id } };
-  await call(request, 'POST', '/access/v1/evaluations', { ...asked, evaluations: [{}, {}, {}] }, pepToken);
+  await call(request, 'POST', '/access/v1/evaluations', { ...balance, evaluations: [{}, {}, {}] }, pepToken);
   const newest = (await call(request, 'GET', '/v1/audit/entries?kind=decision.made&limit=3')).items;
   const e = newest[1];
   await page.goto(`audit/${e.seq}`);

@@ -51,6 +51,14 @@ export async function signInByLink(page: Page, id: string): Promise<void> {
   await expect(page).toHaveURL(/\/console\/(approvals)?$/);
 }
 
+/** balance is an act that the example organisation allows, whatever other tests have done. */
+export const balance = {
+  subject: { type: 'agent', id: 'banking.claude-3-sonnet-20240229' },
+  action: { name: 'get_balance' },
+  resource: { type: 'Account', id: 'own' },
+  context: { on_behalf_of: [{ type: 'user', id: 'emma' }], observed: { ip: '10.20.0.7' } },
+};
+
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** accessible fails if axe finds something against WCAG 2.2 AA. What a page looks like is no other on another database: CONSOLE_JOURNEYS leaves it out. */

@@ -1,5 +1,5 @@
 import type { APIRequestContext, Page } from '@playwright/test';
-import { accessible, asToken, call, expect, inBothThemes, pepToken, test } from './harness';
+import { accessible, asToken, balance, call, expect, inBothThemes, pepToken, test } from './harness';
 
 const agent = 'banking.gpt-4o-2024-05-13';
 const hostile = '<img src=x onerror="document.title=\'owned\'"> Bill';
@@ -196,6 +196,7 @@ test('a finding is looked at with its evidence, and judged by keyboard', async (
 });
 
 test('an alert shows what it would change before it is armed', async ({ page, request }) => {
+  expect((await call(request, 'POST', '/access/v1/evaluation', { ...balance, subject: { type: 'agent', id: agent } }, pepToken)).decision).toBe(true);
   await asToken(page);
   await page.goto('incidents');
   await inBothThemes(page, () => accessible(page));
