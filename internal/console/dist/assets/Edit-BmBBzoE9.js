@@ -1,0 +1,1 @@
+import"./Page-B5woQmWg.js";import{o as e}from"./Changes-Dw3haf8w.js";import{t}from"./Workspace-D3SJA2C1.js";function n(n){t(n,{title:`Edit the catalog`,get start(){return e},up:{title:`Catalog`,path:`/catalog`}})}export{n as default};

@@ -1,1 +1,0 @@
-import"./Page-B5woQmWg.js";import{t as e}from"./Workspace-Br5FuMfC.js";function t(t){e(t,{title:`Edit policies`,up:{title:`Policies`,path:`/policies`}})}export{t as default};

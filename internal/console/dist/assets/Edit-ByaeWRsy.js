@@ -1,1 +1,0 @@
-import"./Page-B5woQmWg.js";import{o as e}from"./Changes-BWwtS3Xs.js";import{t}from"./Workspace-Br5FuMfC.js";function n(n){t(n,{title:`Edit the catalog`,get start(){return e},up:{title:`Catalog`,path:`/catalog`}})}export{n as default};

@@ -1,0 +1,1 @@
+import"./Page-B5woQmWg.js";import{t as e}from"./Workspace-D3SJA2C1.js";function t(t){e(t,{title:`Edit policies`,up:{title:`Policies`,path:`/policies`}})}export{t as default};
