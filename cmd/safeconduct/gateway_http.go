@@ -63,7 +63,7 @@ func runGatewayHTTP(c *cobra.Command, file string, failOpen, asJSON bool) error 
 	}
 	ctx := c.Context()
 	g, p, err := doc.Open(ctx, gateway.Options{
-		Logger: newLogger(c.ErrOrStderr(), asJSON, false), Version: buildVersion().Version, AllowFailOpen: failOpen,
+		Logger: newLogger(c.ErrOrStderr(), asJSON, false), Version: buildVersion().Version, Process: true, AllowFailOpen: failOpen,
 		Listening: func(a net.Addr) {
 			if asJSON {
 				_ = writeJSON(c.OutOrStdout(), map[string]string{"http": a.String()}) // whoever reads it may have gone

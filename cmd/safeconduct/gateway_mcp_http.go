@@ -42,7 +42,7 @@ func runGatewayMCPHTTP(cmd *cobra.Command, _ []string) error {
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	ctx := cmd.Context()
 	gw, err := gateway.Open(ctx, &doc.Common, gateway.Options{
-		Logger: log, Version: buildVersion().Version, Door: "mcp", Paths: []string{doc.Endpoint},
+		Logger: log, Version: buildVersion().Version, Door: "mcp", Process: true, Paths: []string{doc.Endpoint},
 		AllowFailOpen: failOpen, FailOpen: doc.FailOpen(),
 		Listening: func(a net.Addr) { fmt.Fprintf(cmd.ErrOrStderr(), "serving MCP on %s%s\n", a, doc.Endpoint) },
 	})

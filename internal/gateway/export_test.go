@@ -78,3 +78,9 @@ func (g *Gateway) Bind(ctx context.Context) error { return g.bind(ctx) }
 
 // HeapRoom returns how large the room is that is kept while a gateway serves.
 func HeapRoom() int { return len(newHeapRoom()) }
+
+// Processors counts the requests of a door, and run goes by it.
+func Processors(door http.Handler) (h http.Handler, run func(context.Context) error) {
+	p := newProcessors()
+	return p.count(door), p.run
+}

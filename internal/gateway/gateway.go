@@ -57,17 +57,18 @@ type Gateway struct {
 	Metrics     *Metrics
 	Logger      *slog.Logger
 
-	common   *Common
-	opts     Options
-	now      func() time.Time
-	point    *edge.Point            // nil if the service decides
-	public   atomic.Pointer[string] // the public URL
-	client   *oauthClient           // the gateway as a client; nil if it has no key
-	health   health
-	open     failOpen
-	bound    bound                           // see Start
-	servers  atomic.Pointer[func() []Server] // see Watch
-	stopping chan struct{}
+	common     *Common
+	opts       Options
+	now        func() time.Time
+	point      *edge.Point            // nil if the service decides
+	processors *processors            // nil if they are not the gateway's
+	public     atomic.Pointer[string] // the public URL
+	client     *oauthClient           // the gateway as a client; nil if it has no key
+	health     health
+	open       failOpen
+	bound      bound                           // see Start
+	servers    atomic.Pointer[func() []Server] // see Watch
+	stopping   chan struct{}
 }
 
 // Open makes a gateway of a document that Load has read, or that a program has made, which it completes and checks. It reads
@@ -89,6 +90,9 @@ func Open(ctx context.Context, c *Common, o Options) (*Gateway, error) {
 		return nil, ps
 	}
 	g := &Gateway{common: c, opts: o, now: o.Now, Logger: o.Logger, stopping: make(chan struct{})}
+	if o.Process {
+		g.processors = newProcessors()
+	}
 	g.setPublic(c.PublicURL)
 	switch {
 	case len(o.FailOpen) > 0 && !o.AllowFailOpen:
@@ -217,8 +221,11 @@ func (g *Gateway) secrets() (*secret.File, error) {
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 3)
+	done := make(chan error, 4)
 	jobs := []func(context.Context) error{g.Reports.run, g.health.run(g)}
+	if g.processors != nil {
+		jobs = append(jobs, g.processors.run)
+	}
 	if g.point != nil {
 		jobs = append(jobs, g.point.Run)
 	}

@@ -22,6 +22,8 @@ type Options struct {
 	// permission it must be empty, or Open refuses.
 	AllowFailOpen bool
 	FailOpen      []string
+	// Process is whether the process is nothing but what Serve serves, so that it may change how many processors that runs on.
+	Process bool
 	// Listening is called once Serve listens. May be nil.
 	Listening func(net.Addr)
 	Now       func() time.Time // time.Now by default

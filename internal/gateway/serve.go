@@ -105,6 +105,9 @@ func (g *Gateway) server(h http.Handler) *http.Server {
 // mount puts what Handler has before the door, and bounds the time that a body may take, and a client to take a piece of an answer.
 func (g *Gateway) mount(door http.Handler) http.Handler {
 	own := g.Handler()
+	if g.processors != nil {
+		door = g.processors.count(door)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor >= 2 {
 			p := newPaced(w, g.common.Limits.WriteTime)
