@@ -91,7 +91,7 @@ func run(ctx context.Context, cfg store.Config, n int64) error {
 		took := time.Since(began)
 		fmt.Printf("%s of %d entries: %v, %v each\n", c.name, n, took.Round(time.Second), took/time.Duration(n))
 	}
-	return pages(ctx, counted, book, sessionOf(3, n))
+	return pages(ctx, counted, book, sessionOf(3, n-1))
 }
 
 // until runs something until it has come so far.
