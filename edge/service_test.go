@@ -220,6 +220,9 @@ func TestSameAsTheService(t *testing.T) {
 
 // So have the acts of recorded agents, those of batches, and those that nobody understands.
 func TestSameOnTraces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("replays all traces, by one goroutine")
+	}
 	c := serve(t, example(t))
 	r := run(t, c.config())
 	service := c.client(c.token)

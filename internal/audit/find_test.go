@@ -26,6 +26,9 @@ type made struct {
 
 // The index, in any state of lag, finds what a plain walk over all entries finds.
 func TestFindFindsAll(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches thousands of times, by one goroutine")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		store := &audittest.Memory{}
 		l, _ := start(t, store, audit.Config{Heartbeat: -1, MemoryBytes: 50000})

@@ -188,6 +188,9 @@ func BenchmarkMemory(b *testing.B) {
 
 // An agent takes less than 4 KiB as agents go, and is bounded whatever it does.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
 	w := newWorld(t)
 	s := newStream(100)
 	for range 30_000 {

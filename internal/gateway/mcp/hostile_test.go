@@ -156,6 +156,9 @@ func TestAdmitNeedsRequest(t *testing.T) {
 
 // One server takes from others neither what is remembered of tools nor their place in lists.
 func TestPinsQuotas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills the pins")
+	}
 	file := filepath.Join(t.TempDir(), "pins.json")
 	p, err := mcp.OpenPins(file)
 	if err != nil {

@@ -113,6 +113,9 @@ func TestAnyStream(t *testing.T) {
 
 // However many asks and persons there are: what is remembered is bounded, and the newest are.
 func TestFloods(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks 25,000 times, by one goroutine")
+	}
 	r := catalog.DefaultConduct().Asking
 	class := func(string) conduct.Class { return conduct.Write }
 	var f asking.Fleet

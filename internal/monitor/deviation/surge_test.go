@@ -102,6 +102,9 @@ func (c *crowd) of(kind conduct.Kind) (found []told) {
 
 // Ordinary days with their nights, and ordinary refusals, are no surges.
 func TestNoSurge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("computes days of series, by one goroutine")
+	}
 	const days = 3
 	series, found := 0, 0
 	for seed := range uint64(4) {

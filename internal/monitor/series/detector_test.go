@@ -111,6 +111,9 @@ func TestDetectorFinds(t *testing.T) {
 
 // However numbers are distributed, those that belong together raise few alarms: records are rare.
 func TestDetectorCalibratesItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("computes long series, by one goroutine")
+	}
 	for name, draw := range map[string]func(*rand.Rand) float64{
 		"normal":      (*rand.Rand).NormFloat64,
 		"exponential": (*rand.Rand).ExpFloat64,

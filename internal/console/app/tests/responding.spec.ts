@@ -51,6 +51,7 @@ async function passkeys(request: APIRequestContext, demanded: boolean): Promise<
 
 test('an ask is refused by keyboard, and approved with a passkey', async ({ page, request }) => {
   await signIn(page, request);
+  const looked = page.waitForResponse(/\/view$/);
   const first = await ask(request, '98.70');
   await expect(page.locator(`[data-ask="${first}"]`)).toBeVisible();
   await expect(page.getByRole('heading', { name: /asks to do "send_money"/ })).toBeVisible();
@@ -59,6 +60,7 @@ test('an ask is refused by keyboard, and approved with a passkey', async ({ page
   await expect(page.getByText('came from what others can write to')).toBeVisible();
   await inBothThemes(page, () => accessible(page));
 
+  await looked; // before which nothing is answered
   await page.keyboard.press('n');
   await page.keyboard.type('not this one');
   await page.keyboard.press('Enter');
@@ -97,10 +99,11 @@ test('what one reads and fills in stays while others ask and answer', async ({ p
     json.acts = [0, 1, 2].map((i) => ({ ...json.acts[0], sentence: `act ${i}` }));
     await route.fulfill({ response, json });
   });
+  const looked = page.waitForResponse(`**/v1/approvals/${first}/view`);
   await page.reload();
   const shown = page.locator('[data-ask][aria-current]');
   await expect(shown).toHaveAttribute('data-ask', first);
-  await page.waitForResponse(/\/view$/);
+  await looked;
   await page.keyboard.press('y');
   await page.getByLabel('Often').check();
   await page.getByLabel('Times, at most 5').fill('2');
@@ -140,6 +143,7 @@ test('what one reads and fills in stays while others ask and answer', async ({ p
   expect((await call(request, 'GET', `/v1/approvals/${third}`)).status).toBe('pending');
   recorded();
   await seen;
+  await page.waitForTimeout(200); // in which the page reads it
   await page.getByRole('button', { name: 'Approve', exact: true }).press('Enter');
   await expect(page.getByText('Your yes is recorded.')).toBeVisible();
   expect((await call(request, 'GET', `/v1/approvals/${third}`)).status).toBe('approved');
