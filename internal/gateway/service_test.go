@@ -226,6 +226,20 @@ func payload(t *testing.T, jws string) map[string]any {
 	return m
 }
 
+// ready waits until a gateway that runs says that it is ready.
+func ready(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		rec := httptest.NewRecorder()
+		if g.Handler().ServeHTTP(rec, request("GET", public+"/readyz")); rec.Code == 200 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready: %s", rec.Body)
+		}
+	}
+}
+
 // What a gateway says of itself is there for operators to see.
 func TestReportsAtTheService(t *testing.T) {
 	admin := service(t)
@@ -255,11 +269,7 @@ func TestReportsAtTheService(t *testing.T) {
 	if p.Gateway != "gw-1" || p.Version != "test" || p.Embedded || !slices.Equal(p.Doors, []string{"mcp"}) || len(p.FailOpen) != 1 || p.FailOpen[0].Name != "search" || p.Allowed != 1 {
 		t.Errorf("the service knows %+v", p)
 	}
-	rec := httptest.NewRecorder()
-	g.Handler().ServeHTTP(rec, request("GET", public+"/readyz"))
-	if rec.Code != 200 {
-		t.Errorf("/readyz: %d %s", rec.Code, rec.Body)
-	}
+	ready(t, g)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -297,15 +307,7 @@ func TestDecideHere(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		rec := httptest.NewRecorder()
-		if g.Handler().ServeHTTP(rec, request("GET", public+"/readyz")); rec.Code == 200 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %s", rec.Body)
-		}
-	}
+	ready(t, g)
 	rec := httptest.NewRecorder()
 	g.Handler().ServeHTTP(rec, request("GET", public+"/healthz"))
 	if ok := regexp.MustCompile(`(?m)^decides here: by policies 1 and the log up to entry [1-9]\d*, heard of the service \d+\.\ds ago, 0 records to send$`).MatchString(rec.Body.String()); !ok {
