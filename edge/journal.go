@@ -1,7 +1,7 @@
 package edge
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -264,13 +264,19 @@ func (j *journal) close() error {
 		j.mu.Unlock()
 		return nil
 	}
-	j.mu.Unlock()
-	lerr := j.writeLater(context.Background())
-	j.mu.Lock()
-	j.done = true
+	j.done = true // nothing is added from here on
 	// Who writes at this moment still does; the file is closed behind it.
 	for j.writing {
 		j.idle.Wait()
+	}
+	var lerr error
+	switch n := len(j.later); {
+	case n > 0 && j.err == nil && j.stuck == nil:
+		j.lineLater()
+		j.writing = true
+		lerr = j.flush()
+	case n > 0 && j.warn != nil:
+		j.warn("outcomes of acts are not recorded, nor reported", "outcomes", n, "err", cmp.Or(j.stuck, j.err))
 	}
 	var gone []string
 	if j.acked == j.written && j.err == nil && j.written >= j.files[len(j.files)-1].first && j.begin() == nil {

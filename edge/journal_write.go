@@ -92,10 +92,7 @@ func (j *journal) append(ctx context.Context, entries ...entry) (int64, error) {
 		}
 	}
 	j.line(entries)
-	j.line(j.later)
-	j.riding += len(j.later)
-	clear(j.later)
-	j.later = j.later[:0]
+	j.lineLater()
 	if j.writing {
 		s := j.waiting
 		if s == nil {
@@ -144,6 +141,14 @@ func (j *journal) line(entries []entry) {
 		j.buf = appendLine(j.buf, j.seed, j.next, e)
 		j.next++
 	}
+}
+
+// lineLater makes lines of what note was given. The caller holds j.mu.
+func (j *journal) lineLater() {
+	j.line(j.later)
+	j.riding += len(j.later)
+	clear(j.later)
+	j.later = j.later[:0]
 }
 
 // write writes what waits, in one's turn.
