@@ -1,7 +1,7 @@
 // Measures how soon the overview is there in a browser that has nothing yet, and what that takes to send: of a service that runs,
 // such as `safeconduct demo --listen 127.0.0.1:8180`:
 //   CONSOLE_URL=http://127.0.0.1:8180 CONSOLE_ADMIN_TOKEN=sc_admin_... npm run paint
-// Each of the visits has a browser process of its own, started before the clock is. Times count from the click on the link
+// Each of the visits has a browser process of its own, started before the clock is. Times count from the beginning of the visit
 // (performance.timeOrigin); figures are there with the first frame after the cards of the overview have numbers.
 import { chromium } from '@playwright/test';
 
